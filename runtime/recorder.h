@@ -1,0 +1,134 @@
+// Recorder: dispatches with their limits checked and their times taken; barriers come from the shaders' own access qualifiers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "runtime/shader.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+namespace vl2 {
+
+class Device;
+
+/// Workgroups of a dispatch.
+struct Groups {
+  uint32_t x = 1, y = 1, z = 1;
+};
+
+/// What a dispatch moves and computes: shares of the floor in `vl2 bench --ops`, and the measure by which submissions are split.
+struct Cost {
+  uint64_t bytes = 0;
+  uint64_t flops = 0;
+};
+
+/// One timed dispatch.
+struct DispatchTime {
+  ShaderId shader;
+  Cost cost;
+  double ns;
+};
+
+/// Specialisation constants by constant_id 0, 1, 2, ...
+using SpecConstants = std::initializer_list<uint32_t>;
+
+/// A view moved down to the device's storage buffer alignment, and how many elements it was moved by.
+struct AlignedView {
+  TensorView view;     ///< starts at a bindable offset and reaches the end of the original
+  uint32_t remainder;  ///< elements from its start to the original's first element
+};
+
+/// Records work for one device, in order, and submits it. Every operator takes one. One thread at a time.
+///
+/// A dispatch sees what every earlier dispatch of this recorder wrote: where a binding overlaps one that was written (or writes one that
+/// was read) since the last barrier, one narrow compute barrier goes in front. No operator writes a barrier.
+/// Long work is split into submissions by the measured cost of earlier ones, so that no driver's watchdog sees a long one.
+class Recorder {
+ public:
+  explicit Recorder(Device& device);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  Device& device() { return device_; }
+
+  /// Records one dispatch of `shader`.
+  ///
+  /// tensors  one view a binding, in binding order; each view's offset is a multiple of the device's storage buffer alignment
+  /// params   the shader's push constants: 4-byte members only, at most 128 bytes
+  /// Errors   BadShape (too many groups, misaligned or too large a view: nothing recorded), VulkanError, OutOfMemory, DeviceLost
+  template <typename Params>
+  Status dispatch(ShaderId shader, std::initializer_list<TensorView> tensors, const Params& params, Groups groups, Cost cost = {},
+                  SpecConstants constants = {}) {
+    static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 128 && sizeof(Params) % 4 == 0);
+    return dispatch_bytes(shader, {tensors.begin(), tensors.size()}, &params, sizeof(Params), groups, cost,
+                          {constants.begin(), constants.size()});
+  }
+
+  /// For operators that take views at any offset: bind `.view`, and hand `.remainder` to the shader in its params.
+  AlignedView aligned(const TensorView& view) const;
+
+  /// Copies all elements of `source` to `target`: contiguous views of one size in bytes.
+  Status copy(const TensorView& source, const TensorView& target);
+
+  /// Fills a contiguous view with a repeated 32-bit word.
+  Status fill(const TensorView& target, uint32_t word);
+
+  /// Submits what is recorded without waiting.
+  Status submit();
+
+  /// Submits what is recorded and waits for all of it.
+  Status finish();
+
+  /// Copies `source` (contiguous) to `target` after everything recorded so far, and waits.
+  Status download(const TensorView& source, std::span<std::byte> target);
+
+  /// Largest number of bytes one binding may have here; operators cut larger weights by rows. Tests set it low.
+  uint64_t max_binding_bytes() const { return max_binding_bytes_; }
+  void set_max_binding_bytes(uint64_t bytes) { max_binding_bytes_ = bytes; }
+
+  /// Times every dispatch from now on; `take_times` gives and forgets them, after finish().
+  void enable_timing(bool on);
+  std::vector<DispatchTime> take_times();
+
+  /// Dispatches and barriers recorded since construction, for tests.
+  uint64_t dispatch_count() const { return dispatch_count_; }
+  uint64_t barrier_count() const { return barrier_count_; }
+
+ private:
+  struct Access {
+    const Buffer* buffer;
+    uint64_t begin, end;
+    bool write;
+  };
+  struct Frame;  // one command buffer with its descriptors, fence and queries
+
+  Status dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes, Groups groups,
+                        Cost cost, std::span<const uint32_t> constants);
+  Status check_bindings(ShaderId shader, std::span<const TensorView> tensors, Groups groups) const;
+  Status begin_if_needed();
+  Status retire(Frame& frame);
+  void order_after(std::span<const Access> accesses, bool transfer);
+  void account(Frame& frame, ShaderId shader, Cost cost);
+
+  Device& device_;
+  uint64_t max_binding_bytes_;
+  std::vector<std::unique_ptr<Frame>> frames_;  // a ring
+  size_t next_frame_ = 0;
+  Frame* current_ = nullptr;
+  std::vector<Access> pending_;  // since the last barrier
+  bool timing_ = false;
+  std::vector<DispatchTime> times_;
+  double ns_per_cost_ = 0;  // learned from finished submissions
+  uint64_t dispatch_count_ = 0;
+  uint64_t barrier_count_ = 0;
+};
+
+}  // namespace vl2

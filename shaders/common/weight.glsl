@@ -1,0 +1,18 @@
+// The weight matrix of a matmul: exactly one format, chosen by WEIGHT_<format> on the compiler's command line.
+//
+// Each format declares, for a buffer of 32-bit words named weight_words[]:
+//   float load_weight(uint index)    element `index`
+//   vec4 load_weight4(uint index)    elements index .. index + 3; index is a multiple of 4
+// Rows are padded to a multiple of WEIGHT_ROW_ALIGN elements (zeros), so vector loads never straddle rows.
+#ifndef VL2_WEIGHT_GLSL
+#define VL2_WEIGHT_GLSL
+#if defined(WEIGHT_f32)
+#include "weights/f32.glsl"
+#elif defined(WEIGHT_f16)
+#include "weights/f16.glsl"
+#elif defined(WEIGHT_bf16)
+#include "weights/bf16.glsl"
+#else
+#error "no WEIGHT_<format> given"
+#endif
+#endif
