@@ -8,7 +8,7 @@
 include_guard(GLOBAL)
 
 function(vl2_missing what)
-  message(FATAL_ERROR "${what} was not found: run third_party/setup.sh, then configure again")
+  message(FATAL_ERROR "vl2 needs ${what}: run third_party/setup.sh, then configure again")
 endfunction()
 
 # vl2_header_target(<name> <include folder>): an imported target that only adds an include folder.
