@@ -159,11 +159,9 @@ void write_row(const File& file, const uint8_t* row, uint32_t pixels, uint8_t* d
         dst[c] = row[i * pixel_bytes + c * channel_bytes];
       continue;
     }
-    uint32_t sample = row[i * pixel_bytes];
-    if (h.depth < 8) {
-      const uint32_t bit = i * h.depth;
-      sample = static_cast<uint32_t>(row[bit / 8] >> (8 - h.depth - bit % 8)) & max_sample;
-    }
+    const uint32_t bit = i * h.depth;  // for the depths below 8, which have one channel
+    uint32_t sample =
+        h.depth < 8 ? static_cast<uint32_t>(row[bit / 8] >> (8 - h.depth - bit % 8)) & max_sample : row[i * pixel_bytes];
     if (h.color == kPalette) {
       std::memcpy(dst, &file.palette[sample * 3], 3);
       continue;
