@@ -263,14 +263,14 @@ TEST_SUITE("cpu") {
 
   TEST_CASE("image_file: BMP rows run upwards, downwards when the height is negative, and end on four bytes") {
     const auto bmp = [](uint32_t width, uint32_t height, uint8_t bits, uint8_t compression, const Buffer& rest) {
-      Buffer out(54);
+      Buffer out(54 + rest.size());
+      std::copy(rest.begin(), rest.end(), out.begin() + 54);
       const auto put = [&](size_t at, uint32_t value) {
         for (size_t i = 0; i < 4; ++i)
           out[at + i] = static_cast<uint8_t>(value >> (8 * i));
       };
       out[0] = 'B', out[1] = 'M', out[26] = 1, out[28] = bits, out[30] = compression;
       put(10, 54), put(14, 40), put(18, width), put(22, height);
-      out.insert(out.end(), rest.begin(), rest.end());
       return out;
     };
     const Buffer rows = {3, 2, 1, 0, 6, 5, 4, 0};  // blue first
