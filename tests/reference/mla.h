@@ -69,6 +69,32 @@ inline std::vector<double> mla_absorb_query(const std::vector<float>& q, const s
   return y;
 }
 
+/// Causal attention of q [queries, heads, latent + rope] over cache [keys, latent + rope], which all heads share, with the first latent elements
+/// of a row as its value: [queries, heads, latent]. Source: facts of the model, section 6.3, absorbed form.
+inline std::vector<double> mla_decode_attention(const std::vector<float>& q, const std::vector<float>& cache, const MlaSizes& n,
+                                                double scale, size_t first_position) {
+  const size_t width = n.latent + n.rope;
+  std::vector<double> y(n.queries * n.heads * n.latent);
+  for (size_t row = 0; row < n.queries * n.heads; ++row) {
+    std::vector<double> weights(first_position + row / n.heads + 1);
+    for (size_t s = 0; s < weights.size(); ++s) {
+      for (size_t d = 0; d < width; ++d)
+        weights[s] += double{q[row * width + d]} * cache[s * width + d];
+      weights[s] *= scale;
+    }
+    const double maximum = *std::max_element(weights.begin(), weights.end());
+    double sum = 0;
+    for (double& weight : weights) {
+      weight = std::exp(weight - maximum);
+      sum += weight;
+    }
+    for (size_t s = 0; s < weights.size(); ++s)
+      for (size_t c = 0; c < n.latent; ++c)
+        y[row * n.latent + c] += weights[s] / sum * cache[s * width + c];
+  }
+  return y;
+}
+
 /// u [queries, heads, latent] -> [queries, heads, value_width], by the value rows of kv_b.
 inline std::vector<double> mla_expand_value(const std::vector<float>& u, const std::vector<float>& kv_b, const MlaSizes& n) {
   std::vector<double> y;
