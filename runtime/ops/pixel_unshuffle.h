@@ -5,8 +5,8 @@
 
 namespace vl2 {
 
-/// Records y[view * side^2 + py * side + px][c * factor^2 + dy * factor + dx] = x[view][(factor * py + dy) * grid + factor * px + dx][c], zero
-/// where that is past the right or the bottom of the grid; side = ceil(grid / factor). The channel is outermost.
+/// Records y[view * side^2 + py * side + px][c * factor^2 + dy * factor + dx] = x[view][(factor * py + dy) * grid + factor * px +
+/// dx][c], zero where that is past the right or the bottom of the grid; side = ceil(grid / factor). The channel is outermost.
 ///
 /// x       [views, grid^2, channels] f32 or f16, contiguous, at any offset
 /// y       [views * side^2, channels * factor^2], dtype of x; rows may be strided and start anywhere; must not overlap x
