@@ -38,7 +38,7 @@ constexpr uint32_t seen_words(uint32_t vocab_size) { return vocab_size / 32 + (v
 ///   draw                inverse of the cumulative sum over ids ascending, at a 64-bit random number made of seed and step
 /// NaN never wins and is never drawn; when all logits are NaN the token is 0. +inf wins over all that is finite.
 ///
-/// logits   [vocab_size] f32, adjacent, any offset; not modified; vocab_size 1 .. 2^28
+/// logits   [vocab_size] f32, adjacent, any offset; not modified; vocab_size 1 .. 2^28 - 1
 /// seen     u32 [seen_words(vocab_size)], adjacent; may be empty when repetition_penalty is 1 and update_seen false
 /// token    u32 [1], any offset: an element of a ring of tokens, which embed_tokens takes as its ids
 /// Numbers  probabilities relative to the likeliest, in f32, then as integers in units of 2^-36: their sums are exact, so the order of
