@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "runtime/pipeline.h"
 #include "runtime/shader.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
@@ -49,6 +50,7 @@ struct AlignedView {
 ///
 /// A dispatch sees what every earlier dispatch of this recorder wrote: where a binding overlaps one that was written (or writes one that
 /// was read) since the last barrier, one narrow compute barrier goes in front. No operator writes a barrier.
+/// Copies and fills are ordered with everything before and after them.
 /// Long work is split into submissions by the measured cost of earlier ones, so that no driver's watchdog sees a long one.
 class Recorder {
  public:
@@ -115,18 +117,26 @@ class Recorder {
   Status check_bindings(ShaderId shader, std::span<const TensorView> tensors, Groups groups) const;
   Status begin_if_needed();
   Status retire(Frame& frame);
-  void order_after(std::span<const Access> accesses, bool transfer);
-  void account(Frame& frame, ShaderId shader, Cost cost);
+  Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors, VkDescriptorSet& set);
+  Result<VkDescriptorSet> allocate_set(VkDescriptorSetLayout layout);
+  void barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access);
+  void order_dispatch(std::span<const Access> accesses);
+  void order_transfer(std::span<const Access> accesses);
+  Status account(Cost cost);
+  Status describe(Status status) const;
 
   Device& device_;
   uint64_t max_binding_bytes_;
   std::vector<std::unique_ptr<Frame>> frames_;  // a ring
   size_t next_frame_ = 0;
   Frame* current_ = nullptr;
-  std::vector<Access> pending_;  // since the last barrier
+  std::vector<Access> pending_;       // since the last barrier
+  bool pending_transfer_ = false;     // whether any of them was a copy
+  bool transferred_ = false;          // whether there ever was one
   bool timing_ = false;
   std::vector<DispatchTime> times_;
-  double ns_per_cost_ = 0;  // learned from finished submissions
+  double ns_per_work_;                // learned from finished submissions
+  const char* last_label_ = "nothing";  // for the message of a lost device
   uint64_t dispatch_count_ = 0;
   uint64_t barrier_count_ = 0;
 };

@@ -1,0 +1,1 @@
+// Holds the folder open until its first source arrives.

@@ -1,0 +1,136 @@
+#include "runtime/device.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+namespace vl2 {
+
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+template <typename T>
+Status read_number(const char* name, T& target) {
+  const std::string text = environment(name);
+  if (text.empty())
+    return {};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
+  if (error != std::errc{} || end != text.data() + text.size())
+    return fail(Code::BadArgument, name, ": got \"", text, "\", wanted a number");
+  return {};
+}
+
+constexpr uint64_t kSaturationBytes = uint64_t{Device::kSaturationCounters} * Device::kSaturationStride;
+
+bool is_on(const char* name) {
+  const std::string value = environment(name);
+  return !value.empty() && value != "0";
+}
+
+Result<uint32_t> find_compute_family(VkPhysicalDevice physical) {
+  uint32_t count = 0;
+  vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, nullptr);
+  std::vector<VkQueueFamilyProperties> families(count);
+  vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families.data());
+  for (uint32_t i = 0; i < count; ++i)
+    if ((families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) != 0 && families[i].queueCount > 0)
+      return i;
+  return fail(Code::Unsupported, "device: no queue that computes");
+}
+
+}  // namespace
+
+Result<DeviceOptions> device_options_from_environment() {
+  DeviceOptions options;
+  options.device = environment("VL2_DEVICE");
+  options.validation = is_on("VL2_VALIDATION");
+  options.count_saturation = is_on("VL2_CHECK");
+  options.quirks = environment("VL2_QUIRKS");
+  VL2_TRY(read_number("VL2_TIER", options.tier));
+  VL2_TRY(read_number("VL2_HEAP_LIMIT", options.heap_limit_bytes));
+  if (std::getenv("VL2_CACHE_DIR") != nullptr)
+    options.cache_dir = environment("VL2_CACHE_DIR");
+  else if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty())
+    options.cache_dir = xdg + "/vl2";
+  else if (const std::string home = environment("HOME"); !home.empty())
+    options.cache_dir = home + "/.cache/vl2";
+  return options;
+}
+
+Status Device::create_logical_device(VkPhysicalDevice physical, bool validation) {
+  VL2_ASSIGN(queue_family_, find_compute_family(physical));
+  const float priority = 1.0f;
+  VkDeviceQueueCreateInfo queue_info{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
+  queue_info.queueFamilyIndex = queue_family_;
+  queue_info.queueCount = 1;
+  queue_info.pQueuePriorities = &priority;
+
+  VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+  f12.shaderFloat16 = caps_.float16;
+  VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};
+  f11.storageBuffer16BitAccess = caps_.storage16;
+  VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f11};
+
+  std::vector<const char*> extensions;
+  if (caps_.memory_budget)
+    extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &features};
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queue_info;
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
+  VL2_VK(vkCreateDevice(physical, &info, nullptr, &handle_));
+  volkLoadDevice(handle_);
+  if (!validation)
+    vkSetDebugUtilsObjectNameEXT = nullptr;  // the extension is enabled with validation only
+  vkGetDeviceQueue(handle_, queue_family_, 0, &queue_);
+  return {};
+}
+
+Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
+  std::unique_ptr<Device> device(new Device);
+  VL2_ASSIGN(device->instance_, Instance::create({.validation = options.validation}));
+  VL2_ASSIGN(const std::vector<DeviceEntry> entries, device->instance_->devices());
+  VL2_ASSIGN(const size_t index, choose_device(entries, options.device));
+  device->caps_ = entries[index].caps;
+  VL2_ASSIGN(device->quirks_, find_quirks(device->caps_, options.quirks));
+  device->tier_ = choose_tier(device->caps_, device->quirks_, options.tier);
+  VL2_TRY(device->create_logical_device(entries[index].handle, options.validation));
+  VL2_ASSIGN(device->memory_, Memory::create(device->instance_->handle(), entries[index].handle, device->handle_, device->caps_,
+                                             options.heap_limit_bytes));
+  VL2_ASSIGN(device->pipelines_,
+             PipelineStore::create(device->handle_, device->caps_, {options.cache_dir, options.count_saturation}));
+  VL2_ASSIGN(device->saturation_, device->memory_->allocate(kSaturationBytes, MemoryKind::Readback, "saturation counters"));
+  std::memset(device->saturation_->mapped(), 0, kSaturationBytes);
+  VL2_TRY(device->saturation_->flush(0, kSaturationBytes));
+  return device;
+}
+
+Device::~Device() {
+  if (handle_ == VK_NULL_HANDLE)
+    return;
+  vkDeviceWaitIdle(handle_);
+  saturation_.reset();
+  pipelines_.reset();
+  memory_.reset();
+  vkDestroyDevice(handle_, nullptr);
+}
+
+uint64_t Device::saturated_stores() const {
+  if (!saturation_->invalidate(0, kSaturationBytes).ok())
+    return 0;
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < kSaturationCounters; ++i) {
+    uint32_t count = 0;
+    std::memcpy(&count, saturation_->mapped() + size_t{i} * kSaturationStride, sizeof(count));
+    sum += count;
+  }
+  return sum;
+}
+
+}  // namespace vl2

@@ -1,0 +1,43 @@
+#include "runtime/device_caps.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "runtime/quirks.h"
+
+namespace vl2 {
+
+const char* device_type_name(DeviceType type) {
+  switch (type) {
+    case DeviceType::Discrete: return "discrete";
+    case DeviceType::Integrated: return "integrated";
+    case DeviceType::Virtual: return "virtual";
+    case DeviceType::Cpu: return "cpu";
+    case DeviceType::Other: return "other";
+  }
+  return "other";
+}
+
+std::string missing_for_tier0(const DeviceCaps& caps) {
+  constexpr uint32_t kVulkan12 = (1u << 22) | (2u << 12);
+  std::ostringstream out;
+  if (caps.api_version < kVulkan12)
+    out << "Vulkan " << (caps.api_version >> 22) << '.' << ((caps.api_version >> 12) & 0x3ff) << ", wanted 1.2";
+  else if (!caps.subgroup_arithmetic || caps.subgroup_size < 4)
+    out << "no subgroup arithmetic of size 4 or more in compute shaders";
+  else if (caps.max_workgroup_invocations < 256)
+    out << "workgroups of " << caps.max_workgroup_invocations << " invocations, wanted 256";
+  else if (caps.max_shared_bytes < 32 * 1024)
+    out << caps.max_shared_bytes << " bytes of shared memory, wanted 32768";
+  else if (caps.max_push_constant_bytes < 128)
+    out << caps.max_push_constant_bytes << " bytes of push constants, wanted 128";
+  return out.str();
+}
+
+uint32_t choose_tier(const DeviceCaps& caps, const Quirks& quirks, int forced) {
+  const uint32_t best = caps.float16 && caps.storage16 && !quirks.f16_is_slow ? 1 : 0;
+  const uint32_t possible = caps.float16 && caps.storage16 ? 1 : 0;
+  return forced < 0 ? best : std::min(static_cast<uint32_t>(forced), possible);
+}
+
+}  // namespace vl2

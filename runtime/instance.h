@@ -1,0 +1,55 @@
+// The Vulkan loader, the validation layers, and the list of devices to choose from.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/device_caps.h"
+#include "runtime/vulkan.h"
+
+namespace vl2 {
+
+struct InstanceOptions {
+  bool validation = false;  ///< Khronos validation layer with synchronisation validation; NotFound if it is not installed
+};
+
+/// A device as the list shows it.
+struct DeviceEntry {
+  VkPhysicalDevice handle = VK_NULL_HANDLE;
+  DeviceCaps caps;
+  std::string unusable;  ///< why it cannot be used; empty when it can
+};
+
+/// The loader and one VkInstance.
+class Instance {
+ public:
+  /// Errors  NoDevice: no loader, with what to install; NotFound: validation asked for and missing; VulkanError
+  static Result<std::unique_ptr<Instance>> create(const InstanceOptions& options);
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  VkInstance handle() const { return handle_; }
+
+  /// Every physical device in the driver's order: the index is what `--device N` means.
+  Result<std::vector<DeviceEntry>> devices() const;
+
+  /// What the validation layers said so far, a line each.
+  const std::vector<std::string>& validation_messages() const { return validation_messages_; }
+
+ private:
+  Instance() = default;
+
+  VkInstance handle_ = VK_NULL_HANDLE;
+  VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;
+  std::vector<std::string> validation_messages_;
+};
+
+/// Which device `wanted` means: an index, a UUID, or a part of a name in any case; empty: discrete before integrated before virtual before CPU.
+///
+/// Errors  NoDevice: the list is empty or nothing in it is usable; NotFound: no match, with the list; Unsupported: the match is unusable
+Result<size_t> choose_device(const std::vector<DeviceEntry>& devices, std::string_view wanted);
+
+}  // namespace vl2

@@ -1,0 +1,140 @@
+#include "runtime/memory.h"
+
+#include <algorithm>
+
+#include "runtime/device_caps.h"
+
+#define VMA_STATIC_VULKAN_FUNCTIONS 0
+#define VMA_DYNAMIC_VULKAN_FUNCTIONS 1
+#include <vk_mem_alloc.h>
+
+namespace vl2 {
+
+namespace {
+
+VmaAllocationCreateInfo allocation_info(MemoryKind kind) {
+  VmaAllocationCreateInfo info{};
+  info.usage = VMA_MEMORY_USAGE_AUTO;
+  switch (kind) {
+    case MemoryKind::Device:
+      info.usage = VMA_MEMORY_USAGE_AUTO_PREFER_DEVICE;
+      info.requiredFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+      info.flags = VMA_ALLOCATION_CREATE_HOST_ACCESS_SEQUENTIAL_WRITE_BIT | VMA_ALLOCATION_CREATE_HOST_ACCESS_ALLOW_TRANSFER_INSTEAD_BIT |
+                   VMA_ALLOCATION_CREATE_MAPPED_BIT;
+      break;
+    case MemoryKind::Upload:
+      info.usage = VMA_MEMORY_USAGE_AUTO_PREFER_HOST;
+      info.flags = VMA_ALLOCATION_CREATE_HOST_ACCESS_SEQUENTIAL_WRITE_BIT | VMA_ALLOCATION_CREATE_MAPPED_BIT;
+      break;
+    case MemoryKind::Readback:
+      info.usage = VMA_MEMORY_USAGE_AUTO_PREFER_HOST;
+      info.flags = VMA_ALLOCATION_CREATE_HOST_ACCESS_RANDOM_BIT | VMA_ALLOCATION_CREATE_MAPPED_BIT;
+      break;
+  }
+  return info;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDevice physical, VkDevice device, const DeviceCaps& caps,
+                                               uint64_t heap_limit_bytes) {
+  std::unique_ptr<Memory> memory(new Memory);
+  memory->physical_ = physical;
+  memory->device_ = device;
+  memory->max_buffer_bytes_ = caps.max_allocation_bytes;
+  memory->debug_names_ = vkSetDebugUtilsObjectNameEXT != nullptr;
+
+  VmaVulkanFunctions functions{};
+  functions.vkGetInstanceProcAddr = vkGetInstanceProcAddr;
+  functions.vkGetDeviceProcAddr = vkGetDeviceProcAddr;
+  VmaAllocatorCreateInfo info{};
+  info.instance = instance;
+  info.physicalDevice = physical;
+  info.device = device;
+  info.pVulkanFunctions = &functions;
+  info.vulkanApiVersion = VK_API_VERSION_1_2;
+  if (caps.memory_budget)
+    info.flags |= VMA_ALLOCATOR_CREATE_EXT_MEMORY_BUDGET_BIT;
+  std::array<VkDeviceSize, VK_MAX_MEMORY_HEAPS> limits;
+  limits.fill(heap_limit_bytes);
+  if (heap_limit_bytes != 0)
+    info.pHeapSizeLimit = limits.data();
+  VL2_VK(vmaCreateAllocator(&info, &memory->allocator_));
+  return memory;
+}
+
+Memory::~Memory() {
+  if (allocator_ != nullptr)
+    vmaDestroyAllocator(allocator_);
+}
+
+Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind, const std::string& name) {
+  const uint64_t rounded = std::max<uint64_t>((bytes + 15) / 16 * 16, 16);
+  if (rounded > max_buffer_bytes_ && max_buffer_bytes_ != 0)
+    return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes in one piece, this device allocates at most ", max_buffer_bytes_);
+
+  std::unique_ptr<Buffer> buffer(new Buffer);
+  VkBufferCreateInfo buffer_info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  buffer_info.size = rounded;
+  buffer_info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                      VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+  const VmaAllocationCreateInfo wanted = allocation_info(kind);
+  VmaAllocationInfo got{};
+  const VkResult result = vmaCreateBuffer(allocator_, &buffer_info, &wanted, &buffer->handle_, &buffer->allocation_, &got);
+  if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
+    return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes, the device has ", available_bytes(), " left");
+  VL2_TRY(vk_status(result, "vmaCreateBuffer"));
+
+  buffer->memory_ = this;
+  buffer->bytes_ = rounded;
+  buffer->kind_ = kind;
+  buffer->mapped_ = static_cast<std::byte*>(got.pMappedData);
+  vmaSetAllocationName(allocator_, buffer->allocation_, name.c_str());
+  if (debug_names_) {
+    VkDebugUtilsObjectNameInfoEXT label{VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
+    label.objectType = VK_OBJECT_TYPE_BUFFER;
+    label.objectHandle = reinterpret_cast<uint64_t>(buffer->handle_);
+    label.pObjectName = name.c_str();
+    vkSetDebugUtilsObjectNameEXT(device_, &label);
+  }
+  if (kind == MemoryKind::Device) {
+    device_bytes_ += rounded;
+    device_bytes_peak_ = std::max<uint64_t>(device_bytes_peak_, device_bytes_);
+  }
+  return buffer;
+}
+
+uint64_t Memory::available_bytes() const {
+  const VkPhysicalDeviceMemoryProperties* properties = nullptr;
+  vmaGetMemoryProperties(allocator_, &properties);
+  std::array<VmaBudget, VK_MAX_MEMORY_HEAPS> budgets{};
+  vmaGetHeapBudgets(allocator_, budgets.data());
+  uint64_t best = 0;
+  for (uint32_t heap = 0; heap < properties->memoryHeapCount; ++heap) {
+    if (!(properties->memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+      continue;
+    // Blocks that VMA holds but has not handed out count as free.
+    const uint64_t unused = budgets[heap].statistics.blockBytes - budgets[heap].statistics.allocationBytes;
+    const uint64_t budget = std::min<uint64_t>(budgets[heap].budget, properties->memoryHeaps[heap].size);
+    best = std::max(best, (budget > budgets[heap].usage ? budget - budgets[heap].usage : 0) + unused);
+  }
+  return best;
+}
+
+Buffer::~Buffer() {
+  if (handle_ == VK_NULL_HANDLE || memory_ == nullptr)
+    return;
+  vmaDestroyBuffer(memory_->allocator_, handle_, allocation_);
+  if (kind_ == MemoryKind::Device)
+    memory_->device_bytes_ -= bytes_;
+}
+
+Status Buffer::flush(uint64_t offset, uint64_t bytes) const {
+  return vk_status(vmaFlushAllocation(memory_->allocator_, allocation_, offset, bytes), "vmaFlushAllocation");
+}
+
+Status Buffer::invalidate(uint64_t offset, uint64_t bytes) const {
+  return vk_status(vmaInvalidateAllocation(memory_->allocator_, allocation_, offset, bytes), "vmaInvalidateAllocation");
+}
+
+}  // namespace vl2

@@ -1,0 +1,41 @@
+#include "runtime/quirks.h"
+
+#include "runtime/device_caps.h"
+
+namespace vl2 {
+
+namespace {
+
+struct QuirkRow {
+  const char* name;
+  bool Quirks::* field;
+  bool (*applies)(const DeviceCaps&);
+};
+
+constexpr QuirkRow kQuirks[] = {
+    // Every CPU driver (llvmpipe, SwiftShader): f16 is converted in software around each operation. Seen on llvmpipe of Mesa 25.0.7, 2026-11.
+    {"f16_is_slow", &Quirks::f16_is_slow, [](const DeviceCaps& caps) { return caps.type == DeviceType::Cpu; }},
+};
+
+}  // namespace
+
+Result<Quirks> find_quirks(const DeviceCaps& caps, std::string_view overrides) {
+  Quirks quirks;
+  for (const QuirkRow& row : kQuirks)
+    quirks.*row.field = row.applies(caps);
+  while (!overrides.empty()) {
+    const size_t comma = overrides.find(',');
+    const std::string_view word = overrides.substr(0, comma);
+    overrides = comma == std::string_view::npos ? std::string_view{} : overrides.substr(comma + 1);
+    const QuirkRow* found = nullptr;
+    for (const QuirkRow& row : kQuirks)
+      if (word.size() > 1 && word.substr(1) == row.name)
+        found = &row;
+    if (found == nullptr || (word[0] != '+' && word[0] != '-'))
+      return fail(Code::BadArgument, "VL2_QUIRKS: got \"", std::string(word), "\", wanted +name or -name of a known quirk");
+    quirks.*found->field = word[0] == '+';
+  }
+  return quirks;
+}
+
+}  // namespace vl2

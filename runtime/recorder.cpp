@@ -1,0 +1,393 @@
+#include "runtime/recorder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/device.h"
+
+// How submissions are bounded: every dispatch states its cost; finished submissions teach what a unit of work takes on this device
+// (two timestamps each); a submission ends when its expected time passes kSubmissionNs. Watchdogs kill at 2 s.
+
+namespace vl2 {
+
+namespace {
+
+constexpr size_t kFrames = 3;               // one recorded while two run
+constexpr uint32_t kSetsPerPool = 256;
+constexpr uint32_t kQueriesPerFrame = 8192;  // two a timed dispatch, two for the submission
+constexpr uint32_t kSaturationBinding = 31;
+constexpr double kSubmissionNs = 50e6;
+constexpr double kBytesToWork = 16;          // a byte takes about as long as 16 operations, from phones to data centres
+
+double work_of(Cost cost) { return static_cast<double>(cost.flops) + kBytesToWork * static_cast<double>(cost.bytes); }
+
+}  // namespace
+
+struct Recorder::Frame {
+  VkDevice device = VK_NULL_HANDLE;
+  VkCommandPool pool = VK_NULL_HANDLE;
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  VkFence fence = VK_NULL_HANDLE;
+  VkQueryPool queries = VK_NULL_HANDLE;
+  std::vector<VkDescriptorPool> descriptor_pools;
+  size_t pool_in_use = 0;
+  bool in_flight = false;
+  double work = 0;
+  uint32_t query_count = 0;
+  std::vector<std::pair<ShaderId, Cost>> timed;  // the dispatches whose queries start at 2
+
+  ~Frame() {
+    for (const VkDescriptorPool descriptors : descriptor_pools)
+      vkDestroyDescriptorPool(device, descriptors, nullptr);
+    if (queries != VK_NULL_HANDLE)
+      vkDestroyQueryPool(device, queries, nullptr);
+    if (fence != VK_NULL_HANDLE)
+      vkDestroyFence(device, fence, nullptr);
+    if (pool != VK_NULL_HANDLE)
+      vkDestroyCommandPool(device, pool, nullptr);
+  }
+
+  Status create(Device& owner) {
+    device = owner.handle();
+    const VkCommandPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, 0, owner.queue_family()};
+    VL2_VK(vkCreateCommandPool(device, &pool_info, nullptr, &pool));
+    const VkCommandBufferAllocateInfo buffer_info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, pool,
+                                                  VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
+    VL2_VK(vkAllocateCommandBuffers(device, &buffer_info, &commands));
+    const VkFenceCreateInfo fence_info{VK_STRUCTURE_TYPE_FENCE_CREATE_INFO, nullptr, 0};
+    VL2_VK(vkCreateFence(device, &fence_info, nullptr, &fence));
+    if (owner.caps().timestamp_period_ns > 0) {
+      VkQueryPoolCreateInfo query_info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+      query_info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+      query_info.queryCount = kQueriesPerFrame;
+      VL2_VK(vkCreateQueryPool(device, &query_info, nullptr, &queries));
+    }
+    return {};
+  }
+
+  Status begin() {
+    VL2_VK(vkResetCommandPool(device, pool, 0));
+    for (const VkDescriptorPool descriptors : descriptor_pools)
+      VL2_VK(vkResetDescriptorPool(device, descriptors, 0));
+    pool_in_use = 0;
+    work = 0;
+    query_count = 0;
+    timed.clear();
+    const VkCommandBufferBeginInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, nullptr,
+                                        VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, nullptr};
+    VL2_VK(vkBeginCommandBuffer(commands, &info));
+    if (queries != VK_NULL_HANDLE) {
+      vkCmdResetQueryPool(commands, queries, 0, kQueriesPerFrame);
+      stamp();
+      ++query_count;  // 1 is for the end
+    }
+    return {};
+  }
+
+  void stamp() { vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, queries, query_count++); }
+};
+
+Recorder::Recorder(Device& device)
+    : device_(device),
+      max_binding_bytes_(device.caps().max_storage_buffer_bytes),
+      ns_per_work_(device.caps().type == DeviceType::Cpu ? 0.1 : 1e-3) {}
+
+Recorder::~Recorder() {
+  for (const auto& frame : frames_)
+    if (frame->in_flight)
+      vkWaitForFences(device_.handle(), 1, &frame->fence, VK_TRUE, UINT64_MAX);
+}
+
+AlignedView Recorder::aligned(const TensorView& view) const {
+  const uint64_t step = std::max<uint64_t>(device_.caps().storage_buffer_alignment / dtype_bytes(view.dtype), 1);
+  AlignedView result{view, static_cast<uint32_t>(view.offset % step)};
+  result.view.offset -= result.remainder;
+  if (result.remainder == 0 || view.rank() == 0 || view.element_count() == 0)
+    return result;
+  // One dimension that covers the gap and everything the view touches; the operator indexes by its own strides.
+  result.view.rank_ = 1;
+  result.view.dims = {static_cast<uint32_t>(view.span_elements() + result.remainder)};
+  result.view.strides = {1};
+  return result;
+}
+
+Status Recorder::describe(Status status) const {
+  if (status.code() != Code::DeviceLost)
+    return status;
+  return fail(Code::DeviceLost, status.message(), "; the last dispatch recorded was ", last_label_);
+}
+
+Status Recorder::begin_if_needed() {
+  if (current_ != nullptr)
+    return {};
+  if (frames_.size() < kFrames) {
+    auto frame = std::make_unique<Frame>();
+    VL2_TRY(frame->create(device_));
+    next_frame_ = frames_.size();
+    frames_.push_back(std::move(frame));
+  }
+  Frame& frame = *frames_[next_frame_];
+  next_frame_ = (next_frame_ + 1) % kFrames;
+  VL2_TRY(retire(frame));
+  VL2_TRY(frame.begin());
+  current_ = &frame;
+  return {};
+}
+
+Status Recorder::retire(Frame& frame) {
+  if (!frame.in_flight)
+    return {};
+  VL2_TRY(describe(vk_status(vkWaitForFences(device_.handle(), 1, &frame.fence, VK_TRUE, UINT64_MAX), "vkWaitForFences")));
+  VL2_VK(vkResetFences(device_.handle(), 1, &frame.fence));
+  frame.in_flight = false;
+  if (frame.queries == VK_NULL_HANDLE)
+    return {};
+  std::vector<uint64_t> ticks(frame.query_count);
+  VL2_VK(vkGetQueryPoolResults(device_.handle(), frame.queries, 0, frame.query_count, ticks.size() * 8, ticks.data(), 8,
+                               VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT));
+  const double period = device_.caps().timestamp_period_ns;
+  const auto elapsed = [&](size_t from, size_t to) {
+    return ticks[to] > ticks[from] ? static_cast<double>(ticks[to] - ticks[from]) * period : 0.0;
+  };
+  if (frame.work > 1e6)
+    ns_per_work_ = 0.5 * (ns_per_work_ + elapsed(0, 1) / frame.work);
+  for (size_t i = 0; i < frame.timed.size(); ++i)
+    times_.push_back({frame.timed[i].first, frame.timed[i].second, elapsed(2 + 2 * i, 3 + 2 * i)});
+  return {};
+}
+
+Status Recorder::submit() {
+  if (current_ == nullptr)
+    return {};
+  Frame& frame = *current_;
+  current_ = nullptr;
+  if (frame.queries != VK_NULL_HANDLE)
+    vkCmdWriteTimestamp(frame.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, frame.queries, 1);
+  VL2_VK(vkEndCommandBuffer(frame.commands));
+  VkSubmitInfo info{VK_STRUCTURE_TYPE_SUBMIT_INFO};
+  info.commandBufferCount = 1;
+  info.pCommandBuffers = &frame.commands;
+  VL2_TRY(describe(vk_status(vkQueueSubmit(device_.queue(), 1, &info, frame.fence), "vkQueueSubmit")));
+  frame.in_flight = true;
+  return {};
+}
+
+Status Recorder::finish() {
+  VL2_TRY(submit());
+  // From the oldest on, so that the times are in order.
+  for (size_t i = 0; i < frames_.size(); ++i)
+    VL2_TRY(retire(*frames_[(next_frame_ + i) % frames_.size()]));
+  return {};
+}
+
+void Recorder::enable_timing(bool on) { timing_ = on && device_.caps().timestamp_period_ns > 0; }
+
+std::vector<DispatchTime> Recorder::take_times() { return std::exchange(times_, {}); }
+
+void Recorder::barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access) {
+  VkMemoryBarrier memory{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_SHADER_WRITE_BIT, to_access};
+  VkPipelineStageFlags from_stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
+  if (pending_transfer_) {
+    memory.srcAccessMask |= VK_ACCESS_TRANSFER_WRITE_BIT;
+    from_stages |= VK_PIPELINE_STAGE_TRANSFER_BIT;
+  }
+  vkCmdPipelineBarrier(current_->commands, from_stages, to_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
+  ++barrier_count_;
+  pending_.clear();
+  pending_transfer_ = false;
+}
+
+// Before a dispatch: a narrow barrier when one of its accesses overlaps an earlier one and either of the two writes.
+void Recorder::order_dispatch(std::span<const Access> accesses) {
+  const auto conflicts = [&](const Access& a) {
+    return std::any_of(pending_.begin(), pending_.end(), [&](const Access& b) {
+      return a.buffer == b.buffer && (a.write || b.write) && a.begin < b.end && b.begin < a.end;
+    });
+  };
+  if (std::any_of(accesses.begin(), accesses.end(), conflicts))
+    barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+  pending_.insert(pending_.end(), accesses.begin(), accesses.end());
+}
+
+// Before a copy or fill: always a barrier, since the narrow ones between dispatches held back dispatches only. Copies are rare.
+void Recorder::order_transfer(std::span<const Access> accesses) {
+  pending_transfer_ |= transferred_;
+  barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+          VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
+  pending_.assign(accesses.begin(), accesses.end());
+  pending_transfer_ = transferred_ = true;
+}
+
+Status Recorder::check_bindings(ShaderId shader, std::span<const TensorView> tensors, Groups groups) const {
+  const ShaderCode& code = shader_code(shader);
+  const auto& limit = device_.caps().max_groups;
+  if (groups.x > limit[0] || groups.y > limit[1] || groups.z > limit[2])
+    return fail(Code::BadShape, code.name, ": ", groups.x, " x ", groups.y, " x ", groups.z, " workgroups, this device takes ", limit[0],
+                " x ", limit[1], " x ", limit[2]);
+  for (const ShaderBinding& binding : code.bindings) {
+    if (binding.binding == kSaturationBinding)
+      continue;
+    if (binding.binding >= tensors.size())
+      return fail(Code::BadArgument, code.name, ": no tensor for binding ", int{binding.binding});
+    const TensorView& view = tensors[binding.binding];
+    if (view.buffer == nullptr)
+      continue;  // an optional input: the shader's params say that it is not read
+    if (view.offset_bytes() % device_.caps().storage_buffer_alignment != 0)
+      return fail(Code::BadShape, code.name, ": binding ", int{binding.binding}, " starts at byte ", view.offset_bytes(),
+                  ", wanted a multiple of ", device_.caps().storage_buffer_alignment);
+    if (view.span_bytes() > max_binding_bytes_)
+      return fail(Code::BadShape, code.name, ": binding ", int{binding.binding}, " ", view, " has ", view.span_bytes(),
+                  " bytes, one binding takes ", max_binding_bytes_);
+    if (view.offset_bytes() + view.span_bytes() > view.buffer->bytes())
+      return fail(Code::BadShape, code.name, ": binding ", int{binding.binding}, " ", view, " reaches past its buffer of ",
+                  view.buffer->bytes(), " bytes");
+  }
+  return {};
+}
+
+Result<VkDescriptorSet> Recorder::allocate_set(VkDescriptorSetLayout layout) {
+  Frame& frame = *current_;
+  for (;; ++frame.pool_in_use) {
+    const bool fresh = frame.pool_in_use == frame.descriptor_pools.size();
+    if (fresh) {
+      const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, kSetsPerPool * 8};
+      const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, kSetsPerPool, 1, &size};
+      VkDescriptorPool pool = VK_NULL_HANDLE;
+      VL2_VK(vkCreateDescriptorPool(device_.handle(), &info, nullptr, &pool));
+      frame.descriptor_pools.push_back(pool);
+    }
+    VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
+    info.descriptorPool = frame.descriptor_pools[frame.pool_in_use];
+    info.descriptorSetCount = 1;
+    info.pSetLayouts = &layout;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    const VkResult result = vkAllocateDescriptorSets(device_.handle(), &info, &set);
+    if (result == VK_SUCCESS)
+      return set;
+    if (fresh || (result != VK_ERROR_OUT_OF_POOL_MEMORY && result != VK_ERROR_FRAGMENTED_POOL))
+      return vk_status(result, "vkAllocateDescriptorSets");
+  }
+}
+
+Status Recorder::write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
+                                   VkDescriptorSet& set) {
+  VL2_ASSIGN(set, allocate_set(pipeline.set_layout));
+  std::array<VkDescriptorBufferInfo, 32> infos;
+  std::array<VkWriteDescriptorSet, 32> writes;
+  uint32_t count = 0;
+  for (const ShaderBinding& binding : code.bindings) {
+    VkDescriptorBufferInfo& info = infos[count];
+    const bool given = binding.binding != kSaturationBinding && tensors[binding.binding].buffer != nullptr;
+    if (given) {
+      const TensorView& view = tensors[binding.binding];
+      // Whole words: shaders read 16-bit and 8-bit data as words too.
+      info = {view.buffer->handle(), view.offset_bytes(), std::max<uint64_t>((view.span_bytes() + 3) / 4 * 4, 4)};
+    } else {
+      // The counter of saturated stores, or a stand-in for an optional input.
+      const uint64_t turn = dispatch_count_ % Device::kSaturationCounters;
+      info = {device_.saturation_buffer().handle(), turn * Device::kSaturationStride, 4};
+    }
+    writes[count] = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,  binding.binding, 0, 1,
+                     VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,      nullptr, &info, nullptr};
+    ++count;
+  }
+  vkUpdateDescriptorSets(device_.handle(), count, writes.data(), 0, nullptr);
+  return {};
+}
+
+Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes,
+                                Groups groups, Cost cost, std::span<const uint32_t> constants) {
+  if (groups.x == 0 || groups.y == 0 || groups.z == 0)
+    return {};
+  VL2_TRY(check_bindings(shader, tensors, groups));
+  const ShaderCode& code = shader_code(shader);
+  assert(code.push_constant_bytes == params_bytes && "the params struct and the shader's push constants differ");
+  VL2_ASSIGN(const Pipeline* pipeline, device_.pipelines().get(shader, constants));
+  VL2_TRY(begin_if_needed());
+  VkDescriptorSet set = VK_NULL_HANDLE;
+  VL2_TRY(write_descriptors(*pipeline, code, tensors, set));
+
+  std::array<Access, 32> accesses;
+  size_t access_count = 0;
+  for (const ShaderBinding& binding : code.bindings) {
+    if (binding.binding == kSaturationBinding || tensors[binding.binding].buffer == nullptr)
+      continue;
+    const TensorView& view = tensors[binding.binding];
+    accesses[access_count++] = {view.buffer, view.offset_bytes(), view.offset_bytes() + view.span_bytes(), binding.writes};
+  }
+  order_dispatch({accesses.data(), access_count});
+
+  Frame& frame = *current_;
+  last_label_ = code.name;
+  vkCmdBindPipeline(frame.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
+  vkCmdBindDescriptorSets(frame.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->layout, 0, 1, &set, 0, nullptr);
+  if (params_bytes > 0)
+    vkCmdPushConstants(frame.commands, pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, params_bytes, params);
+  const bool timed = timing_ && frame.queries != VK_NULL_HANDLE;
+  if (timed) {
+    frame.timed.emplace_back(shader, cost);
+    frame.stamp();
+  }
+  vkCmdDispatch(frame.commands, groups.x, groups.y, groups.z);
+  if (timed)
+    frame.stamp();
+  ++dispatch_count_;
+  return account(cost);
+}
+
+Status Recorder::account(Cost cost) {
+  current_->work += work_of(cost);
+  const bool long_enough = current_->work * ns_per_work_ > kSubmissionNs;
+  const bool queries_used_up = current_->query_count + 2 > kQueriesPerFrame;
+  return long_enough || queries_used_up ? submit() : Status{};
+}
+
+Status Recorder::copy(const TensorView& source, const TensorView& target) {
+  if (!source.contiguous() || !target.contiguous() || source.span_bytes() != target.span_bytes())
+    return fail(Code::BadShape, "copy: source ", source, " and target ", target, " must be contiguous and of one size");
+  if (source.span_bytes() == 0)
+    return {};
+  VL2_TRY(begin_if_needed());
+  const Access accesses[] = {{source.buffer, source.offset_bytes(), source.offset_bytes() + source.span_bytes(), false},
+                             {target.buffer, target.offset_bytes(), target.offset_bytes() + target.span_bytes(), true}};
+  order_transfer(accesses);
+  const VkBufferCopy region{source.offset_bytes(), target.offset_bytes(), source.span_bytes()};
+  vkCmdCopyBuffer(current_->commands, source.buffer->handle(), target.buffer->handle(), 1, &region);
+  last_label_ = "copy";
+  return account({.bytes = 2 * source.span_bytes(), .flops = 0});
+}
+
+Status Recorder::fill(const TensorView& target, uint32_t word) {
+  if (!target.contiguous() || target.offset_bytes() % 4 != 0)
+    return fail(Code::BadShape, "fill: target ", target, " must be contiguous and start at a whole word");
+  if (target.span_bytes() == 0)
+    return {};
+  VL2_TRY(begin_if_needed());
+  const Access access{target.buffer, target.offset_bytes(), target.offset_bytes() + target.span_bytes(), true};
+  order_transfer({&access, 1});
+  vkCmdFillBuffer(current_->commands, target.buffer->handle(), target.offset_bytes(), (target.span_bytes() + 3) / 4 * 4, word);
+  last_label_ = "fill";
+  return account({.bytes = target.span_bytes(), .flops = 0});
+}
+
+Status Recorder::download(const TensorView& source, std::span<std::byte> target) {
+  if (!source.contiguous() || source.span_bytes() != target.size())
+    return fail(Code::BadShape, "download: source ", source, " must be contiguous and fill ", target.size(), " bytes");
+  if (target.empty())
+    return {};
+  VL2_ASSIGN(const auto buffer, device_.memory().allocate(target.size(), MemoryKind::Readback, "download"));
+  const TensorView bytes = make_view(*buffer, source.dtype, {static_cast<uint32_t>(source.span_elements())});
+  VL2_TRY(copy(source, bytes));
+  VL2_TRY(begin_if_needed());
+  const VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_TRANSFER_WRITE_BIT, VK_ACCESS_HOST_READ_BIT};
+  vkCmdPipelineBarrier(current_->commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0,
+                       nullptr);
+  VL2_TRY(finish());
+  VL2_TRY(buffer->invalidate(0, target.size()));
+  std::memcpy(target.data(), buffer->mapped(), target.size());
+  // The buffer goes away: forget it, or a later one at its address would seem to be in use.
+  std::erase_if(pending_, [&](const Access& access) { return access.buffer == buffer.get(); });
+  return {};
+}
+
+}  // namespace vl2
