@@ -42,8 +42,7 @@ Status expert_combine(Recorder& rec, const TensorView& x, const TensorView& pair
     return {};
 
   const AlignedView x_bound = rec.aligned(x), pair_slot_bound = rec.aligned(pair_slot), weights_bound = rec.aligned(weights),
-                    residual_bound = rec.aligned(residual);
-  const AlignedView shared_bound = shared.empty() ? x_bound : rec.aligned(shared);
+                    shared_bound = rec.aligned(shared), residual_bound = rec.aligned(residual);
   const ExpertCombineParams params{.width = width,
                                    .top_k = weights.dim(1),
                                    .x_row_stride = x.stride(0),

@@ -30,8 +30,8 @@ Status router(Recorder& rec, const TensorView& logits, const TensorView& bias, c
   if (token_count == 0)
     return {};
 
-  const AlignedView logits_bound = rec.aligned(logits), ids_bound = rec.aligned(ids), weights_bound = rec.aligned(weights);
-  const AlignedView bias_bound = bias.empty() ? logits_bound : rec.aligned(bias);
+  const AlignedView logits_bound = rec.aligned(logits), bias_bound = rec.aligned(bias), ids_bound = rec.aligned(ids),
+                    weights_bound = rec.aligned(weights);
   const RouterParams params{.expert_count = expert_count,
                             .top_k = options.top_k,
                             .logits_row_stride = logits.stride(0),

@@ -76,30 +76,27 @@ Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, c
   VL2_TRY(check_options(options));
   VL2_TRY(check_views(logits, seen, options.update_seen || options.repetition_penalty != 1, scratch, token));
 
-  // Without a view of seen its bindings get one of a kind that the shader may have there, unread.
-  const AlignedView logits_bound = rec.aligned(logits), token_bound = rec.aligned(token);
-  const AlignedView seen_read = seen.empty() ? logits_bound : rec.aligned(seen);
-  const TensorView seen_written = seen.empty() ? scratch.words : seen_read.view;
+  const AlignedView logits_bound = rec.aligned(logits), seen_bound = rec.aligned(seen), token_bound = rec.aligned(token);
   SampleParams params = params_of(options, logits.dim(0));
   params.logits_offset = logits_bound.remainder;
-  params.seen_offset = seen_read.remainder;
+  params.seen_offset = seen_bound.remainder;
   params.token_offset = token_bound.remainder;
 
   const Cost all_logits{.bytes = 4 * logits.element_count(), .flops = 4 * logits.element_count()};
   const Cost one_block{.bytes = 4 * uint64_t{params.block_ids}, .flops = 4 * uint64_t{params.block_ids}};
   const Groups blocks{.x = params.blocks};
-  VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_read.view, logits_bound.view}, params, blocks, all_logits));
+  VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
   if (options.temperature == 0)
-    return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_written, token_bound.view}, params, Groups{}, Cost{});
+    return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_bound.view, TensorView{}, token_bound.view}, params, Groups{}, Cost{});
 
   for (params.pass = 0; params.pass < SAMPLE_HISTOGRAMS; ++params.pass) {
     const bool wanted_by_top_k = params.pass < SAMPLE_LEVELS && params.top_k != 0;
     const bool wanted_by_top_p = (params.pass == 0 || params.pass >= SAMPLE_LEVELS) && params.use_top_p != 0;
     if (wanted_by_top_k || wanted_by_top_p)
-      VL2_TRY(rec.dispatch(ShaderId::sample_select, {scratch.words, seen_read.view, logits_bound.view}, params, blocks, all_logits));
+      VL2_TRY(rec.dispatch(ShaderId::sample_select, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
   }
-  VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_read.view, logits_bound.view}, params, blocks, all_logits));
-  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_written, logits_bound.view, token_bound.view}, params, Groups{}, one_block);
+  VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view}, params, Groups{}, one_block);
 }
 
 }  // namespace vl2

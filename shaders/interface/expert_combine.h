@@ -21,7 +21,7 @@ struct ExpertCombineParams {
   uint residual_offset;
   uint x_is_f32;       // only looked at where ACT is f16
   uint shared_is_f32;  // likewise
-  uint has_shared;     // 0: the binding holds something else and is not read
+  uint has_shared;     // 0: there is none
 };
 
 VL2_SHARED_END

@@ -8,7 +8,6 @@ VL2_CONST uint SAMPLE_THREADS = 256u;      // per workgroup
 VL2_CONST uint SAMPLE_MAX_BLOCKS = 256u;   // one workgroup reads one result of each block: at most one an invocation
 VL2_CONST uint SAMPLE_BLOCK_IDS = 1024u;   // ids of a block, more where SAMPLE_MAX_BLOCKS would not cover the vocabulary
 VL2_CONST uint SAMPLE_SCRATCH = 0u, SAMPLE_SEEN = 1u, SAMPLE_LOGITS = 2u, SAMPLE_TOKEN = 3u;  // bindings
-VL2_CONST uint SAMPLE_ARGMAX_TOKEN = 2u;  // sample_argmax reads no logits
 
 // A selection finds the key of the last id that stays by its bits from the top, SAMPLE_DIGIT_BITS a level.
 VL2_CONST uint SAMPLE_DIGIT_BITS = 8u;

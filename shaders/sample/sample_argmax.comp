@@ -13,7 +13,7 @@ layout(local_size_x = SAMPLE_THREADS) in;
 layout(push_constant) uniform Push { SampleParams p; };
 layout(binding = SAMPLE_SCRATCH) readonly buffer Scratch { uint scratch[]; };
 layout(binding = SAMPLE_SEEN) buffer Seen { uint seen[]; };
-layout(binding = SAMPLE_ARGMAX_TOKEN) writeonly buffer Token { uint token[]; };
+layout(binding = SAMPLE_TOKEN) writeonly buffer Token { uint token[]; };
 
 void main() {
   const uint block = gl_LocalInvocationIndex;
