@@ -6,7 +6,9 @@ namespace vl2 {
 
 namespace {
 
-bool is_act(const TensorView& view) { return view.dtype == DType::F32 || view.dtype == DType::F16; }
+bool is_act(const TensorView& view) {
+  return view.dtype == DType::F32 || view.dtype == DType::F16;
+}
 
 Status check(const TensorView& x, const TensorView& pair_slot, const TensorView& weights, const TensorView& shared,
              const TensorView& residual) {
@@ -17,7 +19,8 @@ Status check(const TensorView& x, const TensorView& pair_slot, const TensorView&
     return fail(Code::BadShape, "expert_combine: weights ", weights, " must be [", token_count, ", top_k], contiguous");
   const uint64_t pair_count = weights.element_count();
   if (x.rank() != 2 || x.dim(0) != pair_count || x.dim(1) != width || x.stride(1) != 1)
-    return fail(Code::BadShape, "expert_combine: x ", x, " must be [", pair_count, ", ", width, "], tokens * top_k rows as wide as residual");
+    return fail(Code::BadShape, "expert_combine: x ", x, " must be [", pair_count, ", ", width,
+                "], tokens * top_k rows as wide as residual");
   if (x.span_elements() >= uint64_t{1} << 32)
     return fail(Code::BadShape, "expert_combine: x ", x, " must span less than 2^32 elements");
   if (pair_slot.rank() != 1 || pair_slot.dim(0) != pair_count || !pair_slot.contiguous())
@@ -27,15 +30,15 @@ Status check(const TensorView& x, const TensorView& pair_slot, const TensorView&
   if (!is_act(x) || (!shared.empty() && !is_act(shared)))
     return fail(Code::BadDType, "expert_combine: x ", x, " and shared ", shared, " must be f32 or f16");
   if (pair_slot.dtype != DType::U32 || weights.dtype != DType::F32 || residual.dtype != DType::F32)
-    return fail(Code::BadDType, "expert_combine: pair_slot must be u32, weights and residual f32, got ", pair_slot, ", ", weights, ", ",
-                residual);
+    return fail(Code::BadDType, "expert_combine: pair_slot must be u32, weights and residual f32, got ", pair_slot, ", ", weights,
+                ", ", residual);
   return {};
 }
 
 }  // namespace
 
-Status expert_combine(Recorder& rec, const TensorView& x, const TensorView& pair_slot, const TensorView& weights, const TensorView& shared,
-                      const TensorView& residual) {
+Status expert_combine(Recorder& rec, const TensorView& x, const TensorView& pair_slot, const TensorView& weights,
+                      const TensorView& shared, const TensorView& residual) {
   VL2_TRY(check(x, pair_slot, weights, shared, residual));
   const uint32_t token_count = residual.dim(0), width = residual.dim(1);
   if (token_count == 0)

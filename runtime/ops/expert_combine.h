@@ -5,7 +5,8 @@
 
 namespace vl2 {
 
-/// Records residual[t] += weights[t, 0] * x[pair_slot[t * top_k]] + ... + weights[t, top_k - 1] * x[pair_slot[t * top_k + top_k - 1]] + shared[t].
+/// Records residual[t] += weights[t, 0] * x[pair_slot[t * top_k]] + ... + weights[t, top_k - 1] * x[pair_slot[t * top_k + top_k -
+/// 1]] + shared[t].
 ///
 /// x          [token_count * top_k, width] f32 or f16: the experts' outputs by slot (ExpertSchedule); rows may be strided
 /// pair_slot  [token_count * top_k] u32, each below token_count * top_k
@@ -17,7 +18,7 @@ namespace vl2 {
 /// Errors     BadShape, BadDType: nothing is recorded
 /// Cost       one dispatch; reads x, shared and residual once, writes residual once
 /// Source     DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
-Status expert_combine(Recorder& rec, const TensorView& x, const TensorView& pair_slot, const TensorView& weights, const TensorView& shared,
-                      const TensorView& residual);
+Status expert_combine(Recorder& rec, const TensorView& x, const TensorView& pair_slot, const TensorView& weights,
+                      const TensorView& shared, const TensorView& residual);
 
 }  // namespace vl2

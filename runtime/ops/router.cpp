@@ -10,10 +10,11 @@ namespace vl2 {
 
 static_assert(kRouterMaxExperts == ROUTER_MAX_EXPERTS && kRouterMaxTopK == ROUTER_MAX_TOP_K);
 
-Status router(Recorder& rec, const TensorView& logits, const TensorView& bias, const RouterOptions& options, const TensorView& ids,
-              const TensorView& weights) {
+Status router(Recorder& rec, const TensorView& logits, const TensorView& bias, const RouterOptions& options,
+              const TensorView& ids, const TensorView& weights) {
   if (logits.rank() != 2 || logits.stride(1) != 1 || logits.dim(1) == 0 || logits.dim(1) > kRouterMaxExperts)
-    return fail(Code::BadShape, "router: logits ", logits, " must be [tokens, experts], experts adjacent and 1 .. ", kRouterMaxExperts);
+    return fail(Code::BadShape, "router: logits ", logits, " must be [tokens, experts], experts adjacent and 1 .. ",
+                kRouterMaxExperts);
   const uint32_t token_count = logits.dim(0), expert_count = logits.dim(1);
   if (options.top_k == 0 || options.top_k > kRouterMaxTopK || options.top_k > expert_count)
     return fail(Code::BadArgument, "router: top_k ", options.top_k, " must be 1 .. ", std::min(kRouterMaxTopK, expert_count));
@@ -24,9 +25,10 @@ Status router(Recorder& rec, const TensorView& logits, const TensorView& bias, c
   for (const auto& [name, view] : {std::pair{"ids", &ids}, std::pair{"weights", &weights}})
     if (view->rank() != 2 || view->dim(0) != token_count || view->dim(1) != options.top_k || !view->contiguous())
       return fail(Code::BadShape, "router: ", name, " ", *view, " must be [", token_count, ", ", options.top_k, "], contiguous");
-  if (logits.dtype != DType::F32 || (!bias.empty() && bias.dtype != DType::F32) || ids.dtype != DType::U32 || weights.dtype != DType::F32)
-    return fail(Code::BadDType, "router: logits, bias and weights must be f32 and ids u32, got logits ", logits, ", ids ", ids, ", weights ",
-                weights);
+  if (logits.dtype != DType::F32 || (!bias.empty() && bias.dtype != DType::F32) || ids.dtype != DType::U32 ||
+      weights.dtype != DType::F32)
+    return fail(Code::BadDType, "router: logits, bias and weights must be f32 and ids u32, got logits ", logits, ", ids ", ids,
+                ", weights ", weights);
   if (token_count == 0)
     return {};
 

@@ -34,7 +34,7 @@ constexpr uint32_t kRouterMaxTopK = 16;
 /// Errors   BadShape, BadDType, BadArgument: nothing is recorded
 /// Cost     one dispatch, a workgroup a token
 /// Source   DeepSeek-VL2 modeling_deepseek.py, MoEGate.forward (greedy and noaux_tc with one group)
-Status router(Recorder& rec, const TensorView& logits, const TensorView& bias, const RouterOptions& options, const TensorView& ids,
-              const TensorView& weights);
+Status router(Recorder& rec, const TensorView& logits, const TensorView& bias, const RouterOptions& options,
+              const TensorView& ids, const TensorView& weights);
 
 }  // namespace vl2

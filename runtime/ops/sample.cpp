@@ -28,20 +28,23 @@ Status check_views(const TensorView& logits, const TensorView& seen, bool needs_
   if (needs_seen && seen.empty())
     return fail(Code::BadShape, "sample: repetition_penalty and update_seen need a view of seen");
   if (!seen.empty() && (seen.rank() != 1 || seen.dim(0) != seen_words(logits.dim(0)) || !seen.contiguous()))
-    return fail(Code::BadShape, "sample: seen ", seen, " must be [", seen_words(logits.dim(0)), "], a bit for each of logits ", logits);
+    return fail(Code::BadShape, "sample: seen ", seen, " must be [", seen_words(logits.dim(0)), "], a bit for each of logits ",
+                logits);
   if (scratch.words.rank() != 1 || scratch.words.dim(0) < SAMPLE_SCRATCH_WORDS || !scratch.words.contiguous())
     return fail(Code::BadShape, "sample: scratch ", scratch.words, " must be [", SAMPLE_SCRATCH_WORDS, "]");
   if (token.rank() != 1 || token.dim(0) != 1)
     return fail(Code::BadShape, "sample: token ", token, " must be [1]");
   if (logits.dtype != DType::F32 || scratch.words.dtype != DType::U32 || token.dtype != DType::U32 ||
       (!seen.empty() && seen.dtype != DType::U32))
-    return fail(Code::BadDType, "sample: logits must be f32, seen, scratch and token u32, got ", logits, ", ", seen, ", ", scratch.words, ", ",
-                token);
+    return fail(Code::BadDType, "sample: logits must be f32, seen, scratch and token u32, got ", logits, ", ", seen, ", ",
+                scratch.words, ", ", token);
   return {};
 }
 
 /// top_p below 1 in units of 2^-32, rounded up: exact from 2^-8 on, since a float has 24 bits.
-uint32_t scale_top_p(float top_p) { return static_cast<uint32_t>(std::ceil(std::ldexp(static_cast<double>(top_p), 32))); }
+uint32_t scale_top_p(float top_p) {
+  return static_cast<uint32_t>(std::ceil(std::ldexp(static_cast<double>(top_p), 32)));
+}
 
 SampleParams params_of(const SampleOptions& options, uint32_t vocab_size) {
   const uint32_t wanted_blocks = std::min((vocab_size - 1) / SAMPLE_BLOCK_IDS + 1, SAMPLE_MAX_BLOCKS);
@@ -69,10 +72,12 @@ SampleParams params_of(const SampleOptions& options, uint32_t vocab_size) {
 
 }  // namespace
 
-uint32_t sample_scratch_words() { return SAMPLE_SCRATCH_WORDS; }
+uint32_t sample_scratch_words() {
+  return SAMPLE_SCRATCH_WORDS;
+}
 
-Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options, const SampleScratch& scratch,
-              const TensorView& token) {
+Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,
+              const SampleScratch& scratch, const TensorView& token) {
   VL2_TRY(check_options(options));
   VL2_TRY(check_views(logits, seen, options.update_seen || options.repetition_penalty != 1, scratch, token));
 
@@ -87,16 +92,19 @@ Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, c
   const Groups blocks{.x = params.blocks};
   VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
   if (options.temperature == 0)
-    return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_bound.view, TensorView{}, token_bound.view}, params, Groups{}, Cost{});
+    return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_bound.view, TensorView{}, token_bound.view}, params,
+                        Groups{}, Cost{});
 
   for (params.pass = 0; params.pass < SAMPLE_HISTOGRAMS; ++params.pass) {
     const bool wanted_by_top_k = params.pass < SAMPLE_LEVELS && params.top_k != 0;
     const bool wanted_by_top_p = (params.pass == 0 || params.pass >= SAMPLE_LEVELS) && params.use_top_p != 0;
     if (wanted_by_top_k || wanted_by_top_p)
-      VL2_TRY(rec.dispatch(ShaderId::sample_select, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+      VL2_TRY(
+          rec.dispatch(ShaderId::sample_select, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
   }
   VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
-  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view}, params, Groups{}, one_block);
+  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view}, params,
+                      Groups{}, one_block);
 }
 
 }  // namespace vl2
