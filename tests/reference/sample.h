@@ -66,22 +66,25 @@ inline Candidates candidates(const std::vector<float>& logits, const std::set<ui
   return {order, probabilities};
 }
 
-/// The id whose share of [0, 1), laid out by ascending id, holds `random`; `distance` is how far the nearest end of that share
-/// is.
-inline uint32_t draw(const Candidates& candidates, double random, double& distance) {
-  std::vector<std::pair<uint32_t, double>> by_id;
-  for (size_t i = 0; i < candidates.ids.size(); ++i)
-    by_id.emplace_back(candidates.ids[i], candidates.probabilities[i]);
-  std::sort(by_id.begin(), by_id.end());
-  double begin = 0;
-  for (const auto& [id, probability] : by_id) {
-    if (random < begin + probability || id == by_id.back().first) {
-      distance = std::min(random - begin, begin + probability - random);
-      return id;
-    }
-    begin += probability;
+/// The part of [0, 1) that gives a token when the shares are laid out by ascending id; empty for what cannot be drawn.
+struct Share {
+  double begin = 0, end = 0;
+  bool holds(double random, double tolerance) const { return begin - tolerance <= random && random < end + tolerance && begin < end; }
+};
+
+inline Share share_of(const Candidates& candidates, uint32_t token) {
+  Share share;
+  for (size_t i = 0; i < candidates.ids.size(); ++i) {
+    if (candidates.ids[i] < token)
+      share.begin += candidates.probabilities[i];
+    if (candidates.ids[i] == token)
+      share.end = candidates.probabilities[i];
   }
-  return by_id.back().first;
+  if (share.end > 0)
+    share.end += share.begin;
+  else
+    share = {};
+  return share;
 }
 
 }  // namespace vl2::reference
