@@ -50,7 +50,8 @@ std::string fnv1a(const std::vector<uint8_t>& bytes) {
 
 }  // namespace
 
-// Equal to the byte, so no tolerance. Planted faults, each seen by this test: FAULTS_GOLDEN
+// Equal to the byte, so no tolerance: 0 levels apart. Planted faults: no half added before the shift 2 levels, the third byte of
+// a pixel that lies across two words lost 255.
 TEST_CASE_FIXTURE(PadResizeTest, "pad_resize: gives the bytes that Pillow gives, larger, smaller, stretched and one pixel wide") {
   const std::string folder = VL2_SOURCE_DIR "/tests/golden/resize/";
   std::ifstream cases(folder + "cases.txt");
@@ -140,7 +141,7 @@ TEST_CASE_FIXTURE(PadResizeTest, "pad_resize: table entries that reach past the 
   };
   const auto wild = resized({-5, 3, 100, 8, 2000000000, 2000000000, 7, 3}, {-1, -1, 8, 1, 0, 9, 1 << 30, 0});
   CHECK(max_abs_diff(wild, resized({5, 3, 0, 8, 0, 8, 5, 3}, {0, 8, 7, 1, 0, 8, 0, 0})) == 0);
-  CHECK(max_abs_diff(wild, resized({5, 3, 0, 8, 0, 8, 5, 3}, {0, 8, 6, 1, 0, 8, 0, 0})) > 0);
+  CHECK(max_abs_diff(wild, resized({5, 3, 0, 8, 0, 8, 5, 3}, {0, 8, 7, 1, 0, 4, 0, 0})) > 0);
 }
 
 TEST_CASE_FIXTURE(PadResizeTest, "pad_resize: refuses what does not fit together, and says what") {

@@ -12,7 +12,7 @@ double tolerance(DType act) {
 }
 }  // namespace
 
-// Seen: PATCHIFY_SEEN
+// Seen: 1.5e-7 in f32, 2.4e-4 in f16 (half a step at 1). Planted faults: 256 for 255 0.0078, the channel innermost 2.
 TEST_CASE_FIXTURE(GpuTest, "patchify: agrees with the reference for one view, a tall and a wide canvas") {
   for (const DType act : act_types())
     for (const auto& [tiles_h, tiles_w] : {std::pair{1u, 1u}, {2u, 1u}, {1u, 3u}}) {
