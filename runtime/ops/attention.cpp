@@ -10,11 +10,11 @@
 namespace vl2 {
 namespace {
 
-constexpr uint32_t kMaxHeadWidth = 256;
+constexpr uint32_t kMaxHeadWidth = 192;
 static_assert(kMaxHeadWidth <= ATTENTION_TILED_MAX_VALUE_WIDTH && kMaxHeadWidth <= ATTENTION_ROW_MAX_DEPTH);
 
-// Up to this many queries, a workgroup each beats blocks of 32 that are mostly empty.
-constexpr uint32_t kFewQueries = 8;
+// Up to this many queries, a workgroup each beats blocks of 64 that are mostly empty.
+constexpr uint32_t kFewQueries = 4;
 
 bool is_act(const TensorView& view, DType act) { return view.dtype == act && (act == DType::F32 || act == DType::F16); }
 

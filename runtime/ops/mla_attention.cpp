@@ -7,7 +7,7 @@
 namespace vl2 {
 namespace {
 
-constexpr uint32_t kMaxHeadWidth = 256;
+constexpr uint32_t kMaxHeadWidth = 192;
 static_assert(kMaxHeadWidth <= ATTENTION_TILED_MAX_VALUE_WIDTH);
 
 Status check(const TensorView& q, const TensorView& kv, const TensorView& k_rope, const TensorView& y,
