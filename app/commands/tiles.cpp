@@ -34,7 +34,8 @@ Status write_views(Recorder& rec, const PictureCanvases& canvases, uint32_t side
   VL2_TRY(download_bytes(rec, canvases.local.pixels, local));
   append_views(global, 1, 1, side, views);
   append_views(local, canvases.grid.width, canvases.grid.height, side, views);
-  return write_npy(path, NpyDType::U8, {canvases.local.views + 1, side, side, 3}, std::as_bytes(std::span(views)));
+  const uint64_t shape[] = {canvases.local.views + 1, side, side, 3};
+  return write_npy(path, NpyDType::U8, shape, std::as_bytes(std::span(views)));
 }
 
 }  // namespace
