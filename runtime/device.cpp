@@ -85,7 +85,6 @@ Status Device::create_logical_device(VkPhysicalDevice physical, bool validation)
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
   VL2_VK(vkCreateDevice(physical, &info, nullptr, &handle_));
-  volkLoadDevice(handle_);
   if (!validation)
     vkSetDebugUtilsObjectNameEXT = nullptr;  // the extension is enabled with validation only
   vkGetDeviceQueue(handle_, queue_family_, 0, &queue_);

@@ -174,15 +174,20 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
   if (created == VK_ERROR_INCOMPATIBLE_DRIVER)
     return fail(Code::NoDevice, "vulkan: no driver on this system: ", kHowToInstall);
   VL2_TRY(vk_status(created, "vkCreateInstance"));
-  volkLoadInstanceOnly(instance->handle_);
+  // Device functions too come through the loader, which finds the right driver for each handle: a process may use several devices.
+  volkLoadInstance(instance->handle_);
   if (options.validation)
     VL2_VK(vkCreateDebugUtilsMessengerEXT(instance->handle_, &messenger, nullptr, &instance->messenger_));
   return instance;
 }
 
 Instance::~Instance() {
-  if (messenger_ != VK_NULL_HANDLE)
-    vkDestroyDebugUtilsMessengerEXT(handle_, messenger_, nullptr);
+  if (messenger_ != VK_NULL_HANDLE) {
+    // Asked for by name: another instance without the extension may have been made since.
+    const auto destroy = reinterpret_cast<PFN_vkDestroyDebugUtilsMessengerEXT>(
+        vkGetInstanceProcAddr(handle_, "vkDestroyDebugUtilsMessengerEXT"));
+    destroy(handle_, messenger_, nullptr);
+  }
   if (handle_ != VK_NULL_HANDLE)
     vkDestroyInstance(handle_, nullptr);
 }

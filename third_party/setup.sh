@@ -242,15 +242,16 @@ as_root apt-get update -qq -o Acquire::Retries=3 </dev/null >"$log" 2>&1 || {
 }
 # shellcheck disable=SC2086  # lists of words
 if [ -n "$missing_recent" ]; then
-  say "installing $missing_recent"
   if [ "$system" = debian-12 ]; then
     # Python first, from Debian 12: trixie's would pull half of the base system along.
     if [ -z "$(dpkg-query -W -f '${Version}' python3 2>/dev/null)" ]; then
       say "installing python3"
       install_packages python3
     fi
+    say "installing from trixie: $missing_recent"
     install_packages -t trixie $missing_recent
   else
+    say "installing $missing_recent"
     install_packages $missing_recent
   fi
 fi

@@ -7,3 +7,10 @@ vec4 load_weight4(uint index) {
   const uint low = weight_words[index >> 1], high = weight_words[(index >> 1) + 1];
   return uintBitsToFloat(uvec4(low << 16, low & 0xffff0000u, high << 16, high & 0xffff0000u));
 }
+#ifdef VL2_WEIGHT_QUADS
+void load_weight8(uint index, out vec4 low, out vec4 high) {
+  const uvec4 quad = weight_quads[index >> 3];
+  low = uintBitsToFloat(uvec4(quad.x << 16, quad.x & 0xffff0000u, quad.y << 16, quad.y & 0xffff0000u));
+  high = uintBitsToFloat(uvec4(quad.z << 16, quad.z & 0xffff0000u, quad.w << 16, quad.w & 0xffff0000u));
+}
+#endif

@@ -6,3 +6,10 @@ float load_weight(uint index) {
 vec4 load_weight4(uint index) {
   return vec4(unpackHalf2x16(weight_words[index >> 1]), unpackHalf2x16(weight_words[(index >> 1) + 1]));
 }
+#ifdef VL2_WEIGHT_QUADS
+void load_weight8(uint index, out vec4 low, out vec4 high) {
+  const uvec4 quad = weight_quads[index >> 3];
+  low = vec4(unpackHalf2x16(quad.x), unpackHalf2x16(quad.y));
+  high = vec4(unpackHalf2x16(quad.z), unpackHalf2x16(quad.w));
+}
+#endif

@@ -1,0 +1,96 @@
+// What each command of `vl2` takes, and its entry. main.cpp fills the options from the command line and prints the Status.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/status.h"
+
+namespace vl2 {
+
+/// Options of every command that loads a model.
+struct ModelOptions {
+  std::string model;     ///< -m: folder with config.json, tokenizer.json, *.safetensors
+  std::string device;    ///< --device: index, name or UUID; empty: VL2_DEVICE, else the best
+  uint32_t context = 0;  ///< -c: tokens; 0: as many as the model holds
+  bool quiet = false;    ///< -q: no progress on stderr
+};
+
+/// `vl2 devices`: the Vulkan devices, which one is chosen, and why not the others.
+struct DevicesOptions {
+  bool json = false;
+};
+Status devices_command(const DevicesOptions& options);
+
+/// `vl2 tiles`: canvas, grid and tokens of pictures; the views as u8 [views, 384, 384, 3], the whole picture first.
+struct TilesOptions {
+  std::vector<std::string> images;
+  uint32_t image_count = 0;  ///< --images: pictures in the conversation; 0: 1
+  std::string npy;           ///< --npy: file for the views of a single picture
+  std::string npy_dir;       ///< --npy-dir: folder that gets one <picture name>.npy each
+  std::string device;
+};
+Status tiles_command(const TilesOptions& options);
+
+/// `vl2 features`: what encoder, projector and assembly make of pictures, as .npy.
+struct FeaturesOptions {
+  ModelOptions model;
+  std::vector<std::string> images;
+  std::string out;  ///< folder for vision_K.npy, projector_K.npy, sequence_K.npy
+};
+Status features_command(const FeaturesOptions& options);
+
+/// `vl2 logits`: logits of given ids, then greedy ids through the cache.
+struct LogitsOptions {
+  ModelOptions model;
+  std::vector<std::string> images;
+  std::string ids;               ///< .npy, i32 or i64 [T]; a picture's positions hold the image token's id
+  std::string out;               ///< .npy, f32 [N, vocab_size]
+  uint32_t last = 1;             ///< N
+  uint32_t greedy = 0;           ///< M greedy ids after the last one
+  std::string greedy_out;        ///< .npy, i32 [M]
+  int64_t image_token_id = -1;   ///< -1: from tokenizer.json
+  uint32_t chunk = 0;            ///< tokens a prefill step; 0: the default
+};
+Status logits_command(const LogitsOptions& options);
+
+/// `vl2 bench`: prefill, decode and vision, timed.
+struct BenchOptions {
+  ModelOptions model;
+  uint32_t prompt = 512;   ///< -p
+  uint32_t generate = 32;  ///< -n
+  uint32_t tiles = 1;      ///< local tiles a picture
+  uint32_t repeats = 3;    ///< -r
+  bool ops = false;        ///< --ops: time a dispatch
+};
+Status bench_command(const BenchOptions& options);
+
+/// `vl2 run`: one question about pictures, its answer on stdout.
+struct RunOptions {
+  ModelOptions model;
+  std::vector<std::string> images;
+  std::string prompt;
+  uint32_t max_tokens = 512;
+  float temperature = 0;
+  uint32_t top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repeat_penalty = 1;
+  uint64_t seed = 0;
+  bool json = false;
+  bool special = false;  ///< print grounding tags as they are generated
+  std::string annotate;  ///< PNG with the boxes drawn
+};
+Status run_command(const RunOptions& options);
+
+/// `vl2 tokenize`: texts to ids or back, a JSON value a line.
+struct TokenizeOptions {
+  std::string model;
+  bool jsonl = false;
+  bool decode = false;
+  bool special = false;  ///< recognise control tokens in the text; with decode: keep them
+};
+Status tokenize_command(const TokenizeOptions& options);
+
+}  // namespace vl2

@@ -1,0 +1,15 @@
+// Ctrl-C: the first asks for an end, the second takes it.
+#pragma once
+
+namespace vl2 {
+
+/// From now on the first SIGINT or SIGTERM only makes interrupted() true, and the second ends the program with status 130.
+void catch_interrupts();
+
+/// Whether the user has asked to stop. Any thread.
+bool interrupted();
+
+/// Forgets the first Ctrl-C, for the next answer of a conversation.
+void reset_interrupt();
+
+}  // namespace vl2

@@ -1,0 +1,26 @@
+// Loading a model for a command: options to engine, with progress on a terminal.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/commands/commands.h"
+#include "app/image_file.h"
+#include "model/engine.h"
+#include "model/picture_encoder.h"
+
+namespace vl2 {
+
+/// The environment's device options with --device on top.
+Result<DeviceOptions> device_options(const std::string& device);
+
+/// Errors  those of Engine::load
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options);
+
+/// Reads every picture before anything is loaded, so that a bad one costs nothing.
+Result<std::vector<Image>> read_images(const std::vector<std::string>& paths);
+
+inline Picture picture_of(const Image& image) { return {image.width, image.height, image.rgb}; }
+
+}  // namespace vl2

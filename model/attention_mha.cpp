@@ -1,0 +1,60 @@
+#include "model/attention_mha.h"
+
+#include <cmath>
+
+#include "runtime/ops/attention.h"
+#include "runtime/ops/copy_rows.h"
+#include "runtime/ops/matmul.h"
+#include "runtime/ops/rope.h"
+
+namespace vl2 {
+
+namespace {
+
+// Columns first..first + heads * head_dim of a matrix as [rows, heads, head_dim].
+TensorView heads_of(const TensorView& matrix, uint32_t first_column, uint32_t heads, uint32_t head_dim) {
+  TensorView view = matrix;
+  view.offset += first_column;
+  view.rank_ = 3;
+  view.dims = {matrix.dim(0), heads, head_dim};
+  view.strides = {matrix.stride(0), head_dim, 1};
+  return view;
+}
+
+// [T, heads, d] as [1, T, heads, d].
+TensorView batch_of_one(const TensorView& view) {
+  TensorView batched = view;
+  batched.rank_ = 4;
+  batched.dims = {1, view.dim(0), view.dim(1), view.dim(2)};
+  batched.strides = {view.dim(0) * view.stride(0), view.stride(0), view.stride(1), view.stride(2)};
+  return batched;
+}
+
+}  // namespace
+
+Status attention_mha(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer, const LayerCache& cache,
+                     const TensorView& rope_table, uint32_t first_position, const TensorView& x, const TensorView& residual) {
+  const uint32_t token_count = x.dim(0), hidden = config.hidden_size, heads = config.num_attention_heads, head_dim = hidden / heads;
+  VL2_ASSIGN(const TensorView qkv, scratch.get("qkv", x.dtype, {token_count, 3 * hidden}));
+  VL2_ASSIGN(const TensorView attended, scratch.get("attended", x.dtype, {token_count, hidden}));
+  VL2_TRY(matmul(rec, x, layer.qkv, qkv));
+
+  const TensorView q = heads_of(qkv, 0, heads, head_dim), k = heads_of(qkv, hidden, heads, head_dim);
+  const TensorView v = heads_of(qkv, 2 * hidden, heads, head_dim);
+  const TensorView new_keys = heads_of(cache.keys.rows(first_position, token_count), 0, heads, head_dim);
+  const TensorView new_values = heads_of(cache.values.rows(first_position, token_count), 0, heads, head_dim);
+  const RopeOptions rope_options{.first_position = first_position, .layout = RopeLayout::HalfSplit};
+  VL2_TRY(rope(rec, q, rope_table, q, rope_options));
+  VL2_TRY(rope(rec, k, rope_table, new_keys, rope_options));
+  VL2_TRY(copy_rows(rec, v, new_values));
+
+  const uint32_t seen = first_position + token_count;
+  const AttentionOptions options{
+      .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)), .causal = true, .first_position = first_position};
+  VL2_TRY(attention(rec, batch_of_one(q), batch_of_one(heads_of(cache.keys.rows(0, seen), 0, heads, head_dim)),
+                    batch_of_one(heads_of(cache.values.rows(0, seen), 0, heads, head_dim)),
+                    batch_of_one(heads_of(attended, 0, heads, head_dim)), options));
+  return matmul(rec, attended, layer.o, residual, {.residual = residual});
+}
+
+}  // namespace vl2

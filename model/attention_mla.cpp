@@ -1,0 +1,78 @@
+#include "model/attention_mla.h"
+
+#include <cmath>
+
+#include "runtime/ops/matmul.h"
+#include "runtime/ops/mla_absorb_query.h"
+#include "runtime/ops/mla_attention.h"
+#include "runtime/ops/mla_decode_attention.h"
+#include "runtime/ops/mla_expand_value.h"
+#include "runtime/ops/rms_norm.h"
+#include "runtime/ops/rope.h"
+
+namespace vl2 {
+
+namespace {
+
+// Columns first..first + count - 1 of the last axis.
+TensorView columns(const TensorView& view, uint32_t first, uint32_t count) {
+  TensorView part = view;
+  part.offset += first;
+  part.dims[view.rank() - 1] = count;
+  return part;
+}
+
+// [rows, width] as [rows, 1, width]: one head that all share.
+TensorView one_head(const TensorView& view) {
+  TensorView heads = view;
+  heads.rank_ = 3;
+  heads.dims = {view.dim(0), 1, view.dim(1)};
+  heads.strides = {view.stride(0), view.dim(1), 1};
+  return heads;
+}
+
+}  // namespace
+
+bool absorbed_is_cheaper(const LanguageConfig& config, uint32_t token_count, uint32_t seen) {
+  const double t = token_count, s = seen, rank = config.kv_lora_rank, nope = config.qk_nope_head_dim;
+  const double rope = config.qk_rope_head_dim, v = config.v_head_dim;
+  const double absorbed = t * rank * (nope + v) + t * s * (2 * rank + rope);  // a head: into the latent and back, scores and values there
+  const double expanded = s * rank * (nope + v) + t * s * (nope + rope + v);
+  return absorbed <= expanded;
+}
+
+Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer, const LayerCache& cache,
+                     const TensorView& rope_table, uint32_t first_position, const TensorView& x, const TensorView& residual) {
+  const uint32_t token_count = x.dim(0), heads = config.num_attention_heads, seen = first_position + token_count;
+  const uint32_t nope = config.qk_nope_head_dim, rope_dim = config.qk_rope_head_dim, v = config.v_head_dim, rank = config.kv_lora_rank;
+  const DType act = x.dtype;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(nope + rope_dim));
+
+  VL2_ASSIGN(const TensorView q, scratch.get("q", act, {token_count, heads, nope + rope_dim}));
+  VL2_ASSIGN(const TensorView kv_a, scratch.get("kv_a", DType::F32, {token_count, rank + rope_dim}));
+  VL2_ASSIGN(const TensorView attended, scratch.get("attended", act, {token_count, heads, v}));
+  VL2_TRY(matmul(rec, x, layer.q, q.reshaped({token_count, heads * (nope + rope_dim)})));
+  VL2_TRY(matmul(rec, x, layer.kv_a, kv_a));
+
+  const RopeOptions rope_options{.first_position = first_position, .layout = RopeLayout::Interleaved};
+  const TensorView new_rows = cache.latent.rows(first_position, token_count), rows = cache.latent.rows(0, seen);
+  const TensorView q_rope = columns(q, nope, rope_dim);
+  VL2_TRY(rope(rec, q_rope, rope_table, q_rope, rope_options));
+  VL2_TRY(rope(rec, one_head(columns(kv_a, rank, rope_dim)), rope_table, one_head(columns(new_rows, rank, rope_dim)), rope_options));
+  VL2_TRY(rms_norm(rec, columns(kv_a, 0, rank), layer.kv_a_norm, columns(new_rows, 0, rank), config.rms_norm_eps));
+
+  if (absorbed_is_cheaper(config, token_count, seen)) {
+    VL2_ASSIGN(const TensorView q_latent, scratch.get("q_latent", act, {token_count, heads, rank + rope_dim}));
+    VL2_ASSIGN(const TensorView u, scratch.get("attended_latent", act, {token_count, heads, rank}));
+    VL2_TRY(mla_absorb_query(rec, q, layer.kv_b, q_latent));
+    VL2_TRY(mla_decode_attention(rec, q_latent, rows, u, {.scale = scale, .first_position = first_position}));
+    VL2_TRY(mla_expand_value(rec, u, layer.kv_b, attended));
+  } else {
+    VL2_ASSIGN(const TensorView kv, scratch.get("kv", act, {seen, heads, nope + v}));
+    VL2_TRY(matmul(rec, columns(rows, 0, rank), layer.kv_b, kv.reshaped({seen, heads * (nope + v)})));
+    VL2_TRY(mla_attention(rec, q, kv, columns(rows, rank, rope_dim), attended, {.scale = scale, .first_position = first_position}));
+  }
+  return matmul(rec, attended.reshaped({token_count, heads * v}), layer.o, residual, {.residual = residual});
+}
+
+}  // namespace vl2

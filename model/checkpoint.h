@@ -1,0 +1,60 @@
+// A published model folder's weights: safetensors files, checked whole before anything is read from them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+namespace vl2 {
+
+/// Where one tensor lies.
+struct CheckpointTensor {
+  std::string dtype_text;  ///< as the file says it: "BF16"
+  std::vector<uint64_t> shape;
+  uint32_t file = 0;           ///< index of the file
+  uint64_t first_byte = 0;     ///< from the start of the file
+  uint64_t byte_count = 0;
+};
+
+/// The open files of a model folder and the list of their tensors. Reading is safe from many threads.
+class Checkpoint {
+ public:
+  /// Opens `folder`/model.safetensors.index.json and the files that it names, or else every *.safetensors of the folder.
+  ///
+  /// Every header is checked against its file's size before memory is taken for what it announces: header length, offsets inside the
+  /// file, no overlap, byte counts that match shape and dtype, no tensor in two files, none missing that the index names.
+  /// Errors  NotFound, IoError, BadFile: the message names file and tensor
+  /// Source  huggingface/safetensors, the format section of its README
+  static Result<std::unique_ptr<Checkpoint>> open(const std::string& folder);
+  ~Checkpoint();
+  Checkpoint(const Checkpoint&) = delete;
+  Checkpoint& operator=(const Checkpoint&) = delete;
+
+  const std::map<std::string, CheckpointTensor>& tensors() const { return tensors_; }
+  const std::string& file_name(uint32_t file) const { return files_[file].name; }
+
+  /// Reads bytes first..first+target.size()-1 of a tensor. Threads: any.
+  Status read(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
+
+ private:
+  struct File {
+    std::string name;
+    int descriptor = -1;
+    uint64_t bytes = 0;
+  };
+  Checkpoint() = default;
+  Status add_file(const std::string& path, const std::string& name);
+  Status check_overlap(uint32_t file) const;
+
+  std::vector<File> files_;
+  std::map<std::string, CheckpointTensor> tensors_;
+};
+
+}  // namespace vl2

@@ -1,0 +1,60 @@
+// A loaded model on a GPU.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/config.h"
+#include "model/weights.h"
+#include "runtime/device.h"
+#include "runtime/status.h"
+
+namespace vl2 {
+
+/// What a model needs on a device, before anything is allocated.
+struct MemoryPlan {
+  uint64_t weight_bytes = 0;
+  uint64_t cache_bytes = 0;    ///< of `context` tokens
+  uint64_t working_bytes = 0;  ///< activations, an upper estimate
+  uint64_t available_bytes = 0;
+
+  uint64_t needed_bytes() const { return weight_bytes + cache_bytes + working_bytes; }
+};
+
+struct EngineOptions {
+  DeviceOptions device;
+  uint32_t context = 0;  ///< tokens a session holds; 0: max_position_embeddings
+  LoadProgress progress;
+};
+
+/// Device, configuration and weights. One thread at a time; sessions made from it must be gone before it.
+class Engine {
+ public:
+  /// Loads `folder`: config.json and *.safetensors (the tokenizer is loaded by whoever needs text).
+  ///
+  /// Errors  everything that Config, Checkpoint, Device and load_weights say; OutOfMemory with the plan when the model does not fit
+  static Result<std::unique_ptr<Engine>> load(const std::string& folder, const EngineOptions& options);
+
+  Device& device() const { return *device_; }
+  const Config& config() const { return config_; }
+  const Weights& weights() const { return *weights_; }
+  uint32_t context() const { return context_; }
+  const MemoryPlan& plan() const { return plan_; }
+
+ private:
+  Engine() = default;
+
+  std::unique_ptr<Device> device_;
+  Config config_;
+  std::unique_ptr<Weights> weights_;
+  uint32_t context_ = 0;
+  MemoryPlan plan_;
+};
+
+/// Tokens that prefill runs at a time.
+inline constexpr uint32_t kPrefillChunk = 512;
+
+/// The plan for a context of `context` tokens with activations of type `act`. Pure but for available_bytes, which stays 0.
+MemoryPlan plan_memory(const Config& config, DType act, uint32_t context);
+
+}  // namespace vl2

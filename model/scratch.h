@@ -1,0 +1,35 @@
+// Activations by name: buffers that are made at first use, kept, and grown when a larger shape is asked for.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+namespace vl2 {
+
+/// One set for one recorder: a name's content lasts until the name is asked for again. One thread at a time.
+class Scratch {
+ public:
+  explicit Scratch(Memory& memory) : memory_(memory) {}
+
+  /// A contiguous view under `name`, its content undefined.
+  ///
+  /// Errors  OutOfMemory, naming it
+  Result<TensorView> get(const std::string& name, DType dtype, std::initializer_list<uint32_t> dims);
+
+  /// Frees what was outgrown. Only when nothing recorded with it is still to run.
+  void drop_outgrown() { outgrown_.clear(); }
+
+ private:
+  Memory& memory_;
+  std::map<std::string, std::unique_ptr<Buffer>> buffers_;
+  std::vector<std::unique_ptr<Buffer>> outgrown_;  // recorded work may still use them
+};
+
+}  // namespace vl2

@@ -1,0 +1,170 @@
+#include "model/session.h"
+
+#include <algorithm>
+
+#include "model/language_model.h"
+#include "runtime/ops/copy_rows.h"
+#include "runtime/ops/embed_tokens.h"
+#include "runtime/ops/mark_seen.h"
+#include "runtime/ops/rope.h"
+#include "runtime/upload.h"
+
+namespace vl2 {
+
+Session::Session(Engine& engine) : engine_(engine), scratch_(engine.device().memory()), rec_(engine.device()) {}
+
+Result<std::unique_ptr<Session>> Session::create(Engine& engine) {
+  std::unique_ptr<Session> session(new Session(engine));
+  VL2_ASSIGN(session->cache_, make_kv_cache(engine.device(), engine.config().language, engine.context()));
+  VL2_TRY(session->create_buffers());
+  VL2_TRY(session->clear());
+  return session;
+}
+
+Status Session::create_buffers() {
+  const LanguageConfig& config = engine_.config().language;
+  Memory& memory = engine_.device().memory();
+  const auto allocate = [&](DType dtype, std::initializer_list<uint32_t> dims, const char* name, TensorView& view) -> Status {
+    uint64_t bytes = dtype_bytes(dtype);
+    for (const uint32_t dim : dims)
+      bytes *= dim;
+    VL2_ASSIGN(auto buffer, memory.allocate(bytes, MemoryKind::Device, name));
+    view = make_view(*buffer, dtype, dims);
+    buffers_.push_back(std::move(buffer));
+    return {};
+  };
+  const std::vector<float> table = rope_table(cache_.capacity, rope_width(config), static_cast<double>(config.rope_theta));
+  VL2_TRY(allocate(DType::F32, {cache_.capacity, rope_width(config) / 2, 2}, "rope table", rope_table_));
+  VL2_TRY(upload_bytes(engine_.device(), *rope_table_.buffer, std::as_bytes(std::span(table))));
+  VL2_TRY(allocate(DType::F32, {1, config.vocab_size}, "next logits", logits_));
+  VL2_TRY(allocate(DType::U32, {seen_words(config.vocab_size)}, "seen ids", seen_));
+  VL2_TRY(allocate(DType::U32, {kTokenRing}, "tokens", tokens_));
+  return allocate(DType::U32, {sample_scratch_words()}, "sampling", sample_scratch_.words);
+}
+
+void Session::rewind(uint32_t length) {
+  assert(length <= cache_.length);
+  cache_.length = length;
+  logits_valid_ = false;
+}
+
+Status Session::clear() {
+  rewind(0);
+  return rec_.fill(seen_, 0);
+}
+
+Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation) {
+  VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec_, engine_.config(), picture, pictures_in_conversation));
+  return encode_picture(rec_, scratch_, engine_.config(), engine_.weights(), canvases);
+}
+
+namespace {
+
+Status check_prompt(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LanguageConfig& config) {
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] >= config.vocab_size)
+      return fail(Code::BadArgument, "prompt: token ", i, " is id ", ids[i], ", the vocabulary has ", config.vocab_size);
+  uint64_t free_from = 0;
+  for (const PictureRun& run : runs) {
+    const uint32_t rows = run.picture->sequence.dim(0);
+    if (run.first_token < free_from || uint64_t{run.first_token} + rows > ids.size())
+      return fail(Code::BadArgument, "prompt: a picture of ", rows, " tokens at token ", run.first_token, " does not fit into ", ids.size());
+    free_from = uint64_t{run.first_token} + rows;
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits, uint32_t chunk) {
+  const LanguageConfig& config = engine_.config().language;
+  if (ids.empty() || chunk == 0)
+    return fail(Code::BadArgument, "prompt: no tokens");
+  if (ids.size() > cache_.capacity - cache_.length)
+    return fail(Code::ContextFull, "context: the prompt has ", ids.size(), " tokens, the context holds ", cache_.capacity, " and ",
+                cache_.length, " are in it");
+  VL2_TRY(check_prompt(ids, runs, config));
+  TensorView all_ids;
+  VL2_ASSIGN(const auto id_buffer, upload_ids(ids, all_ids));
+  const auto total = static_cast<uint32_t>(ids.size());
+  for (uint32_t first = 0; first < total; first += chunk) {
+    const uint32_t count = std::min(chunk, total - first);
+    VL2_ASSIGN(const TensorView residual, scratch_.get("residual", DType::F32, {count, config.hidden_size}));
+    VL2_TRY(run_chunk(first, count, all_ids, runs, residual));
+    VL2_TRY(keep_logits(first, count, total, residual, logits));
+  }
+  VL2_TRY(mark_seen(rec_, all_ids, seen_));
+  VL2_TRY(rec_.finish());
+  scratch_.drop_outgrown();
+  logits_valid_ = true;
+  return {};
+}
+
+Result<std::unique_ptr<Buffer>> Session::upload_ids(std::span<const uint32_t> ids, TensorView& view) {
+  VL2_ASSIGN(auto buffer, engine_.device().memory().allocate(ids.size_bytes(), MemoryKind::Device, "prompt ids"));
+  VL2_TRY(upload_bytes(engine_.device(), *buffer, std::as_bytes(ids)));
+  view = make_view(*buffer, DType::U32, {static_cast<uint32_t>(ids.size())});
+  return buffer;
+}
+
+Status Session::run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids,
+                          std::span<const PictureRun> runs, const TensorView& residual) {
+  const LanguageWeights& weights = engine_.weights().language;
+  VL2_TRY(embed_tokens(rec_, weights.embed_tokens, all_ids.rows(first, count), residual));
+  for (const PictureRun& run : runs) {
+    const uint32_t run_end = run.first_token + run.picture->sequence.dim(0);
+    const uint32_t begin = std::max(first, run.first_token), end = std::min(first + count, run_end);
+    if (begin >= end)
+      continue;
+    VL2_TRY(copy_rows(rec_, run.picture->sequence.rows(begin - run.first_token, end - begin), residual.rows(begin - first, end - begin)));
+  }
+  return run_layers(rec_, scratch_, engine_.config().language, weights, cache_, rope_table_, residual);
+}
+
+Status Session::keep_logits(uint32_t first, uint32_t count, uint32_t total, const TensorView& residual, const LogitsRequest& request) {
+  const LanguageConfig& config = engine_.config().language;
+  const LanguageWeights& weights = engine_.weights().language;
+  constexpr uint32_t kRowsAtATime = 16;
+  const uint32_t wanted_from = std::max(first, total - std::min(total, request.count));
+  for (uint32_t row = wanted_from; row < first + count && request.rows != nullptr; row += kRowsAtATime) {
+    const uint32_t rows = std::min(kRowsAtATime, first + count - row);
+    VL2_ASSIGN(const TensorView logits, scratch_.get("kept logits", DType::F32, {rows, config.vocab_size}));
+    VL2_TRY(compute_logits(rec_, scratch_, config, weights, residual.rows(row - first, rows), logits));
+    const size_t before = request.rows->size();
+    request.rows->resize(before + size_t{rows} * config.vocab_size);
+    VL2_TRY(rec_.download(logits, std::as_writable_bytes(std::span(*request.rows).subspan(before))));
+  }
+  if (first + count < total)
+    return {};
+  return compute_logits(rec_, scratch_, config, weights, residual.rows(count - 1, 1), logits_);
+}
+
+Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOptions& options) {
+  const LanguageConfig& config = engine_.config().language;
+  const LanguageWeights& weights = engine_.weights().language;
+  if (!logits_valid_)
+    return fail(Code::BadArgument, "decode: nothing was prefilled");
+  if (count > cache_.capacity - cache_.length)
+    return fail(Code::ContextFull, "context: it holds ", cache_.capacity, " tokens and ", cache_.length, " are in it; ", count,
+                " more do not fit");
+  std::vector<uint32_t> ids(count);
+  for (uint32_t done = 0; done < count; done += kTokenRing) {
+    const uint32_t batch = std::min(kTokenRing, count - done);
+    for (uint32_t i = 0; i < batch; ++i) {
+      SampleOptions step = options;
+      step.step = cache_.length;
+      step.update_seen = true;
+      const TensorView token = tokens_.rows(i, 1);
+      VL2_ASSIGN(const TensorView residual, scratch_.get("residual", DType::F32, {1, config.hidden_size}));
+      VL2_TRY(sample(rec_, logits_.reshaped({config.vocab_size}), seen_, step, sample_scratch_, token));
+      VL2_TRY(embed_tokens(rec_, weights.embed_tokens, token, residual));
+      VL2_TRY(run_layers(rec_, scratch_, config, weights, cache_, rope_table_, residual));
+      VL2_TRY(compute_logits(rec_, scratch_, config, weights, residual, logits_));
+    }
+    VL2_TRY(rec_.download(tokens_.rows(0, batch), std::as_writable_bytes(std::span(ids).subspan(done, batch))));
+  }
+  scratch_.drop_outgrown();
+  return ids;
+}
+
+}  // namespace vl2

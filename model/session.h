@@ -1,0 +1,87 @@
+// One conversation on the device: pictures, prefill, decode.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/engine.h"
+#include "model/kv_cache.h"
+#include "model/picture_encoder.h"
+#include "model/scratch.h"
+#include "runtime/ops/sample.h"
+#include "runtime/recorder.h"
+
+namespace vl2 {
+
+/// Rows of a picture that stand where the prompt has `row_count` image tokens in a row.
+struct PictureRun {
+  uint32_t first_token = 0;      ///< index into the ids given with it
+  const EncodedPicture* picture = nullptr;
+};
+
+/// Logits that prefill should keep: those of the last `count` of its tokens, appended to `rows` as [count, vocab_size].
+struct LogitsRequest {
+  uint32_t count = 0;
+  std::vector<float>* rows = nullptr;
+};
+
+/// The cache of one conversation, and what runs on it. One thread at a time; the engine outlives it.
+class Session {
+ public:
+  /// Errors  OutOfMemory
+  static Result<std::unique_ptr<Session>> create(Engine& engine);
+
+  uint32_t length() const { return cache_.length; }
+  uint32_t capacity() const { return cache_.capacity; }
+  Recorder& recorder() { return rec_; }
+
+  /// Forgets tokens from `length` on; the next logits are unknown until more is prefilled.
+  void rewind(uint32_t length);
+  /// Forgets everything, the ids that the repetition penalty counts included.
+  Status clear();
+
+  /// Encodes a picture on the device. pictures_in_conversation decides on tiling (tile_grid()).
+  Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation);
+
+  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens, with pictures in place of their runs of image tokens.
+  ///
+  /// ids     each below vocab_size
+  /// runs    ascending, not overlapping, inside ids
+  /// logits  what to keep; at least the last token's are computed for the next decode
+  /// Errors  ContextFull, with the numbers, before anything has run; BadArgument for an id or run out of range
+  Status prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits = {},
+                 uint32_t chunk = kPrefillChunk);
+
+  /// Chooses `count` tokens one after the other on the device and puts them into the cache. Needs a prefill before it.
+  ///
+  /// options  seed, temperature and so on; step and update_seen are set here
+  /// Errors   ContextFull: fewer than `count` tokens of room
+  Result<std::vector<uint32_t>> decode(uint32_t count, const SampleOptions& options);
+
+ private:
+  explicit Session(Engine& engine);
+  Status create_buffers();
+  Result<std::unique_ptr<Buffer>> upload_ids(std::span<const uint32_t> ids, TensorView& view);
+  Status run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids,
+                   std::span<const PictureRun> runs, const TensorView& residual);
+  Status keep_logits(uint32_t first, uint32_t count, uint32_t total, const TensorView& residual, const LogitsRequest& request);
+
+  Engine& engine_;
+  KvCache cache_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  TensorView rope_table_;  // f32 [capacity, rope width / 2, 2]
+  TensorView logits_;      // f32 [1, vocab_size] of the token to come
+  TensorView seen_;        // u32 bits: ids so far
+  TensorView tokens_;      // u32 [kTokenRing]
+  SampleScratch sample_scratch_;
+  bool logits_valid_ = false;
+  Scratch scratch_;
+  Recorder rec_;  // last: gone before what it uses
+};
+
+/// Most tokens that one decode() records before it reads them back.
+inline constexpr uint32_t kTokenRing = 64;
+
+}  // namespace vl2

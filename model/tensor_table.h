@@ -1,0 +1,37 @@
+// Checkpoint name -> place on the device: the one list of every tensor that a model has.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace vl2 {
+
+/// One tensor of the checkpoint.
+struct TensorPart {
+  std::string name;
+  std::vector<uint64_t> shape;  ///< as published
+};
+
+/// One tensor on the device: its parts, one below the other.
+struct TensorSlot {
+  TensorView* target;            ///< the member of Weights that it becomes
+  bool matrix;                   ///< a weight matrix (16-bit, padded rows); otherwise f32, unpadded
+  bool keep_f32;                 ///< a matrix that stays f32: the router
+  std::vector<uint32_t> dims;    ///< [rows, columns], [batch, rows, columns], or [count]
+  std::vector<TensorPart> parts;
+
+  uint32_t columns() const { return dims.back(); }
+  uint64_t rows() const;
+};
+
+/// Sizes `weights` (blocks, layers) for `config` and lists every slot in it.
+std::vector<TensorSlot> tensor_table(const Config& config, Weights& weights);
+
+/// Whether a checkpoint may hold this tensor although nothing uses it.
+bool is_expected_and_unused(const std::string& name);
+
+}  // namespace vl2

@@ -1,0 +1,98 @@
+// Every weight of the model as a TensorView, its shape beside it, and the loader that puts them on the device.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+namespace vl2 {
+
+class Device;
+
+// Matrices are [outputs, inputs] in F16 (BF16 where a value does not fit, F32 where the file has F32), rows padded to a multiple of 8
+// elements. Everything else is f32.
+
+struct LayerNormWeights {
+  TensorView weight, bias;  // [width]
+};
+
+struct VisionBlockWeights {
+  LayerNormWeights norm1, norm2;
+  TensorView qkv, qkv_bias;    // [3 * width, width], [3 * width]: q, k, v, each head-major
+  TensorView proj, proj_bias;  // [width, width], [width]
+  TensorView fc1, fc1_bias;    // [mlp_width, width], [mlp_width]
+  TensorView fc2, fc2_bias;    // [width, mlp_width], [width]
+};
+
+struct VisionWeights {
+  TensorView patch_embed, patch_embed_bias;  // [width, 3 * patch_size^2], [width]
+  TensorView pos_embed;                      // [729, width]
+  std::vector<VisionBlockWeights> blocks;
+  LayerNormWeights norm;
+};
+
+struct ProjectorWeights {
+  TensorView layer0, layer0_bias;  // [n_embed, 4 * input_dim], [n_embed]
+  TensorView layer2, layer2_bias;  // [n_embed, n_embed], [n_embed]
+  TensorView image_newline;        // [n_embed]
+  TensorView view_separator;       // [n_embed]
+};
+
+struct MlpWeights {
+  TensorView gate_up;  // [2 * intermediate, hidden]: gate rows, then up rows; experts: [n_routed_experts, ...]
+  TensorView down;     // [hidden, intermediate]; experts: [n_routed_experts, ...]
+};
+
+struct LayerWeights {
+  TensorView input_norm, post_attention_norm;  // [hidden]
+  TensorView qkv;                              // MHA: [3 * hidden, hidden]
+  TensorView q;                                // MLA: [heads * (nope + rope), hidden]
+  TensorView kv_a;                             // MLA: [kv_lora_rank + rope, hidden]
+  TensorView kv_a_norm;                        // MLA: [kv_lora_rank]
+  TensorView kv_b;                             // MLA: [heads * (nope + v), kv_lora_rank]
+  TensorView o;                                // [hidden, heads * v]
+  bool is_moe = false;
+  MlpWeights mlp;         // dense layers
+  TensorView router;      // MoE: [n_routed_experts, hidden], f32
+  TensorView router_bias;  // MoE with noaux_tc: [n_routed_experts]
+  MlpWeights experts;     // MoE
+  MlpWeights shared;      // MoE: intermediate is n_shared_experts * moe_intermediate_size; empty without shared experts
+};
+
+struct LanguageWeights {
+  TensorView embed_tokens;  // [vocab_size, hidden]
+  std::vector<LayerWeights> layers;
+  TensorView norm;     // [hidden]
+  TensorView lm_head;  // [vocab_size, hidden]
+};
+
+/// Told now and then how many bytes of how many are done.
+using LoadProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+
+/// The weights of a loaded model. Views point into buffers that live as long as this.
+struct Weights {
+  VisionWeights vision;
+  ProjectorWeights projector;
+  LanguageWeights language;
+  uint64_t device_bytes = 0;
+  std::vector<std::unique_ptr<Buffer>> buffers;
+};
+
+/// Bytes that load_weights will take on the device, assuming 16-bit matrices. Pure.
+uint64_t weight_bytes(const Config& config);
+
+/// Checks the whole list of tensors against `config`, then uploads them.
+///
+/// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory; IoError.
+///         On an error nothing stays allocated.
+Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
+                                              const LoadProgress& progress);
+
+}  // namespace vl2

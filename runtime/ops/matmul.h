@@ -1,0 +1,32 @@
+// Matrix multiplication with a weight, and what is fused behind it: bias, activation, residual.
+#pragma once
+
+#include "runtime/recorder.h"
+
+namespace vl2 {
+
+/// The function applied after the bias.
+enum class Activation : uint32_t {
+  None,
+  GeluTanh,  ///< x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+  GeluErf,   ///< x / 2 (1 + erf(x / sqrt(2))), erf to 2e-7 absolute
+};
+
+/// What matmul does behind the product. All of it in f32, before the one rounding at the store.
+struct MatmulOptions {
+  TensorView bias;      ///< [N] f32, or empty
+  Activation activation = Activation::None;
+  TensorView residual;  ///< [M, N] f32, rows strided, any offset, or empty; may be y itself when y is f32
+};
+
+/// Records y = activation(x W^T + bias) + residual.
+///
+/// x       [M, K] f32 or f16 (the activation type); rows may be strided and start anywhere
+/// weight  [N, K] of any weight format; row stride a multiple of 8, zeros beyond K; offset aligned; may be larger than one binding
+/// y       [M, N] f32 or the dtype of x; rows may be strided and start anywhere; f16 saturates. Apart from y = residual nothing may alias
+/// Errors  BadShape, BadDType: nothing is recorded, and the message names the tensor
+/// Cost    2 M N K flops; reads the weight once (gemv) or once a tile of rows of x (gemm_tiled). tuning.h says which
+/// Source  DeepSeek-VL2: every torch.nn.Linear of modeling_deepseek.py, siglip_vit.py and modeling_deepseek_vl_v2.py
+Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options = {});
+
+}  // namespace vl2

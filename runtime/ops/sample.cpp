@@ -1,0 +1,112 @@
+#include "runtime/ops/sample.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "shaders/interface/sample.h"
+
+namespace vl2 {
+
+namespace {
+
+Status check_options(const SampleOptions& options) {
+  if (!std::isfinite(options.temperature) || options.temperature < 0)
+    return fail(Code::BadArgument, "sample: temperature ", options.temperature, " must be 0 or more and finite");
+  if (!(options.top_p >= 0 && options.top_p <= 1))
+    return fail(Code::BadArgument, "sample: top_p ", options.top_p, " must be 0 .. 1");
+  if (!(options.min_p >= 0 && options.min_p <= 1))
+    return fail(Code::BadArgument, "sample: min_p ", options.min_p, " must be 0 .. 1");
+  if (!std::isfinite(options.repetition_penalty) || options.repetition_penalty <= 0)
+    return fail(Code::BadArgument, "sample: repetition_penalty ", options.repetition_penalty, " must be above 0 and finite");
+  return {};
+}
+
+Status check_views(const TensorView& logits, const TensorView& seen, bool needs_seen, const SampleScratch& scratch,
+                   const TensorView& token) {
+  if (logits.rank() != 1 || !logits.contiguous() || logits.dim(0) == 0 || logits.dim(0) >= 1u << 28)
+    return fail(Code::BadShape, "sample: logits ", logits, " must be [vocab_size], adjacent, 1 .. 2^28 - 1");
+  if (needs_seen && seen.empty())
+    return fail(Code::BadShape, "sample: repetition_penalty and update_seen need a view of seen");
+  if (!seen.empty() && (seen.rank() != 1 || seen.dim(0) != seen_words(logits.dim(0)) || !seen.contiguous()))
+    return fail(Code::BadShape, "sample: seen ", seen, " must be [", seen_words(logits.dim(0)), "], a bit for each of logits ",
+                logits);
+  if (scratch.words.rank() != 1 || scratch.words.dim(0) < SAMPLE_SCRATCH_WORDS || !scratch.words.contiguous())
+    return fail(Code::BadShape, "sample: scratch ", scratch.words, " must be [", SAMPLE_SCRATCH_WORDS, "]");
+  if (token.rank() != 1 || token.dim(0) != 1)
+    return fail(Code::BadShape, "sample: token ", token, " must be [1]");
+  if (logits.dtype != DType::F32 || scratch.words.dtype != DType::U32 || token.dtype != DType::U32 ||
+      (!seen.empty() && seen.dtype != DType::U32))
+    return fail(Code::BadDType, "sample: logits must be f32, seen, scratch and token u32, got ", logits, ", ", seen, ", ",
+                scratch.words, ", ", token);
+  return {};
+}
+
+/// top_p below 1 in units of 2^-32, rounded up: exact from 2^-8 on, since a float has 24 bits.
+uint32_t scale_top_p(float top_p) {
+  return static_cast<uint32_t>(std::ceil(std::ldexp(static_cast<double>(top_p), 32)));
+}
+
+SampleParams params_of(const SampleOptions& options, uint32_t vocab_size) {
+  const uint32_t wanted_blocks = std::min((vocab_size - 1) / SAMPLE_BLOCK_IDS + 1, SAMPLE_MAX_BLOCKS);
+  const uint32_t block_ids = (vocab_size - 1) / wanted_blocks + 1;
+  const bool use_top_p = options.top_p < 1;
+  return {.vocab_size = vocab_size,
+          .blocks = (vocab_size - 1) / block_ids + 1,
+          .block_ids = block_ids,
+          .logits_offset = 0,
+          .seen_offset = 0,
+          .token_offset = 0,
+          .use_penalty = options.repetition_penalty != 1 ? 1u : 0u,
+          .update_seen = options.update_seen ? 1u : 0u,
+          .penalty = options.repetition_penalty,
+          .temperature = options.temperature,
+          .min_p = options.min_p,
+          .top_k = options.top_k < vocab_size ? options.top_k : 0,
+          .use_top_p = use_top_p ? 1u : 0u,
+          .top_p_scaled = use_top_p ? scale_top_p(options.top_p) : 0,
+          .pass = 0,
+          .seed_low = static_cast<uint32_t>(options.seed),
+          .seed_high = static_cast<uint32_t>(options.seed >> 32),
+          .step = options.step};
+}
+
+}  // namespace
+
+uint32_t sample_scratch_words() {
+  return SAMPLE_SCRATCH_WORDS;
+}
+
+Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,
+              const SampleScratch& scratch, const TensorView& token) {
+  VL2_TRY(check_options(options));
+  VL2_TRY(check_views(logits, seen, options.update_seen || options.repetition_penalty != 1, scratch, token));
+
+  const AlignedView logits_bound = rec.aligned(logits), seen_bound = rec.aligned(seen), token_bound = rec.aligned(token);
+  SampleParams params = params_of(options, logits.dim(0));
+  params.logits_offset = logits_bound.remainder;
+  params.seen_offset = seen_bound.remainder;
+  params.token_offset = token_bound.remainder;
+
+  const Cost all_logits{.bytes = 4 * logits.element_count(), .flops = 4 * logits.element_count()};
+  const Cost one_block{.bytes = 4 * uint64_t{params.block_ids}, .flops = 4 * uint64_t{params.block_ids}};
+  const Groups blocks{.x = params.blocks};
+  VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+  if (options.temperature == 0)
+    return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_bound.view, TensorView{}, token_bound.view}, params,
+                        Groups{}, Cost{});
+
+  for (params.pass = 0; params.pass < SAMPLE_HISTOGRAMS; ++params.pass) {
+    const bool wanted_by_top_k = params.pass < SAMPLE_LEVELS && params.top_k != 0;
+    const bool wanted_by_top_p = (params.pass == 0 || params.pass >= SAMPLE_LEVELS) && params.use_top_p != 0;
+    if (!wanted_by_top_k && !wanted_by_top_p)
+      continue;
+    VL2_TRY(rec.dispatch(ShaderId::sample_histogram, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks,
+                         all_logits));
+    VL2_TRY(rec.dispatch(ShaderId::sample_descend, {scratch.words}, params, Groups{}, Cost{}));
+  }
+  VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view}, params,
+                      Groups{}, one_block);
+}
+
+}  // namespace vl2

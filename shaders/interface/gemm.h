@@ -1,0 +1,12 @@
+// What the matmul kernels and their operators share.
+#ifndef VL2_INTERFACE_GEMM_H
+#define VL2_INTERFACE_GEMM_H
+#include "interface/shared.h"
+VL2_SHARED_BEGIN
+
+VL2_CONST uint GEMM_TILE_K = 16u;          // elements of K a step through shared memory
+VL2_CONST uint GEMV_MAX_ROWS = 8u;         // rows of x that gemv.comp takes
+VL2_CONST uint GEMV_COLUMNS_AT_ONCE = 2u;  // columns that a subgroup makes at a time
+
+VL2_SHARED_END
+#endif

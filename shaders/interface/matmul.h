@@ -1,0 +1,30 @@
+// What gemm_tiled.comp, gemv.comp and matmul.cpp agree on.
+#ifndef VL2_INTERFACE_MATMUL_H
+#define VL2_INTERFACE_MATMUL_H
+#include "interface/gemm.h"
+VL2_SHARED_BEGIN
+
+VL2_CONST uint MATMUL_X = 0u, MATMUL_WEIGHT = 1u, MATMUL_BIAS = 2u, MATMUL_RESIDUAL = 3u, MATMUL_Y = 4u;  // bindings
+VL2_CONST uint MATMUL_GELU_TANH = 1u, MATMUL_GELU_ERF = 2u;  // enum class Activation
+
+struct MatmulParams {
+  uint rows;          // M, of x and y
+  uint columns;       // rows of the weight in this dispatch
+  uint k;             // elements a row of x and of the weight
+  uint first_column;  // where the columns of this dispatch begin in y, bias and residual
+  uint x_row_stride;  // elements from one row to the next
+  uint x_offset;      // elements from the start of the binding to the first row
+  uint weight_row_stride;
+  uint y_row_stride;
+  uint y_offset;
+  uint y_is_f32;      // 1: y is f32 although activations are f16
+  uint has_bias;
+  uint bias_offset;
+  uint has_residual;
+  uint residual_row_stride;
+  uint residual_offset;
+  uint activation;
+};
+
+VL2_SHARED_END
+#endif

@@ -1,0 +1,70 @@
+// Who includes whom: shaders/interface | runtime | runtime/ops | model | app, each itself and what stands to its left.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// The layer of a path from the project's root, or -1 for one that belongs to none.
+int layer_of(const std::string& path) {
+  const std::vector<std::string> prefixes = {"shaders/interface/", "runtime/", "runtime/ops/", "model/", "app/"};
+  int layer = -1;
+  for (size_t i = 0; i < prefixes.size(); ++i)
+    if (path.rfind(prefixes[i], 0) == 0)
+      layer = static_cast<int>(i);
+  return layer;
+}
+
+std::string quoted_include(const std::string& line) {
+  const std::string start = "#include \"";
+  if (line.rfind(start, 0) != 0)
+    return "";
+  std::string path = line.substr(start.size(), line.find('"', start.size()) - start.size());
+  return path.rfind("interface/", 0) == 0 ? "shaders/" + path : path;
+}
+
+}  // namespace
+
+TEST_SUITE("cpu") {
+  TEST_CASE("layers: no file includes what stands above it") {
+    const fs::path root = VL2_SOURCE_DIR;
+    int seen = 0;
+    for (const char* folder : {"shaders/interface", "runtime", "model", "app"}) {
+      for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+        const std::string extension = entry.path().extension().string();
+        if (extension != ".h" && extension != ".cpp")
+          continue;
+        const std::string path = fs::relative(entry.path(), root).string();
+        std::ifstream file(entry.path());
+        for (std::string line; std::getline(file, line);) {
+          const std::string included = quoted_include(line);
+          if (layer_of(included) < 0)
+            continue;
+          ++seen;
+          CHECK_MESSAGE(layer_of(included) <= layer_of(path), path << " includes " << included);
+        }
+      }
+    }
+    CHECK(seen > 100);  // the lines were found at all
+  }
+
+  TEST_CASE("layers: only runtime includes Vulkan, and a third-party header stands in few files") {
+    const fs::path root = VL2_SOURCE_DIR;
+    for (const char* folder : {"model", "app"})
+      for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+        const std::string extension = entry.path().extension().string();
+        if (extension != ".h" && extension != ".cpp")
+          continue;
+        std::ifstream file(entry.path());
+        for (std::string line; std::getline(file, line);) {
+          CHECK_MESSAGE(line.find("#include <volk") == std::string::npos, entry.path().string());
+          CHECK_MESSAGE(line.find("#include <vulkan") == std::string::npos, entry.path().string());
+        }
+      }
+  }
+}
