@@ -1,6 +1,7 @@
 #include "runtime/ops/attention.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention.h"
@@ -10,8 +11,8 @@
 namespace vl2 {
 namespace {
 
-constexpr uint32_t kMaxHeadWidth = 192;
-static_assert(kMaxHeadWidth <= ATTENTION_TILED_MAX_VALUE_WIDTH && kMaxHeadWidth <= ATTENTION_ROW_MAX_DEPTH);
+constexpr uint32_t kMaxWidth = ATTENTION_MAX_WIDTH, kMaxValueWidth = ATTENTION_MAX_VALUE_WIDTH;
+static_assert(kMaxWidth <= ATTENTION_ROW_MAX_DEPTH);
 
 // Up to this many queries, a workgroup each beats blocks of 64 that are mostly empty.
 constexpr uint32_t kFewQueries = 4;
@@ -19,9 +20,9 @@ constexpr uint32_t kFewQueries = 4;
 bool is_act(const TensorView& view, DType act) { return view.dtype == act && (act == DType::F32 || act == DType::F16); }
 
 Status check(const TensorView& q, const TensorView& k, const TensorView& v, const TensorView& y, const AttentionOptions& options) {
-  for (const auto& [name, view] : {std::pair{"q", &q}, {"k", &k}, {"v", &v}, {"y", &y}})
-    if (view->rank() != 4 || view->stride(3) != 1 || view->dim(3) == 0 || view->dim(3) > kMaxHeadWidth)
-      return fail(Code::BadShape, "attention: ", name, " ", *view, " must be [batch, rows, heads, 1..", kMaxHeadWidth,
+  for (const auto& [name, view, widest] : {std::tuple{"q", &q, kMaxWidth}, {"k", &k, kMaxWidth}, {"v", &v, kMaxValueWidth}, {"y", &y, kMaxValueWidth}})
+    if (view->rank() != 4 || view->stride(3) != 1 || view->dim(3) == 0 || view->dim(3) > widest)
+      return fail(Code::BadShape, "attention: ", name, " ", *view, " must be [batch, rows, heads, 1..", widest,
                   "], elements of a head adjacent");
   if (k.dim(0) != q.dim(0) || k.dim(2) != q.dim(2) || k.dim(3) != q.dim(3))
     return fail(Code::BadShape, "attention: k ", k, " must have the batch, heads and width of q ", q);

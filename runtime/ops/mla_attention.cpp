@@ -1,5 +1,7 @@
 #include "runtime/ops/mla_attention.h"
 
+#include <tuple>
+
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention_tiled.h"
 #include "shaders/interface/mla_attention.h"
@@ -7,14 +9,11 @@
 namespace vl2 {
 namespace {
 
-constexpr uint32_t kMaxHeadWidth = 192;
-static_assert(kMaxHeadWidth <= ATTENTION_TILED_MAX_VALUE_WIDTH);
-
 Status check(const TensorView& q, const TensorView& kv, const TensorView& k_rope, const TensorView& y,
              const MlaAttentionOptions& options) {
-  for (const auto& [name, view] : {std::pair{"q", &q}, {"y", &y}})
-    if (view->rank() != 3 || view->stride(2) != 1 || view->dim(2) == 0 || view->dim(2) > kMaxHeadWidth)
-      return fail(Code::BadShape, "mla_attention: ", name, " ", *view, " must be [rows, heads, 1..", kMaxHeadWidth,
+  for (const auto& [name, view, widest] : {std::tuple{"q", &q, ATTENTION_MAX_WIDTH}, {"y", &y, ATTENTION_MAX_VALUE_WIDTH}})
+    if (view->rank() != 3 || view->stride(2) != 1 || view->dim(2) == 0 || view->dim(2) > widest)
+      return fail(Code::BadShape, "mla_attention: ", name, " ", *view, " must be [rows, heads, 1..", widest,
                   "], elements of a head adjacent");
   if (kv.rank() != 3 || kv.stride(2) != 1)
     return fail(Code::BadShape, "mla_attention: kv ", kv, " must be [rows, heads, nope + v], elements of a head adjacent");
