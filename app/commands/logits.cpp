@@ -3,6 +3,7 @@
 
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
+#include "model/chat_template.h"
 #include "model/npy.h"
 #include "model/session.h"
 #include "model/tokenizer.h"
@@ -58,7 +59,8 @@ Result<uint32_t> image_token_id(const LogitsOptions& options) {
   if (options.image_token_id >= 0)
     return static_cast<uint32_t>(options.image_token_id);
   VL2_ASSIGN(const auto tokenizer, Tokenizer::load(options.model.model + "/tokenizer.json"));
-  return tokenizer.control_ids().image;
+  VL2_ASSIGN(const ControlIds control, ControlIds::find(tokenizer));
+  return control.image;
 }
 
 Status write_greedy(Session& session, const LogitsOptions& options) {
