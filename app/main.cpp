@@ -38,7 +38,7 @@ void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& feature
   command->add_option("image", tiles.images, "Pictures")->required();
   command->add_option("--images", tiles.image_count, "Pictures in the conversation: more than two are not tiled");
   command->add_option("--npy", tiles.npy, "Write the views of one picture, u8 [views, 384, 384, 3]");
-  command->add_option("--npy-dir", tiles.npy_dir, "Write the views of each picture to this folder, as <file name>.npy");
+  command->add_option("--npy-dir", tiles.npy_dir, "Write the views of each picture to this folder, as views_K.npy");
   command->add_option("--device", tiles.device, "GPU: its number, name or UUID");
 
   command = app.add_subcommand("features", "Write what encoder, projector and assembly make of pictures");
