@@ -66,7 +66,7 @@ Status run_command(const RunOptions& options) {
   if (!options.annotate.empty() && options.images.empty())
     return fail(Code::BadArgument, "run: --annotate draws on a picture, and no --image was given");
   VL2_ASSIGN(std::vector<Image> images, read_images(options.images));
-  VL2_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(options.model.model));
+  VL2_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(options.model.model + "/tokenizer.json"));
   Timings timings;
   auto start = Clock::now();
   VL2_ASSIGN(const auto engine, load_engine(options.model));
