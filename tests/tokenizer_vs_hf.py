@@ -3,8 +3,9 @@
 
 Usage   tests/tokenizer_vs_hf.py --vl2 build/release/vl2 -m FOLDER [--count 100000] [--seed 1] [--add-vl2-tokens]
         FOLDER holds tokenizer.json. --add-vl2-tokens: it is the public V3 vocabulary; append the eight tokens of DeepSeek-VL2.
+        --npm PACKAGE_FOLDER: use the library's npm package (node_modules/tokenizers) instead of Python's
 Prints  how many texts were compared in each way and the first differences; exit status 1 if there is any.
-Needs   Python's `tokenizers`.
+Needs   Python's `tokenizers`, or node and `npm install tokenizers`.
 """
 import argparse
 import json
@@ -13,9 +14,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import unicodedata
-
-from tokenizers import Tokenizer
 
 VL2_TOKENS = ["<image>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<|User|>", "<|Assistant|>"]
 # First and last character of what runs are drawn from.
@@ -55,15 +53,47 @@ def random_text(rng, control):
     return "".join(parts)
 
 
-def run_vl2(args, folder, lines, *flags):
-    done = subprocess.run([*args.vl2.split(), "tokenize", "-m", folder, "--jsonl", *flags],
-                          input="".join(json.dumps(line) + "\n" for line in lines).encode(), stdout=subprocess.PIPE, check=False)
+def run_lines(command, lines):
+    """Gives a program JSON values, a line each, and returns those that it prints."""
+    done = subprocess.run(command, input="".join(json.dumps(line) + "\n" for line in lines).encode(), stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
-        sys.exit(f"vl2 tokenize {' '.join(flags)}: exit status {done.returncode}")
+        sys.exit(f"{' '.join(command)}: exit status {done.returncode}")
     out = [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
     if len(out) != len(lines):
-        sys.exit(f"vl2 tokenize {' '.join(flags)}: {len(out)} lines out for {len(lines)} in")
+        sys.exit(f"{' '.join(command)}: {len(out)} lines out for {len(lines)} in")
     return out
+
+
+class PythonLibrary:
+    def __init__(self, path, data):
+        from tokenizers import Tokenizer
+        del path
+        self.tokenizer = Tokenizer.from_str(json.dumps(data))
+
+    def encode(self, texts):
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def decode(self, ids, skip_special):
+        return self.tokenizer.decode_batch(ids, skip_special_tokens=skip_special)
+
+
+class NpmLibrary:
+    package = ""
+
+    def __init__(self, path, data):
+        self.path = path
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(data, file, ensure_ascii=False)
+
+    def run(self, mode, lines):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hf_tokenizer.cjs")
+        return run_lines(["node", script, self.package, self.path, mode], lines)
+
+    def encode(self, texts):
+        return self.run("encode", texts)
+
+    def decode(self, ids, skip_special):
+        return self.run("decode" if skip_special else "decode-special", ids)
 
 
 def compare(name, inputs, ours, theirs):
@@ -85,7 +115,10 @@ def main():
     parser.add_argument("--count", type=int, default=100000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--add-vl2-tokens", action="store_true")
+    parser.add_argument("--npm", metavar="PACKAGE_FOLDER")
     args = parser.parse_args()
+    NpmLibrary.package = args.npm
+    library = NpmLibrary if args.npm else PythonLibrary
 
     with open(os.path.join(args.model, "tokenizer.json"), encoding="utf-8") as file:
         data = json.load(file)
@@ -95,7 +128,6 @@ def main():
                                              normalized=False, special=True))
     # What vl2 does by default is what the library does with a file that lists no control tokens.
     without = dict(data, added_tokens=[token for token in data["added_tokens"] if not is_control(token)])
-    recognise, ignore = Tokenizer.from_str(json.dumps(data)), Tokenizer.from_str(json.dumps(without))
     control = [token["content"] for token in data["added_tokens"]]
 
     rng = random.Random(args.seed)
@@ -105,24 +137,23 @@ def main():
         with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as file:
             json.dump(data, file, ensure_ascii=False)
 
-        def theirs(tokenizer, some):
-            return [encoding.ids for encoding in tokenizer.encode_batch(some, add_special_tokens=False)]
+        recognise = library(os.path.join(folder, "recognise.json"), data)
+        ignore = library(os.path.join(folder, "ignore.json"), without)
 
-        ours = run_vl2(args, folder, texts)
-        expected = theirs(ignore, texts)
-        good &= compare("encode", texts, ours, expected)
-        good &= compare("encode --special", texts, run_vl2(args, folder, texts, "--special"), theirs(recognise, texts))
+        def ours(lines, *flags):
+            return run_lines([*args.vl2.split(), "tokenize", "-m", folder, "--jsonl", *flags], lines)
+
+        expected = ignore.encode(texts)
+        good &= compare("encode", texts, ours(texts), expected)
+        good &= compare("encode --special", texts, ours(texts, "--special"), recognise.encode(texts))
         print(f"  {sum(map(len, texts))} characters, {sum(map(len, expected))} ids, "
-              f"{len(set(c for text in texts for c in text))} different characters, "
-              f"{sum(unicodedata.category(c) == 'Cn' for text in texts for c in text)} unassigned in Python's Unicode")
+              f"{len(set(c for text in texts for c in text))} different characters")
 
-        size = recognise.get_vocab_size() + 50
+        size = 50 + max(*data["model"]["vocab"].values(), *(token["id"] for token in data["added_tokens"]))
         sequences = [[rng.randrange(rng.choice([400, size])) for _ in range(rng.randint(0, 20))] for _ in range(args.count)]
         sequences += expected[:args.count // 4]
-        good &= compare("decode", sequences, run_vl2(args, folder, sequences, "--decode"),
-                        recognise.decode_batch(sequences, skip_special_tokens=True))
-        good &= compare("decode --special", sequences, run_vl2(args, folder, sequences, "--decode", "--special"),
-                        recognise.decode_batch(sequences, skip_special_tokens=False))
+        good &= compare("decode", sequences, ours(sequences, "--decode"), recognise.decode(sequences, True))
+        good &= compare("decode --special", sequences, ours(sequences, "--decode", "--special"), recognise.decode(sequences, False))
     sys.exit(0 if good else 1)
 
 
