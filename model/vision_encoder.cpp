@@ -31,7 +31,7 @@ Status embed_patches(Recorder& rec, Scratch& scratch, const VisionConfig& config
   uint32_t first = 0;
   for (const Canvas& canvas : canvases) {
     const uint32_t rows = canvas.views * config.tokens();
-    VL2_TRY(patchify(rec, canvas.pixels, patches.rows(first, rows), {.view_size = config.image_size, .patch = config.patch_size}));
+    VL2_TRY(patchify(rec, canvas.pixels, patches.rows(first, rows), {.view_size = config.image_size, .patch_size = config.patch_size}));
     first += rows;
   }
   VL2_TRY(matmul(rec, patches, weights.patch_embed, x, {.bias = weights.patch_embed_bias}));

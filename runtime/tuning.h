@@ -13,6 +13,7 @@ struct GemmTile {
   uint32_t threads_along_rows;
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
+  bool through_shared;  ///< tiles of x and of the weight are copied to shared memory first
 
   uint32_t rows() const { return threads_along_rows * rows_per_thread; }
   uint32_t columns() const { return threads_along_columns * columns_per_thread; }
@@ -36,11 +37,11 @@ struct MatmulPlan {
   bool operator==(const MatmulPlan&) const = default;
 };
 
-/// The plan for y [rows, columns] = x [rows, k] W^T.
-MatmulPlan plan_matmul(const DeviceCaps& caps, uint32_t rows, uint32_t columns);
+/// The plan for y = x W^T with `rows` rows of x.
+MatmulPlan plan_matmul(const DeviceCaps& caps, uint32_t rows);
 
-/// The plan for `pairs` rows spread over `experts` weights of `columns` rows each; nobody knows on the host how evenly.
-MatmulPlan plan_expert_matmul(const DeviceCaps& caps, uint32_t pairs, uint32_t experts, uint32_t columns);
+/// The plan for `pairs` rows spread over `experts` weights; nobody knows on the host how evenly.
+MatmulPlan plan_expert_matmul(const DeviceCaps& caps, uint32_t pairs, uint32_t experts);
 
 /// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all, the sum a
 /// multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.

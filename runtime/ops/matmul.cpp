@@ -47,7 +47,7 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     return {};
   const DeviceCaps& caps = rec.device().caps();
   const uint32_t rows = x.dim(0), columns = weight.dim(0), k = x.dim(1);
-  const MatmulPlan plan = plan_matmul(caps, rows, columns);
+  const MatmulPlan plan = plan_matmul(caps, rows);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint32_t group_columns = gemv ? plan.group.columns : plan.tile.columns();
   const uint32_t groups_y = gemv ? 1 : groups_of(rows, plan.tile.rows());
@@ -94,7 +94,7 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     VL2_TRY(gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, rows, 0, x_rows_aligned})
                  : rec.dispatch(shader, tensors, params, groups, cost,
                                 {plan.tile.threads_along_columns, plan.tile.threads_along_rows, plan.tile.rows_per_thread,
-                                 plan.tile.columns_per_thread, x_rows_aligned}));
+                                 plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared}));
   }
   return {};
 }

@@ -52,12 +52,12 @@ Status mla_expand_value(Recorder& rec, const TensorView& u, const TensorView& kv
                                       .y_head_stride = y.stride(1),
                                       .y_offset = y_bound.remainder};
     const uint64_t products = uint64_t{tokens} * count * value_width * latent;
-    const Cost cost{.bytes = products * dtype_bytes(kv_b.dtype) +
-                             uint64_t{tokens} * count * (latent + value_width) * dtype_bytes(u.dtype),
-                    .flops = 2 * products};
-    VL2_TRY(rec.dispatch(act_weight_variant(ShaderId::mla_expand_value_f32_f32, u.dtype, kv_b.dtype),
-                         {u_bound.view, weight.view, y_bound.view}, params,
-                         Groups{.x = (value_width + MLA_EXPAND_VALUE_ROWS - 1) / MLA_EXPAND_VALUE_ROWS, .y = count, .z = tokens}, cost));
+    const Cost cost{
+        .bytes = products * dtype_bytes(kv_b.dtype) + uint64_t{tokens} * count * (latent + value_width) * dtype_bytes(u.dtype),
+        .flops = 2 * products};
+    VL2_TRY(rec.dispatch(
+        act_weight_variant(ShaderId::mla_expand_value_f32_f32, u.dtype, kv_b.dtype), {u_bound.view, weight.view, y_bound.view},
+        params, Groups{.x = (value_width + MLA_EXPAND_VALUE_ROWS - 1) / MLA_EXPAND_VALUE_ROWS, .y = count, .z = tokens}, cost));
   }
   return {};
 }

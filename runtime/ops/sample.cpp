@@ -98,9 +98,11 @@ Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, c
   for (params.pass = 0; params.pass < SAMPLE_HISTOGRAMS; ++params.pass) {
     const bool wanted_by_top_k = params.pass < SAMPLE_LEVELS && params.top_k != 0;
     const bool wanted_by_top_p = (params.pass == 0 || params.pass >= SAMPLE_LEVELS) && params.use_top_p != 0;
-    if (wanted_by_top_k || wanted_by_top_p)
-      VL2_TRY(
-          rec.dispatch(ShaderId::sample_select, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+    if (!wanted_by_top_k && !wanted_by_top_p)
+      continue;
+    VL2_TRY(rec.dispatch(ShaderId::sample_histogram, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks,
+                         all_logits));
+    VL2_TRY(rec.dispatch(ShaderId::sample_descend, {scratch.words}, params, Groups{}, Cost{}));
   }
   VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
   return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view}, params,

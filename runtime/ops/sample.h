@@ -47,7 +47,7 @@ constexpr uint32_t seen_words(uint32_t vocab_size) {
 /// order of
 ///          adding cannot show and the same input gives the same token on each run of a device
 /// Errors   BadShape, BadDType, BadArgument: nothing is recorded
-/// Cost     2 dispatches when greedy; else 3, + 4 with top_k, + 4 with top_p (7 together); each reads the logits once
+/// Cost     2 dispatches when greedy; else 3, + 8 with top_k or top_p, + 14 with both; every other one reads the logits once
 /// Source   transformers 4.38 generation/logits_process.py (the order and the meaning of the filters);
 ///          Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011), for Philox4x32-10
 Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,

@@ -1,7 +1,7 @@
 // y = softmax(q k^T * scale) v for each batch and head, for many queries; causal or not.
 //
 // Shapes    q [batch, T, heads, depth]    k [batch, S, heads, depth]    v [batch, S, heads, value_width]    y like v with T; all ACT
-// Work      one workgroup 32 queries of a head; see attention/tiled.glsl
+// Work      one workgroup 64 queries of a head; see attention/tiled.glsl
 // Variants  ACT = f32 | f16
 // Source    DeepSeek-VL2 siglip_vit.py, Attention.forward; transformers 4.38.2 modeling_llama.py, LlamaAttention.forward
 #version 460

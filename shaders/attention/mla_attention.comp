@@ -1,7 +1,7 @@
 // y = softmax(q k^T * scale) v, causal, for each head: key s is [kv[s, head, :nope], k_rope[s]], value s is kv[s, head, nope:].
 //
 // Shapes    q [T, heads, nope + rope]    kv [S, heads, nope + value_width]    k_rope [S, rope]    y [T, heads, value_width]; all ACT
-// Work      one workgroup 32 queries of a head; see attention/tiled.glsl
+// Work      one workgroup 64 queries of a head; see attention/tiled.glsl
 // Variants  ACT = f32 | f16
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention, in its naive form
 #version 460

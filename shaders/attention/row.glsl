@@ -17,6 +17,7 @@ layout(local_size_x = ATTENTION_ROW_THREADS) in;
 layout(constant_id = 0) const uint VALUE_BLOCKS = 1u;  // columns of the values a thread owns
 
 const uint KEYS = ATTENTION_ROW_THREADS, LANES = ATTENTION_ROW_LANES, COLUMNS = ATTENTION_ROW_COLUMNS;
+const uint KEY_STEP = ATTENTION_ROW_THREADS / LANES, KEYS_PER_THREAD = KEYS / KEY_STEP;
 const float LOWEST = -1.0e30;
 
 shared float q_row[ATTENTION_ROW_MAX_DEPTH];
@@ -39,17 +40,21 @@ void attention_row(uint t, uint visible, uint depth, uint value_width) {
   for (uint s0 = 0u; s0 < visible; s0 += KEYS) {
     const uint block_keys = min(KEYS, visible - s0);
     barrier();  // q_row is written; parts and weights may still be read
-    for (uint s = thread / LANES; s < block_keys; s += ATTENTION_ROW_THREADS / LANES) {
-      float part = 0.0;
-      for (uint d = thread % LANES; d < depth; d += LANES)
-        part += q_row[d] * load_k(s0 + s, d);
-      parts[s * (LANES + 1u) + thread % LANES] = part;
+    float dots[KEYS_PER_THREAD];
+    [[unroll]] for (uint i = 0u; i < KEYS_PER_THREAD; ++i)
+      dots[i] = 0.0;
+    for (uint d = thread % LANES; d < depth; d += LANES) {
+      const float query = q_row[d];
+      [[unroll]] for (uint i = 0u; i < KEYS_PER_THREAD; ++i)  // beyond the last key: the last one again, thrown away below
+        dots[i] += query * load_k(min(s0 + i * KEY_STEP + thread / LANES, visible - 1u), d);
     }
+    [[unroll]] for (uint i = 0u; i < KEYS_PER_THREAD; ++i)
+      parts[(i * KEY_STEP + thread / LANES) * (LANES + 1u) + thread % LANES] = dots[i];
     barrier();
     float score = LOWEST;
     if (thread < block_keys) {
       score = 0.0;
-      [[unroll]] for (uint i = 0u; i < LANES; ++i)
+      for (uint i = 0u; i < LANES; ++i)
         score += parts[thread * (LANES + 1u) + i];
       score *= p.scale;
     }

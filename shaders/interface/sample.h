@@ -6,10 +6,10 @@ VL2_SHARED_BEGIN
 
 VL2_CONST uint SAMPLE_THREADS = 256u;      // per workgroup
 VL2_CONST uint SAMPLE_MAX_BLOCKS = 256u;   // one workgroup reads one result of each block: at most one an invocation
-VL2_CONST uint SAMPLE_BLOCK_IDS = 1024u;   // ids of a block, more where SAMPLE_MAX_BLOCKS would not cover the vocabulary
+VL2_CONST uint SAMPLE_BLOCK_IDS = 2048u;   // ids of a block, more where SAMPLE_MAX_BLOCKS would not cover the vocabulary
 VL2_CONST uint SAMPLE_SCRATCH = 0u, SAMPLE_SEEN = 1u, SAMPLE_LOGITS = 2u, SAMPLE_TOKEN = 3u;  // bindings
 
-// A selection finds the key of the last id that stays by its bits from the top, SAMPLE_DIGIT_BITS a level.
+// The key of the last id that stays is searched by its bits from the top, SAMPLE_DIGIT_BITS a level.
 VL2_CONST uint SAMPLE_DIGIT_BITS = 8u;
 VL2_CONST uint SAMPLE_BINS = 256u;  // of a digit
 VL2_CONST uint SAMPLE_LEVELS = 4u;  // digits of a key
@@ -18,9 +18,6 @@ VL2_CONST uint SAMPLE_LEVELS = 4u;  // digits of a key
 VL2_CONST uint SAMPLE_HISTOGRAM_WORDS = 3u * SAMPLE_BINS;
 VL2_CONST uint SAMPLE_HISTOGRAMS = 2u * SAMPLE_LEVELS - 1u;
 
-// The selection that a pass of sample_select began with, for the next pass.
-VL2_CONST uint SAMPLE_STATE_WORDS = 5u;  // key, rest (low, high), above (low, high)
-
 // Sections of the scratch, in words.
 VL2_CONST uint SAMPLE_BEST_KEY = 0u;  // [blocks] key of the highest logit of a block
 VL2_CONST uint SAMPLE_BEST_ID = SAMPLE_BEST_KEY + SAMPLE_MAX_BLOCKS;  // [blocks] its id
@@ -28,8 +25,8 @@ VL2_CONST uint SAMPLE_TIES = SAMPLE_BEST_ID + SAMPLE_MAX_BLOCKS;      // [blocks
 VL2_CONST uint SAMPLE_MASS_LOW = SAMPLE_TIES + SAMPLE_MAX_BLOCKS;     // [blocks] mass of the ids above the limit
 VL2_CONST uint SAMPLE_MASS_HIGH = SAMPLE_MASS_LOW + SAMPLE_MAX_BLOCKS;
 VL2_CONST uint SAMPLE_LIMIT = SAMPLE_MASS_HIGH + SAMPLE_MAX_BLOCKS;   // key of the last ids that stay; how many of them do, lowest first
-VL2_CONST uint SAMPLE_STATE = SAMPLE_LIMIT + 2u;
-VL2_CONST uint SAMPLE_HISTOGRAM = SAMPLE_STATE + SAMPLE_HISTOGRAMS * SAMPLE_STATE_WORDS;
+VL2_CONST uint SAMPLE_STATE = SAMPLE_LIMIT + 2u;  // of the search: key, rest (low, high), above (low, high)
+VL2_CONST uint SAMPLE_HISTOGRAM = SAMPLE_STATE + 5u;
 VL2_CONST uint SAMPLE_SCRATCH_WORDS = SAMPLE_HISTOGRAM + SAMPLE_HISTOGRAMS * SAMPLE_HISTOGRAM_WORDS;
 
 struct SampleParams {
@@ -47,7 +44,7 @@ struct SampleParams {
   uint top_k;          // 0: off, else 1 .. vocab_size - 1
   uint use_top_p;
   uint top_p_scaled;   // top_p in units of 2^-32, rounded up
-  uint pass;           // of sample_select: the histogram that it fills; 0, then 1 .. 3 for top_k and 4 .. 6 for top_p
+  uint pass;           // the histogram of sample_histogram and sample_descend: 0, then 1 .. 3 for top_k and 4 .. 6 for top_p
   uint seed_low;
   uint seed_high;
   uint step;

@@ -1,21 +1,24 @@
 // One tile of x W^T: the heart of gemm_tiled.comp and expert_gemm_tiled.comp.
 //
-// A workgroup makes TILE_ROWS x TILE_COLUMNS results, each invocation ROWS_PER_THREAD x COLUMNS_PER_THREAD of them in registers. Steps of
-// TILE_K elements of K pass through shared memory as f32. An invocation's rows and columns lie a workgroup's width apart, so that
-// neighbours read neighbouring words of shared memory and store neighbouring results.
-// Sizes are specialisation constants because CPU drivers and GPUs want different ones: runtime/tuning.cpp chooses.
+// A workgroup makes TILE_ROWS x TILE_COLUMNS results, each invocation ROWS_PER_THREAD x COLUMNS_PER_THREAD of them in registers. Its rows and
+// columns lie a workgroup's width apart, so that neighbours read neighbouring words and store neighbouring results.
+// Two ways to feed it. On GPUs steps of GEMM_TILE_K elements of K pass through shared memory as f32 (THROUGH_SHARED). CPU drivers have no
+// shared memory worth the name, and a barrier there switches between all the invocations of a group: each invocation loads for itself,
+// which is about twice as fast there.
+// Sizes are specialisation constants for the same reason: runtime/tuning.cpp chooses.
 //
 // The includer has included matmul/x_rows.glsl, common/weight.glsl and interface/gemm.h.
 layout(local_size_x_id = 0, local_size_y_id = 1) in;  // invocations along the columns, and along the rows
 layout(constant_id = 2) const uint ROWS_PER_THREAD = 4u;
 layout(constant_id = 3) const uint COLUMNS_PER_THREAD = 4u;
+layout(constant_id = 5) const bool THROUGH_SHARED = true;  // 4: matmul/x_rows.glsl
 const uint TILE_ROWS = gl_WorkGroupSize.y * ROWS_PER_THREAD;
 const uint TILE_COLUMNS = gl_WorkGroupSize.x * COLUMNS_PER_THREAD;
 const uint TILE_THREADS = gl_WorkGroupSize.x * gl_WorkGroupSize.y;
 const uint X_PITCH = TILE_ROWS + 1u;  // one more than the rows: a step's stores hit different banks
 const uint WEIGHT_PITCH = TILE_COLUMNS + 1u;
 
-shared uint tile_x_start[TILE_ROWS];  // where each row of x begins
+shared uint tile_x_start[TILE_ROWS];  // the element at which each row of x begins
 shared float tile_x[GEMM_TILE_K * X_PITCH];
 shared float tile_weight[GEMM_TILE_K * WEIGHT_PITCH];
 
@@ -24,12 +27,7 @@ float tile_sums[ROWS_PER_THREAD * COLUMNS_PER_THREAD];
 uint tile_row(uint i) { return gl_LocalInvocationID.y + i * gl_WorkGroupSize.y; }
 uint tile_column(uint j) { return gl_LocalInvocationID.x + j * gl_WorkGroupSize.x; }
 
-// Fills tile_sums. weight_start: the element at which the tile's first column (a row of the weight) begins. columns: those that exist; the
-// ones beyond repeat the last, and their results are not stored. tile_x_start is filled for all TILE_ROWS.
-void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
-  for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
-    tile_sums[i] = 0.0;
-  barrier();
+void multiply_tile_shared(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
   const uint quads = GEMM_TILE_K / 4u;
   for (uint k = 0u; k < k_count; k += GEMM_TILE_K) {
     for (uint i = gl_LocalInvocationIndex; i < TILE_ROWS * quads; i += TILE_THREADS) {
@@ -59,4 +57,43 @@ void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint
     }
     barrier();
   }
+}
+
+void multiply_tile_direct(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
+  uint x_start[ROWS_PER_THREAD], column_start[COLUMNS_PER_THREAD];
+  for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
+    x_start[i] = tile_x_start[tile_row(i)];
+  for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+    column_start[j] = weight_start + min(tile_column(j), columns - 1u) * weight_row_stride;
+  // No guard inside the loop: the last, partial quad of K comes after it.
+  const uint whole = k_count / 4u * 4u;
+  for (uint k = 0u; k < whole; k += 4u) {
+    vec4 weight_values[COLUMNS_PER_THREAD];
+    for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+      weight_values[j] = load_weight4(column_start[j] + k);
+    for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
+      const vec4 x_value = load_whole_x4(x_start[i] + k);
+      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+        tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, weight_values[j]);
+    }
+  }
+  if (whole < k_count) {
+    for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
+      const vec4 x_value = load_x4(x_start[i], whole, k_count);
+      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+        tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, load_weight4(column_start[j] + whole));
+    }
+  }
+}
+
+// Fills tile_sums. weight_start: the element at which the tile's first column (a row of the weight) begins. columns: those that exist; the
+// ones beyond repeat the last, and their results are not to be stored. tile_x_start is filled for all TILE_ROWS.
+void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
+  for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
+    tile_sums[i] = 0.0;
+  barrier();  // tile_x_start
+  if (THROUGH_SHARED)
+    multiply_tile_shared(weight_start, weight_row_stride, columns, k_count);
+  else
+    multiply_tile_direct(weight_start, weight_row_stride, columns, k_count);
 }

@@ -7,14 +7,18 @@ layout(constant_id = 4) const bool X_ROWS_ALIGNED = false;
 layout(binding = X_BINDING) readonly buffer X { act_t x[]; };
 layout(binding = X_BINDING) readonly buffer XQuads { act4_t x_quads[]; };
 
+// x[at .. at + 3]; `at` counts from a row's start in multiples of 4.
+vec4 load_whole_x4(uint at) {
+  if (X_ROWS_ALIGNED)
+    return vec4(x_quads[at >> 2]);
+  return vec4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+}
+
 // x[start + k .. start + k + 3], zeros from k_end on; k is a multiple of 4.
 vec4 load_x4(uint start, uint k, uint k_end) {
   const uint at = start + k;
-  if (k + 4u <= k_end) {
-    if (X_ROWS_ALIGNED)
-      return vec4(x_quads[at >> 2]);
-    return vec4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
-  }
+  if (k + 4u <= k_end)
+    return load_whole_x4(at);
   vec4 value = vec4(0.0);
   if (k < k_end)
     value.x = float(x[at]);

@@ -66,14 +66,16 @@ void write_token(uint id) {
 void main() {
   const uint lane = gl_LocalInvocationIndex;
   const uint best = best_key();
-  const uint limit_key = scratch[SAMPLE_LIMIT];
+  const bool limited = p.top_k != 0u || p.use_top_p != 0u;
+  const uint limit_key = limited ? scratch[SAMPLE_LIMIT] : KEY_OF_NAN;
+  const uint limit_ids = limited ? scratch[SAMPLE_LIMIT + 1u] : 0u;
   const uvec2 limit_mass = mass_after_min_p(limit_key, best);
   uvec2 before, mass, total;
   uint room_here;
 
   const uvec3 block_tally =
       lane < p.blocks ? uvec3(scratch[SAMPLE_TIES + lane], scratch[SAMPLE_MASS_LOW + lane], scratch[SAMPLE_MASS_HIGH + lane]) : uvec3(0u);
-  share_out(block_tally, scratch[SAMPLE_LIMIT + 1u], limit_mass, before, mass, room_here, total);
+  share_out(block_tally, limit_ids, limit_mass, before, mass, room_here, total);
   if (total == uvec2(0u)) {  // all logits are NaN
     if (lane == 0u)
       write_token(0u);

@@ -169,21 +169,21 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("image_file: the five row filters") {
-    // By hand from the specification; the second row's corners and both edges make each filter's case differ.
-    const Buffer first = {0, 10, 200, 30};
-    const auto second_row = [&](Buffer row) {
-      Buffer rows = first;
+    // By hand from the specification: what the second row becomes below 100, 80, 30.
+    const auto second_row = [&](const Buffer& row) {
+      Buffer rows = {0, 100, 80, 30};
       rows.insert(rows.end(), row.begin(), row.end());
       const Buffer all = pixels_of(png({.width = 3, .height = 2, .rows = rows}));
       return Buffer{all[9], all[12], all[15]};
     };
     CHECK(second_row({0, 1, 2, 3}) == Buffer{1, 2, 3});
-    CHECK(second_row({1, 250, 10, 3}) == Buffer{250, 4, 7});  // left
-    CHECK(second_row({2, 1, 100, 3}) == Buffer{11, 44, 33});  // up
-    CHECK(second_row({3, 1, 2, 3}) == Buffer{6, 105, 70});    // (0+10)/2+1, (6+200)/2+2, (105+30)/2+3
-    CHECK(second_row({4, 1, 2, 3}) == Buffer{11, 202, 33});   // Paeth picks up (10), up (200), up (30)
-    CHECK(second_row({4, 0, 0, 0}) == Buffer{10, 200, 30});
-    CHECK(second_row({4, 190, 0, 0}) == Buffer{200, 200, 30});  // guesses of the second: left 200 and up 200 tie
+    CHECK(second_row({1, 250, 10, 3}) == Buffer{250, 4, 7});   // left
+    CHECK(second_row({2, 1, 200, 3}) == Buffer{101, 24, 33});  // up
+    CHECK(second_row({3, 1, 2, 3}) == Buffer{51, 67, 51});     // (0 + 100) / 2 + 1, (51 + 80) / 2 + 2, (67 + 30) / 2 + 3
+    CHECK(second_row({4, 1, 2, 3}) == Buffer{101, 82, 33});    // Paeth: up, up, up
+    CHECK(second_row({4, 156, 0, 0}) == Buffer{0, 0, 0});      // up, left, left
+    CHECK(second_row({4, 20, 0, 0}) == Buffer{120, 100, 30});  // up, corner, up
+    CHECK(second_row({4, 10, 0, 0}) == Buffer{110, 80, 30});   // the second: up and corner are equally near, up it is
     CHECK(contains(refusal(png({.width = 1, .rows = {5, 0}})), "row filter 5 in row 0"));
   }
 

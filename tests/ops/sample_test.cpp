@@ -15,6 +15,10 @@ using namespace vl2;
 
 namespace {
 
+// How far outside a token's share of [0, 1) the random number may lie that gave it: by the error of exp() on the device, summed
+// up. Seen: never outside on lavapipe. Planted fault, a temperature off by a tenth: 0.005 to 0.017, and ids outside the set.
+constexpr double kShareTolerance = 1e-6;
+
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -23,7 +27,8 @@ class SampleTest : public GpuTest {
   SampleScratch scratch{tensor({sample_scratch_words()}, DType::U32)};
 
   /// Tokens of steps 0 .. count - 1, each in its place of a ring.
-  std::vector<uint32_t> tokens(const std::vector<float>& logits, SampleOptions options, uint32_t count, const TensorView& seen = {}) {
+  std::vector<uint32_t> tokens(const std::vector<float>& logits, SampleOptions options, uint32_t count,
+                               const TensorView& seen = {}) {
     const TensorView view = upload({static_cast<uint32_t>(logits.size())}, logits), ring = tensor({count}, DType::U32);
     for (options.step = 0; options.step < count; ++options.step) {
       const Status s = sample(rec, view, seen, options, scratch, make_view(*ring.buffer, DType::U32, {1}, options.step));
@@ -53,7 +58,9 @@ reference::Filters filters_of(const SampleOptions& options) {
 }
 
 /// The float of an ordered key, as the shaders write one.
-float key_to_float(uint32_t key) { return std::bit_cast<float>((key >> 31) != 0 ? key & 0x7fffffffu : ~key); }
+float key_to_float(uint32_t key) {
+  return std::bit_cast<float>((key >> 31) != 0 ? key & 0x7fffffffu : ~key);
+}
 
 /// Random logits; with `steps` > 0 rounded to that many a unit, so that there are many ties.
 std::vector<float> random_logits(size_t count, uint32_t seed, float scale, float steps = 0) {
@@ -99,15 +106,16 @@ TEST_CASE_FIXTURE(SampleTest, "sample: NaN never wins, and all NaN gives 0") {
   }
 }
 
-TEST_CASE_FIXTURE(SampleTest, "sample: the penalty divides positive logits and multiplies the others, once an id, also when greedy") {
+TEST_CASE_FIXTURE(SampleTest,
+                  "sample: the penalty divides positive logits and multiplies the others, once an id, also when greedy") {
   const SampleOptions options{.repetition_penalty = 1.2f};
-  CHECK(token({1.0f, 0.9f}, options, upload_seen(2, {0})) == 1);         // 0.83 < 0.9
-  CHECK(token({1.0f, 0.8f}, options, upload_seen(2, {0})) == 0);         // 0.83 > 0.8; applied twice it would be 0.69
-  CHECK(token({-1.0f, -1.1f}, options, upload_seen(2, {0})) == 1);       // -1.2 < -1.1; divided it would be -0.83
-  CHECK(token({-1.0f, -1.3f}, options, upload_seen(2, {0})) == 0);       // -1.2 > -1.3; applied twice it would be -1.44
-  CHECK(token({1.0f, 0.9f}, options, upload_seen(2, {})) == 0);          // nothing seen
-  CHECK(token({1.0f, 0.9f}, {}, upload_seen(2, {0})) == 0);              // penalty off
-  CHECK(token({0.0f, -0.1f}, options, upload_seen(2, {0})) == 0);        // 0 stays
+  CHECK(token({1.0f, 0.9f}, options, upload_seen(2, {0})) == 1);    // 0.83 < 0.9
+  CHECK(token({1.0f, 0.8f}, options, upload_seen(2, {0})) == 0);    // 0.83 > 0.8; applied twice it would be 0.69
+  CHECK(token({-1.0f, -1.1f}, options, upload_seen(2, {0})) == 1);  // -1.2 < -1.1; divided it would be -0.83
+  CHECK(token({-1.0f, -1.3f}, options, upload_seen(2, {0})) == 0);  // -1.2 > -1.3; applied twice it would be -1.44
+  CHECK(token({1.0f, 0.9f}, options, upload_seen(2, {})) == 0);     // nothing seen
+  CHECK(token({1.0f, 0.9f}, {}, upload_seen(2, {0})) == 0);         // penalty off
+  CHECK(token({0.0f, -0.1f}, options, upload_seen(2, {0})) == 0);   // 0 stays
   CHECK(token({1.0f, 0.9f}, {.repetition_penalty = 0.8f}, upload_seen(2, {1})) == 1);  // below 1 it rewards
 
   // At its place in the order: before the temperature and the filters.
@@ -119,7 +127,7 @@ TEST_CASE_FIXTURE(SampleTest, "sample: the penalty divides positive logits and m
   const auto wanted = reference::candidates(logits, seen, filters_of(drawn));
   const auto got = tokens(logits, drawn, 300, upload_seen(1000, seen));
   for (uint32_t step = 0; step < got.size(); ++step)
-    CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(8, step), 1e-6));
+    CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(8, step), kShareTolerance));
 }
 
 TEST_CASE_FIXTURE(SampleTest, "sample: top_k and top_p keep the reference's set, ties included") {
@@ -129,8 +137,8 @@ TEST_CASE_FIXTURE(SampleTest, "sample: top_k and top_p keep the reference's set,
   };
   for (const uint32_t vocab_size : {1u, 2u, 31u, 33u, 1000u, 102400u, 129280u})
     for (const float steps : {0.0f, 4.0f})
-      for (const auto& [top_k, top_p] : {Filter{1, 1}, Filter{50, 1}, Filter{20000, 1}, Filter{0, 0}, Filter{0, 0.3f}, Filter{0, 0.9f},
-                                         Filter{0, 0.9999f}, Filter{7, 0.5f}, Filter{1000, 0.9f}}) {
+      for (const auto& [top_k, top_p] : {Filter{1, 1}, Filter{50, 1}, Filter{20000, 1}, Filter{0, 0}, Filter{0, 0.3f},
+                                         Filter{0, 0.9f}, Filter{0, 0.9999f}, Filter{7, 0.5f}, Filter{1000, 0.9f}}) {
         CAPTURE(vocab_size);
         CAPTURE(steps);
         CAPTURE(top_k);
@@ -138,9 +146,9 @@ TEST_CASE_FIXTURE(SampleTest, "sample: top_k and top_p keep the reference's set,
         const auto logits = random_logits(vocab_size, 17, 5, steps);
         const SampleOptions options{.temperature = 0.8f, .top_k = top_k, .top_p = top_p, .seed = 3};
         const auto wanted = reference::candidates(logits, {}, filters_of(options));
-        const auto got = tokens(logits, options, 4);
+        const auto got = tokens(logits, options, 2);
         for (uint32_t step = 0; step < got.size(); ++step)
-          CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(3, step), 1e-6));
+          CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(3, step), kShareTolerance));
 
         // Both keep a beginning of one order, so its last member says which: the limit's logit, and how many of that logit stay.
         if (options.top_p == 1 && options.top_k >= vocab_size)
@@ -155,8 +163,8 @@ TEST_CASE_FIXTURE(SampleTest, "sample: top_k and top_p keep the reference's set,
 
 TEST_CASE_FIXTURE(SampleTest, "sample: what is drawn is exactly the set that the filters leave") {
   const SampleOptions sets[] = {{.temperature = 3, .top_k = 20},
-                                {.temperature = 0.3f, .top_p = 0.9f},
-                                {.temperature = 0.6f, .min_p = 0.3f},
+                                {.temperature = 0.15f, .top_p = 0.9f},
+                                {.temperature = 0.3f, .min_p = 0.3f},
                                 {.temperature = 2, .min_p = 1},
                                 {.temperature = 1, .top_k = 30, .top_p = 0.8f, .min_p = 0.5f},
                                 {.temperature = 1e-30f},
@@ -167,12 +175,11 @@ TEST_CASE_FIXTURE(SampleTest, "sample: what is drawn is exactly the set that the
       CAPTURE(options.temperature);
       const auto logits = random_logits(1000, 23, 5, steps);
       const auto wanted = reference::candidates(logits, {}, filters_of(options));
-      const auto got = tokens(logits, options, static_cast<uint32_t>(20 * std::min<size_t>(wanted.ids.size(), 60)));
-      REQUIRE(wanted.ids.size() <= 110);
+      const auto got = tokens(logits, options, static_cast<uint32_t>(10 * wanted.ids.size()));
+      CAPTURE(wanted.ids.size());
+      REQUIRE(wanted.ids.size() <= 60);
       const std::set<uint32_t> drawn(got.begin(), got.end()), all(wanted.ids.begin(), wanted.ids.end());
-      CHECK(std::includes(all.begin(), all.end(), drawn.begin(), drawn.end()));
-      if (all.size() <= 60)
-        CHECK(drawn == all);
+      CHECK(drawn == all);
     }
 }
 
@@ -203,13 +210,14 @@ TEST_CASE_FIXTURE(SampleTest, "sample: draws as often as the probabilities say")
     const double expected = wanted.probabilities[i] * draws;
     chi_squared += (counts[wanted.ids[i]] - expected) * (counts[wanted.ids[i]] - expected) / expected;
   }
-  MESSAGE("chi-squared ", chi_squared);
-  CHECK(chi_squared < 85);
+  // Seen: 32.3; planted fault: a temperature off by a tenth 80.3. The limit is the 95 % point of 49 degrees of freedom; the seed
+  // is fixed.
+  CHECK(chi_squared < 66.3);
 }
 
 TEST_CASE_FIXTURE(SampleTest, "sample: the same seed and step give the same token, others another") {
-  const auto logits = random_logits(129280, 3, 1);
-  const SampleOptions options{.temperature = 1, .top_k = 5000, .top_p = 0.95f, .seed = 77};
+  const auto logits = random_logits(5000, 3, 1);
+  const SampleOptions options{.temperature = 1, .top_k = 2000, .top_p = 0.95f, .seed = 77};
   const auto first = tokens(logits, options, 12);
   CHECK(tokens(logits, options, 12) == first);
   CHECK(std::set<uint32_t>(first.begin(), first.end()).size() >= 11);
@@ -238,15 +246,17 @@ TEST_CASE_FIXTURE(SampleTest, "sample: sets the bit of its token in seen when as
 TEST_CASE_FIXTURE(SampleTest, "sample: takes logits, seen and token at any offset") {
   auto values = random_logits(1003, 4, 2);
   values[2] = values[1002] = 100;  // outside
-  const TensorView room = upload({1003}, values), seen_room = upload_u32({34}, std::vector<uint32_t>(34, 0)), ring = tensor({3}, DType::U32);
-  const TensorView logits = make_view(*room.buffer, DType::F32, {999}, 3), seen = make_view(*seen_room.buffer, DType::U32, {32}, 1);
+  const TensorView room = upload({1003}, values), seen_room = upload_u32({34}, std::vector<uint32_t>(34, 0)),
+                   ring = tensor({3}, DType::U32);
+  const TensorView logits = make_view(*room.buffer, DType::F32, {999}, 3),
+                   seen = make_view(*seen_room.buffer, DType::U32, {32}, 1);
   const std::vector<float> inside(values.begin() + 3, values.begin() + 1002);
   const SampleOptions options{.temperature = 0.5f, .top_k = 50, .top_p = 0.9f, .repetition_penalty = 1.1f, .update_seen = true};
   REQUIRE(sample(rec, logits, seen, options, scratch, make_view(*ring.buffer, DType::U32, {1}, 1)).ok());
   const auto got = download_u32(ring);
   CHECK((got[0] == 0xdeadbeefu && got[2] == 0xdeadbeefu));
   const auto wanted = reference::candidates(inside, {}, filters_of(options));
-  CHECK(reference::share_of(wanted, got[1]).holds(reference::sample_random(0, 0), 1e-6));
+  CHECK(reference::share_of(wanted, got[1]).holds(reference::sample_random(0, 0), kShareTolerance));
   CHECK(download_u32(seen_room)[1 + got[1] / 32] == 1u << (got[1] % 32));
   CHECK(download(logits) == inside);  // not modified
 }
@@ -259,11 +269,14 @@ TEST_CASE_FIXTURE(SampleTest, "sample: a vocabulary beyond 65535 groups of 256")
   const TensorView view = upload({vocab_size}, logits), ring = tensor({4}, DType::U32);
   REQUIRE(sample(rec, view, {}, {}, scratch, make_view(*ring.buffer, DType::U32, {1}, 0)).ok());
   for (const uint32_t step : {1u, 2u, 3u})
-    REQUIRE(sample(rec, view, {}, {.temperature = 1, .seed = 1, .step = step}, scratch, make_view(*ring.buffer, DType::U32, {1}, step)).ok());
+    REQUIRE(sample(rec, view, {}, {.temperature = 1, .seed = 1, .step = step}, scratch,
+                   make_view(*ring.buffer, DType::U32, {1}, step))
+                .ok());
   const auto got = download_u32(ring);
   CHECK(got[0] == 5);
   for (const uint32_t step : {1u, 2u, 3u})
-    CHECK(got[step] == std::vector<uint32_t>{5, vocab_size / 2, vocab_size - 1}[static_cast<size_t>(reference::sample_random(1, step) * 3)]);
+    CHECK(got[step] ==
+          std::vector<uint32_t>{5, vocab_size / 2, vocab_size - 1}[static_cast<size_t>(reference::sample_random(1, step) * 3)]);
 }
 
 TEST_CASE_FIXTURE(SampleTest, "sample: refuses what makes no sense") {

@@ -59,7 +59,7 @@ inline Candidates candidates(const std::vector<float>& logits, const std::set<ui
   if (filters.top_p < 1)
     probabilities.resize(kept);
   renormalise(probabilities);
-  while (probabilities.back() < filters.min_p * probabilities.front())
+  while (probabilities.back() == 0 || probabilities.back() < filters.min_p * probabilities.front())
     probabilities.pop_back();
   renormalise(probabilities);
   order.resize(probabilities.size());
@@ -69,7 +69,9 @@ inline Candidates candidates(const std::vector<float>& logits, const std::set<ui
 /// The part of [0, 1) that gives a token when the shares are laid out by ascending id; empty for what cannot be drawn.
 struct Share {
   double begin = 0, end = 0;
-  bool holds(double random, double tolerance) const { return begin - tolerance <= random && random < end + tolerance && begin < end; }
+  bool holds(double random, double tolerance) const {
+    return begin - tolerance <= random && random < end + tolerance && begin < end;
+  }
 };
 
 inline Share share_of(const Candidates& candidates, uint32_t token) {

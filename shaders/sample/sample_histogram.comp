@@ -1,7 +1,7 @@
-// A histogram of the ids and their masses by one digit of their keys, among those that the search has come down to.
+// A histogram of the ids and their masses by one digit of their keys, among those that sample_descend has come down to.
 //
 // Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface
-// Work      one workgroup a block of ids; first it takes the step of the search that the histogram before it allows
+// Work      one workgroup a block of ids
 // Numbers   integers; added by atomics, which is exact in any order: the low words' overflows are carried by whoever sees one
 // Needs     subgroup arithmetic, any subgroup size
 // Source    a radix selection
@@ -12,7 +12,6 @@
 layout(local_size_x = SAMPLE_THREADS) in;
 layout(binding = SAMPLE_SCRATCH) buffer Scratch { uint scratch[]; };
 #include "sample/mass.glsl"
-#include "sample/selection.glsl"
 
 shared uint bin_count[SAMPLE_BINS];
 shared uint bin_low[SAMPLE_BINS];
@@ -40,23 +39,17 @@ void add_to_scratch(uint bin) {
 void main() {
   const uint best = best_key();
   const uint level = p.pass < SAMPLE_LEVELS ? p.pass : p.pass - SAMPLE_LEVELS + 1u;
-  Selection selection = Selection(0u, uvec2(0u), uvec2(0u));
-  if (p.pass != 0u) {
-    selection = selection_before(p.pass, best);
-    if (gl_GlobalInvocationID.x == 0u)
-      store_selection(p.pass, selection);
-  }
-
   bin_count[gl_LocalInvocationIndex] = 0u;
   bin_low[gl_LocalInvocationIndex] = 0u;
   bin_high[gl_LocalInvocationIndex] = 0u;
   barrier();
   const uint shift = SAMPLE_DIGIT_BITS * (SAMPLE_LEVELS - 1u - level);
   const uint found_bits = level == 0u ? 0u : 0xffffffffu << (shift + SAMPLE_DIGIT_BITS);
+  const uint found = level == 0u ? 0u : scratch[SAMPLE_STATE];
   const uvec2 range = block_range(gl_WorkGroupID.x);
   for (uint id = range.x + gl_LocalInvocationIndex; id < range.y; id += SAMPLE_THREADS) {
     const uint key = key_of(id);
-    if ((key & found_bits) == selection.key)
+    if ((key & found_bits) == found)
       count_id(key >> shift & (SAMPLE_BINS - 1u), mass_of(key, best));
   }
   barrier();

@@ -1,1 +1,0 @@
-// Holds the folder open until its first source arrives.

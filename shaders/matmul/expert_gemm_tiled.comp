@@ -1,0 +1,43 @@
+// y[s, :] = W[expert of s] x[row of s, :] for all slots s, by tiles: for many pairs.
+//
+// Shapes    x [rows, k] ACT    weight [experts, columns, k] WEIGHT    slot_pair [slots], offsets [E + 1] u32    y [slots, columns] ACT or f32
+// Work      one workgroup a tile of one expert's slots. Along y the grid has as many groups as there can be tiles at worst (slots / tile + an
+//           incomplete one an expert); a group finds its expert by counting the tiles of those before, and leaves early when there is none.
+//           A scan of offsets[] is nothing beside a tile, and no list of tiles has to be made, read back or dispatched indirectly.
+// Numbers   products and sums in f32; rounded once, at the store
+// Needs     tier 0
+// Variants  ACT = f32 | f16, WEIGHT
+// Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "matmul/expert_rows.glsl"
+#include "common/weight.glsl"
+#include "matmul/gemm_tile.glsl"
+
+void main() {
+  uint tile = gl_WorkGroupID.y, expert = p.first_expert, begin = 0u, end = 0u;
+  bool found = false;
+  for (; expert < p.end_expert; ++expert) {
+    begin = first_slot(expert);
+    end = first_slot(expert + 1u);
+    const uint tiles = (end - begin + TILE_ROWS - 1u) / TILE_ROWS;
+    found = tile < tiles;
+    if (found)
+      break;
+    tile -= tiles;
+  }
+  if (!found)
+    return;  // the whole group
+
+  const uint first_row = begin + tile * TILE_ROWS, first_column = gl_WorkGroupID.x * TILE_COLUMNS;
+  const uint rows = min(TILE_ROWS, end - first_row), columns = min(TILE_COLUMNS, p.columns - first_column);
+  // Rows beyond the last repeat it; their results are not stored.
+  for (uint i = gl_LocalInvocationIndex; i < TILE_ROWS; i += TILE_THREADS)
+    tile_x_start[i] = slot_x_start(first_row + min(i, rows - 1u));
+  const uint weight_start = (expert - p.first_expert) * p.weight_expert_stride + first_column * p.weight_row_stride;
+  multiply_tile(weight_start, p.weight_row_stride, columns, p.k);
+  for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
+    for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+      if (tile_row(i) < rows && tile_column(j) < columns)
+        store_result(first_row + tile_row(i), first_column + tile_column(j), tile_sums[i * COLUMNS_PER_THREAD + j]);
+}

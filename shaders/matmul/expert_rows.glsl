@@ -1,0 +1,32 @@
+// Bindings of the two expert kernels, the row of x that a slot multiplies, and the store.
+#include "interface/expert_matmul.h"
+#define X_BINDING EXPERT_MATMUL_X
+#include "matmul/x_rows.glsl"
+
+layout(push_constant) uniform Push { ExpertMatmulParams p; };
+layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
+layout(binding = EXPERT_MATMUL_SLOT_PAIR) readonly buffer SlotPair { uint slot_pair[]; };
+layout(binding = EXPERT_MATMUL_OFFSETS) readonly buffer Offsets { uint offsets[]; };
+layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y { act_t y[]; };
+#ifdef ACT_f16
+layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y32 { float y_f32[]; };
+#endif
+
+// The first slot of an expert; of the one past the last: the number of slots.
+uint first_slot(uint expert) { return offsets[p.offsets_offset + expert]; }
+
+uint slot_x_start(uint slot) {
+  const uint row = p.row_divisor == 0u ? slot : slot_pair[p.slot_pair_offset + slot] / p.row_divisor;
+  return p.x_offset + row * p.x_row_stride;
+}
+
+void store_result(uint slot, uint column, float value) {
+  const uint at = p.y_offset + slot * p.y_row_stride + column;
+#ifdef ACT_f16
+  if (p.y_is_f32 != 0u) {
+    y_f32[at] = value;
+    return;
+  }
+#endif
+  y[at] = to_act(value);
+}
