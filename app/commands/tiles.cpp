@@ -1,6 +1,5 @@
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 
 #include "app/commands/commands.h"
@@ -34,7 +33,8 @@ Status write_views(Recorder& rec, const PictureCanvases& canvases, uint32_t side
   VL2_TRY(download_bytes(rec, canvases.local.pixels, local));
   append_views(global, 1, 1, side, views);
   append_views(local, canvases.grid.width, canvases.grid.height, side, views);
-  return write_npy(path, NpyDType::U8, {canvases.local.views + 1, side, side, 3}, std::as_bytes(std::span(views)));
+  const uint64_t shape[] = {canvases.local.views + 1, side, side, 3};
+  return write_npy(path, NpyDType::U8, shape, std::as_bytes(std::span(views)));
 }
 
 }  // namespace
@@ -51,7 +51,8 @@ Status tiles_command(const TilesOptions& options) {
     VL2_ASSIGN(device, Device::create(chosen));
     rec = std::make_unique<Recorder>(*device);
   }
-  for (const std::string& path : options.images) {
+  for (size_t k = 0; k < options.images.size(); ++k) {
+    const std::string& path = options.images[k];
     VL2_ASSIGN(const Image image, read_image_file(path));
     VL2_ASSIGN(const TileGrid grid, tile_grid(image.width, image.height, config.candidate_resolutions, side, count));
     std::printf("%s: %u x %u, canvas %u x %u, tiles %u x %u, %llu tokens\n", path.c_str(), image.width, image.height, grid.width * side,
@@ -60,8 +61,8 @@ Status tiles_command(const TilesOptions& options) {
     if (rec == nullptr)
       continue;
     VL2_ASSIGN(const PictureCanvases canvases, make_canvases(*rec, config, picture_of(image), count));
-    const std::string name = std::filesystem::path(path).filename().string();
-    VL2_TRY(write_views(*rec, canvases, side, options.npy.empty() ? options.npy_dir + "/" + name + ".npy" : options.npy));
+    const std::string target = options.npy.empty() ? options.npy_dir + "/views_" + std::to_string(k) + ".npy" : options.npy;
+    VL2_TRY(write_views(*rec, canvases, side, target));
   }
   return {};
 }
