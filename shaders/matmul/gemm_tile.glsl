@@ -65,23 +65,14 @@ void multiply_tile_direct(uint weight_start, uint weight_row_stride, uint column
     x_start[i] = tile_x_start[tile_row(i)];
   for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
     column_start[j] = weight_start + min(tile_column(j), columns - 1u) * weight_row_stride;
-  // No guard inside the loop: the last, partial quad of K comes after it.
-  const uint whole = k_count / 4u * 4u;
-  for (uint k = 0u; k < whole; k += 4u) {
+  for (uint k = 0u; k < k_count; k += 4u) {
     vec4 weight_values[COLUMNS_PER_THREAD];
     for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
       weight_values[j] = load_weight4(column_start[j] + k);
     for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
-      const vec4 x_value = load_whole_x4(x_start[i] + k);
+      const vec4 x_value = load_x4(x_start[i], k, k_count);
       for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
         tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, weight_values[j]);
-    }
-  }
-  if (whole < k_count) {
-    for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
-      const vec4 x_value = load_x4(x_start[i], whole, k_count);
-      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-        tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, load_weight4(column_start[j] + whole));
     }
   }
 }
