@@ -23,22 +23,24 @@ GemmTile gemm_tile(const DeviceCaps& caps) {
   return {.threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4, .through_shared = true};
 }
 
-GemvGroup gemv_group(const DeviceCaps& caps) {
+// A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.
+GemvGroup gemv_group(const DeviceCaps& caps, uint32_t rows) {
   if (caps.type == DeviceType::Cpu)
-    return {.threads = std::max(caps.subgroup_size, 4u), .columns = 16};
-  return {.threads = 64, .columns = 4};
+    return {.threads = std::max(caps.subgroup_size, 4u), .columns = 16, .rows = std::min(rows, 2u)};
+  return {.threads = 64, .columns = 4, .rows = rows};
 }
 
 }  // namespace
 
 MatmulPlan plan_matmul(const DeviceCaps& caps, uint32_t rows) {
-  return {rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps), gemv_group(caps)};
+  return {rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps),
+          gemv_group(caps, std::min(rows, GEMV_MAX_ROWS))};
 }
 
 MatmulPlan plan_expert_matmul(const DeviceCaps& caps, uint32_t pairs, uint32_t experts) {
   // Gemv reads an expert once a pair, tiles once a tile; with about two pairs an expert the tiles are nearly empty.
   const bool few = pairs <= GEMV_MAX_ROWS || pairs <= 2 * uint64_t{experts};
-  return {few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps), gemv_group(caps)};
+  return {few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps), gemv_group(caps, 1)};
 }
 
 uint32_t pieces_per_binding(uint32_t pieces, uint64_t piece_bytes, uint64_t max_bytes, uint32_t alignment) {

@@ -25,6 +25,7 @@ struct GemmTile {
 struct GemvGroup {
   uint32_t threads;  ///< invocations of a workgroup
   uint32_t columns;  ///< columns of y that a workgroup makes
+  uint32_t rows;     ///< rows of x that it multiplies at once; expert_gemv: 1
   bool operator==(const GemvGroup&) const = default;
 };
 

@@ -75,7 +75,7 @@ Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weigh
                             .y_is_f32 = y.dtype == DType::F32,
                             .slot_pair_offset = slot_pair.remainder,
                             .offsets_offset = offsets.remainder};
-  const uint32_t x_rows_aligned = x_bound.remainder % 4 == 0 && (x.dim(0) == 1 || x.stride(0) % 4 == 0);
+  const uint32_t x_rows_aligned = x_bound.remainder % 4 == 0 && k % 4 == 0 && (x.dim(0) == 1 || x.stride(0) % 4 == 0);
   const ShaderId shader = act_weight_variant(gemv ? ShaderId::expert_gemv_f32_f32 : ShaderId::expert_gemm_tiled_f32_f32, x.dtype, weight.dtype);
   for (uint32_t first = 0; first < experts; first += piece_experts) {
     const uint32_t count = std::min(piece_experts, experts - first);

@@ -50,7 +50,7 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   const MatmulPlan plan = plan_matmul(caps, rows);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint32_t group_columns = gemv ? plan.group.columns : plan.tile.columns();
-  const uint32_t groups_y = gemv ? 1 : groups_of(rows, plan.tile.rows());
+  const uint32_t groups_y = groups_of(rows, gemv ? plan.group.rows : plan.tile.rows());
   if (groups_y > caps.max_groups[1])
     return fail(Code::BadShape, "matmul: x ", x, " has more rows than one dispatch takes here: ", caps.max_groups[1], " times ",
                 plan.tile.rows());
@@ -77,9 +77,9 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                       .bias_offset = bias.remainder,
                       .has_residual = !options.residual.empty(),
                       .residual_row_stride = options.residual.empty() ? 0 : options.residual.stride(0),
-                      .residual_offset = residual.remainder,
-                      .activation = static_cast<uint32_t>(options.activation)};
-  const uint32_t x_rows_aligned = x_bound.remainder % 4 == 0 && (rows == 1 || x.stride(0) % 4 == 0);
+                      .residual_offset = residual.remainder};
+  const uint32_t activation = static_cast<uint32_t>(options.activation);
+  const uint32_t x_rows_aligned = x_bound.remainder % 4 == 0 && k % 4 == 0 && (rows == 1 || x.stride(0) % 4 == 0);
   const ShaderId shader = act_weight_variant(gemv ? ShaderId::gemv_f32_f32 : ShaderId::gemm_tiled_f32_f32, x.dtype, weight.dtype);
   for (uint32_t first = 0; first < columns; first += piece_columns) {
     params.first_column = first;
@@ -91,10 +91,10 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     const Cost cost{.bytes = row_bytes * params.columns + x.element_count() * dtype_bytes(x.dtype) +
                              results * (dtype_bytes(y.dtype) + (params.has_residual != 0 ? 4 : 0)),
                     .flops = 2 * results * k};
-    VL2_TRY(gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, rows, 0, x_rows_aligned})
+    VL2_TRY(gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, plan.group.rows, 0, x_rows_aligned, 0, activation})
                  : rec.dispatch(shader, tensors, params, groups, cost,
                                 {plan.tile.threads_along_columns, plan.tile.threads_along_rows, plan.tile.rows_per_thread,
-                                 plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared}));
+                                 plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared, activation}));
   }
   return {};
 }

@@ -23,7 +23,6 @@ struct MatmulParams {
   uint has_residual;
   uint residual_row_stride;
   uint residual_offset;
-  uint activation;
 };
 
 VL2_SHARED_END

@@ -2,6 +2,7 @@
 #include "common/act_type.glsl"
 #include "common/activation.glsl"
 
+layout(constant_id = 6) const uint ACTIVATION = 0u;  // a constant, because it is code an unrolled store makes many times
 layout(binding = MATMUL_BIAS) readonly buffer Bias { float bias[]; };
 layout(binding = MATMUL_RESIDUAL) readonly buffer Residual { float residual[]; };
 layout(binding = MATMUL_Y) writeonly buffer Y { act_t y[]; };
@@ -14,9 +15,9 @@ void store_result(uint row, uint column, float value) {
   const uint y_column = p.first_column + column;
   if (p.has_bias != 0u)
     value += bias[p.bias_offset + y_column];
-  if (p.activation == MATMUL_GELU_TANH)
+  if (ACTIVATION == MATMUL_GELU_TANH)
     value = gelu_tanh(value);
-  else if (p.activation == MATMUL_GELU_ERF)
+  else if (ACTIVATION == MATMUL_GELU_ERF)
     value = gelu_erf(value);
   if (p.has_residual != 0u)
     value += residual[p.residual_offset + row * p.residual_row_stride + y_column];

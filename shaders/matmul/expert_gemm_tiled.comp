@@ -36,8 +36,5 @@ void main() {
     tile_x_start[i] = slot_x_start(first_row + min(i, rows - 1u));
   const uint weight_start = (expert - p.first_expert) * p.weight_expert_stride + first_column * p.weight_row_stride;
   multiply_tile(weight_start, p.weight_row_stride, columns, p.k);
-  for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
-    for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-      if (tile_row(i) < rows && tile_column(j) < columns)
-        store_result(first_row + tile_row(i), first_column + tile_column(j), tile_sums[i * COLUMNS_PER_THREAD + j]);
+  store_tile(first_row, first_column, rows, columns);
 }

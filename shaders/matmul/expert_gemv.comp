@@ -28,11 +28,12 @@ void main() {
     else
       expert = middle;
   }
-  const uint x_start = slot_x_start(slot), weight_start = (expert - p.first_expert) * p.weight_expert_stride;
+  const uint x_start[1] = uint[1](slot_x_start(slot));
+  const uint weight_start = (expert - p.first_expert) * p.weight_expert_stride;
   const uint end = min((gl_WorkGroupID.x + 1u) * COLUMNS_PER_GROUP, p.columns);
   const uint step_columns = gl_NumSubgroups * GEMV_COLUMNS_AT_ONCE;
   for (uint column = gl_WorkGroupID.x * COLUMNS_PER_GROUP + gl_SubgroupID * GEMV_COLUMNS_AT_ONCE; column < end; column += step_columns) {
-    subgroup_dots(x_start, 0u, weight_start, p.weight_row_stride, column, p.columns, p.k);
+    subgroup_dots(x_start, weight_start, p.weight_row_stride, column, p.columns, p.k);
     if (subgroupElect()) {
       for (uint j = 0u; j < GEMV_COLUMNS_AT_ONCE; ++j)
         if (column + j < end)

@@ -7,7 +7,8 @@
 // which is about twice as fast there.
 // Sizes are specialisation constants for the same reason: runtime/tuning.cpp chooses.
 //
-// The includer has included matmul/x_rows.glsl, common/weight.glsl and interface/gemm.h.
+// The includer has included matmul/x_rows.glsl, common/weight.glsl and interface/gemm.h, and has defined store_result(row, column, value).
+#extension GL_EXT_control_flow_attributes : require
 layout(local_size_x_id = 0, local_size_y_id = 1) in;  // invocations along the columns, and along the rows
 layout(constant_id = 2) const uint ROWS_PER_THREAD = 4u;
 layout(constant_id = 3) const uint COLUMNS_PER_THREAD = 4u;
@@ -65,23 +66,14 @@ void multiply_tile_direct(uint weight_start, uint weight_row_stride, uint column
     x_start[i] = tile_x_start[tile_row(i)];
   for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
     column_start[j] = weight_start + min(tile_column(j), columns - 1u) * weight_row_stride;
-  // No guard inside the loop: the last, partial quad of K comes after it.
-  const uint whole = k_count / 4u * 4u;
-  for (uint k = 0u; k < whole; k += 4u) {
+  for (uint k = 0u; k < k_count; k += 4u) {
     vec4 weight_values[COLUMNS_PER_THREAD];
     for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
       weight_values[j] = load_weight4(column_start[j] + k);
     for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
-      const vec4 x_value = load_whole_x4(x_start[i] + k);
+      const vec4 x_value = load_x4(x_start[i], k, k_count);
       for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
         tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, weight_values[j]);
-    }
-  }
-  if (whole < k_count) {
-    for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
-      const vec4 x_value = load_x4(x_start[i], whole, k_count);
-      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-        tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, load_weight4(column_start[j] + whole));
     }
   }
 }
@@ -96,4 +88,25 @@ void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint
     multiply_tile_shared(weight_start, weight_row_stride, columns, k_count);
   else
     multiply_tile_direct(weight_start, weight_row_stride, columns, k_count);
+}
+
+// Stores tile_sums as the tile whose first result is at (first_row, first_column), as far as its rows and columns exist.
+void store_tile(uint first_row, uint first_column, uint rows, uint columns) {
+  if (THROUGH_SHARED) {
+    for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
+      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+        if (tile_row(i) < rows && tile_column(j) < columns)
+          store_result(first_row + tile_row(i), first_column + tile_column(j), tile_sums[i * COLUMNS_PER_THREAD + j]);
+    return;
+  }
+  // Unrolled, the stores are half of what a CPU driver compiles. A loop needs an array that an index can reach, so not the sums themselves,
+  // which belong in registers.
+  float results[ROWS_PER_THREAD * COLUMNS_PER_THREAD];
+  for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
+    results[i] = tile_sums[i];
+  [[dont_unroll]] for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i) {
+    const uint row = tile_row(i / COLUMNS_PER_THREAD), column = tile_column(i % COLUMNS_PER_THREAD);
+    if (row < rows && column < columns)
+      store_result(first_row + row, first_column + column, results[i]);
+  }
 }

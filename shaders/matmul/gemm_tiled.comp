@@ -15,8 +15,8 @@
 layout(push_constant) uniform Push { MatmulParams p; };
 layout(binding = MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
 #include "common/weight.glsl"
-#include "matmul/gemm_tile.glsl"
 #include "matmul/epilogue.glsl"
+#include "matmul/gemm_tile.glsl"
 
 void main() {
   const uint first_row = gl_WorkGroupID.y * TILE_ROWS, first_column = gl_WorkGroupID.x * TILE_COLUMNS;
@@ -25,8 +25,5 @@ void main() {
   for (uint i = gl_LocalInvocationIndex; i < TILE_ROWS; i += TILE_THREADS)
     tile_x_start[i] = p.x_offset + (first_row + min(i, rows - 1u)) * p.x_row_stride;
   multiply_tile(first_column * p.weight_row_stride, p.weight_row_stride, columns, p.k);
-  for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
-    for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-      if (tile_row(i) < rows && tile_column(j) < columns)
-        store_result(first_row + tile_row(i), first_column + tile_column(j), tile_sums[i * COLUMNS_PER_THREAD + j]);
+  store_tile(first_row, first_column, rows, columns);
 }

@@ -12,8 +12,8 @@ layout(constant_id = 1) const uint COLUMNS_PER_GROUP = 4u;
 float dot_sums[GEMV_X_ROWS * GEMV_COLUMNS_AT_ONCE];
 
 // Fills dot_sums in every invocation of the subgroup: for x row m and column j, at m * GEMV_COLUMNS_AT_ONCE + j.
-// first_column, columns: columns beyond the last repeat it.
-void subgroup_dots(uint x_start, uint x_row_stride, uint weight_start, uint weight_row_stride, uint first_column, uint columns, uint k_count) {
+// x_start: the elements at which the rows of x begin. first_column, columns: columns beyond the last repeat it.
+void subgroup_dots(uint x_start[GEMV_X_ROWS], uint weight_start, uint weight_row_stride, uint first_column, uint columns, uint k_count) {
   for (uint i = 0u; i < GEMV_X_ROWS * GEMV_COLUMNS_AT_ONCE; ++i)
     dot_sums[i] = 0.0;
   // Counted rather than read from gl_SubgroupSize, which some drivers report larger than the subgroup that runs.
@@ -26,8 +26,7 @@ void subgroup_dots(uint x_start, uint x_row_stride, uint weight_start, uint weig
     for (uint j = 0u; j < GEMV_COLUMNS_AT_ONCE; ++j)
       load_weight8(column_start[j] + k, low[j], high[j]);
     for (uint m = 0u; m < GEMV_X_ROWS; ++m) {
-      const uint start = x_start + m * x_row_stride;
-      const vec4 x_low = load_x4(start, k, k_count), x_high = load_x4(start, k + 4u, k_count);
+      const vec4 x_low = load_x4(x_start[m], k, k_count), x_high = load_x4(x_start[m], k + 4u, k_count);
       for (uint j = 0u; j < GEMV_COLUMNS_AT_ONCE; ++j)
         dot_sums[m * GEMV_COLUMNS_AT_ONCE + j] += dot(x_low, low[j]) + dot(x_high, high[j]);
     }

@@ -1,0 +1,147 @@
+#include "runtime/ops/expert_matmul.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "tests/reference/expert_matmul.h"
+#include "tests/support/gpu_test.h"
+
+using namespace vl2;
+
+namespace {
+constexpr double kF32Tolerance = 4e-6, kF16Tolerance = 1.5e-3;
+}  // namespace
+
+namespace {
+
+struct Problem {
+  uint32_t tokens, top_k, experts, columns, k;
+};
+
+// What the device's schedule holds, made here with a sort.
+struct HostSchedule {
+  std::vector<uint32_t> slot_pair, offsets;
+};
+
+HostSchedule sort_pairs(const std::vector<uint32_t>& ids, uint32_t experts) {
+  HostSchedule schedule{std::vector<uint32_t>(ids.size()), std::vector<uint32_t>(experts + 1)};
+  std::iota(schedule.slot_pair.begin(), schedule.slot_pair.end(), 0u);
+  std::stable_sort(schedule.slot_pair.begin(), schedule.slot_pair.end(), [&](uint32_t a, uint32_t b) { return ids[a] < ids[b]; });
+  for (uint32_t expert = 0; expert <= experts; ++expert)
+    schedule.offsets[expert] =
+        static_cast<uint32_t>(std::count_if(ids.begin(), ids.end(), [&](uint32_t id) { return id < expert; }));
+  return schedule;
+}
+
+// Different experts for a token's choices, some experts for nobody; every third token likes the first ones.
+std::vector<uint32_t> make_ids(const Problem& p) {
+  std::vector<uint32_t> ids;
+  for (uint32_t token = 0; token < p.tokens; ++token)
+    for (uint32_t choice = 0; choice < p.top_k; ++choice)
+      ids.push_back(token % 3 == 0 ? choice % p.experts : (token * 7 + choice * 3) % p.experts);
+  return ids;
+}
+
+// Rows of `width` in the order of the slots, from rows in the order of the pairs.
+std::vector<float> to_slots(const std::vector<float>& by_pair, const std::vector<uint32_t>& slot_pair, size_t width) {
+  std::vector<float> by_slot;
+  for (const uint32_t pair : slot_pair)
+    by_slot.insert(by_slot.end(), &by_pair[pair * width], &by_pair[pair * width] + width);
+  return by_slot;
+}
+
+std::vector<float> to_pairs(const std::vector<float>& by_slot, const std::vector<uint32_t>& slot_pair, size_t width) {
+  std::vector<float> by_pair(by_slot.size());
+  for (size_t slot = 0; slot < slot_pair.size(); ++slot)
+    std::copy_n(&by_slot[slot * width], width, &by_pair[slot_pair[slot] * width]);
+  return by_pair;
+}
+
+class ExpertTest : public GpuTest {
+ public:
+  // The distance from the reference, of x as tokens or as slots.
+  double error(const Problem& p, DType act, DType format, DType y_type, ExpertRows rows) {
+    const auto ids = make_ids(p);
+    const HostSchedule host = sort_pairs(ids, p.experts);
+    const ExpertSchedule schedule{upload_u32({p.tokens * p.top_k}, host.slot_pair), {}, upload_u32({p.experts + 1}, host.offsets)};
+    const auto weight =
+        rounded(random_floats(size_t{p.experts} * p.columns * p.k, 3, 1 / std::sqrt(static_cast<float>(p.k))), format);
+    std::vector<float> x, x_of_pair;
+    if (rows == ExpertRows::Tokens) {
+      x = rounded(random_floats(p.tokens * p.k, 4), act);
+      for (uint32_t pair = 0; pair < ids.size(); ++pair)
+        x_of_pair.insert(x_of_pair.end(), &x[pair / p.top_k * p.k], &x[pair / p.top_k * p.k] + p.k);
+    } else {
+      x_of_pair = rounded(random_floats(ids.size() * p.k, 5), act);
+      x = to_slots(x_of_pair, host.slot_pair, p.k);
+    }
+    const uint32_t slots = p.tokens * p.top_k, x_rows = rows == ExpertRows::Tokens ? p.tokens : slots;
+    // One element further and 3 apart: views at any offset and stride.
+    const uint32_t x_stride = p.k + 3, y_stride = p.columns + 3;
+    std::vector<float> x_spread(1 + x_rows * x_stride);
+    for (uint32_t row = 0; row < x_rows; ++row)
+      std::copy_n(&x[row * p.k], p.k, &x_spread[1 + row * x_stride]);
+    const TensorView x_flat = upload({1 + x_rows * x_stride}, x_spread, act), y_flat = tensor({1 + slots * y_stride}, y_type);
+    const TensorView y = make_strided_view(*y_flat.buffer, y_type, {slots, p.columns}, y_stride, 1);
+    const Status status = expert_matmul(rec, make_strided_view(*x_flat.buffer, act, {x_rows, p.k}, x_stride, 1),
+                                        upload_weight({p.experts, p.columns, p.k}, weight, format), schedule, p.top_k, rows, y);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    return max_abs_diff(to_pairs(download(y), host.slot_pair, p.columns),
+                        reference::expert_matmul(x_of_pair, ids, weight, p.columns, p.k));
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: agrees with the reference for few pairs and many, in every format") {
+  for (const DType act : act_types())
+    for (const DType format : {DType::F32, DType::F16, DType::BF16})
+      for (const ExpertRows rows : {ExpertRows::Tokens, ExpertRows::Slots})
+        for (const Problem& p : {Problem{1, 2, 4, 37, 29}, {1, 6, 64, 33, 40}, {3, 1, 1, 5, 7}, {11, 6, 16, 65, 40}, {50, 2, 5, 37, 29}}) {
+          if (format != DType::F16 && p.k != 29)
+            continue;  // one format through everything, the others through both kernels
+          CAPTURE(dtype_name(act));
+          CAPTURE(dtype_name(format));
+          CAPTURE(static_cast<int>(rows));
+          CAPTURE(p.tokens);
+          CHECK(error(p, act, format, act, rows) < (act == DType::F32 ? kF32Tolerance : kF16Tolerance));
+          CHECK(error(p, act, format, DType::F32, rows) < kF32Tolerance);
+        }
+}
+
+TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: agrees with the reference at the models' own sizes") {
+  // Tiny's and Small's experts, a few of them; the demo model's with a picture's worth of tokens.
+  for (const Problem& p : {Problem{1, 6, 8, 1792, 1280}, {1, 6, 8, 2048, 1408}, {20, 6, 6, 256, 896}, {421, 2, 8, 64, 256}}) {
+    CAPTURE(p.k);
+    CHECK(error(p, DType::F32, DType::F16, DType::F32, ExpertRows::Tokens) < kF32Tolerance);
+    CHECK(error(p, DType::F32, DType::F16, DType::F32, ExpertRows::Slots) < kF32Tolerance);
+  }
+}
+
+TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: weights larger than one binding are cut by experts") {
+  for (const Problem& p : {Problem{1, 3, 7, 24, 64}, {40, 3, 7, 24, 64}}) {
+    rec.set_max_binding_bytes(40000);  // an expert has 6144, the seven 43008
+    const uint64_t before = rec.dispatch_count();
+    CHECK(error(p, DType::F32, DType::F32, DType::F32, ExpertRows::Tokens) < kF32Tolerance);
+    CHECK(rec.dispatch_count() - before == 2);
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "expert_matmul: refuses what does not fit, and records nothing") {
+  const TensorView weight = upload_weight({4, 8, 16}, random_floats(512, 1), DType::F16), x = tensor({3, 16}), y = tensor({6, 8});
+  const ExpertSchedule schedule{tensor({6}, DType::U32), tensor({6}, DType::U32), tensor({5}, DType::U32)};
+  const auto message = [&](const Status& status) { return status.message(); };
+  CHECK(message(expert_matmul(rec, tensor({4, 16}), weight, schedule, 2, ExpertRows::Tokens, y)) ==
+        "expert_matmul: x [4, 16] f32 must be [3, K], the elements of a row adjacent");
+  CHECK(message(expert_matmul(rec, x, weight, schedule, 2, ExpertRows::Slots, y)) ==
+        "expert_matmul: x [3, 16] f32 must be [6, K], the elements of a row adjacent");
+  CHECK(message(expert_matmul(rec, x, weight, schedule, 2, ExpertRows::Tokens, tensor({6, 9}))) ==
+        "expert_matmul: y [6, 9] f32 must be [6, 8], the elements of a row adjacent");
+  CHECK(expert_matmul(rec, x, weight, schedule, 4, ExpertRows::Tokens, y).code() == Code::BadShape);
+  CHECK(expert_matmul(rec, x, weight, {schedule.slot_pair, schedule.pair_slot, tensor({4}, DType::U32)}, 2, ExpertRows::Tokens, y).code() ==
+        Code::BadShape);
+  CHECK(expert_matmul(rec, tensor({3, 16}, DType::BF16), weight, schedule, 2, ExpertRows::Tokens, y).code() == Code::BadDType);
+  rec.set_max_binding_bytes(100);
+  CHECK(expert_matmul(rec, x, weight, schedule, 2, ExpertRows::Tokens, y).code() == Code::BadShape);
+  CHECK(rec.dispatch_count() == 0);
+}

@@ -1,0 +1,183 @@
+#include "runtime/ops/matmul.h"
+
+#include "tests/reference/matmul.h"
+#include "tests/support/gpu_test.h"
+
+using namespace vl2;
+
+namespace {
+
+constexpr double kF32Tolerance = 5e-6, kF16Tolerance = 1.5e-3, kEpilogueTolerance = 3e-6;
+
+struct Problem {
+  uint32_t rows, columns, k;
+};
+
+// The tolerance for sums of about 0.3 (weights are scaled by 1 / sqrt(k)) that are stored as `y`.
+double tolerance(DType y) { return y == DType::F32 ? kF32Tolerance : kF16Tolerance; }
+
+}  // namespace
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at awkward sizes, in every format") {
+  struct Case {
+    std::vector<DType> formats;
+    std::vector<uint32_t> rows;
+    uint32_t columns, k;
+  };
+  // Every format through both kernels, and one format through everything: around the kernels' borders and the tiles' sizes.
+  const Case cases[] = {{{DType::F32, DType::F16, DType::BF16}, {1, 9}, 65, 100},
+                        {{DType::F16}, {2, 7, 8, 63, 64, 65}, 65, 100},
+                        {{DType::F16}, {1, 2, 7, 8, 9, 65}, 37, 29},
+                        {{DType::F16}, {1, 2, 9}, 1, 1}};
+  for (const DType act : act_types())
+    for (const auto& [formats, row_counts, columns, k] : cases)
+      for (const DType format : formats)
+        for (const uint32_t rows : row_counts) {
+          CAPTURE(dtype_name(act));
+          CAPTURE(dtype_name(format));
+          CAPTURE(rows);
+          CAPTURE(columns);
+          const auto x = rounded(random_floats(rows * k, rows), act);
+          const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), format);
+          const auto wanted = reference::matmul(x, weight, k);
+          const TensorView w = upload_weight({columns, k}, weight, format), xs = upload({rows, k}, x, act);
+          const TensorView y = tensor({rows, columns}, act), y32 = tensor({rows, columns});
+          REQUIRE(matmul(rec, xs, w, y).ok());
+          REQUIRE(matmul(rec, xs, w, y32).ok());
+          CHECK(max_abs_diff(download(y), wanted) < tolerance(act));
+          CHECK(max_abs_diff(download(y32), wanted) < tolerance(DType::F32));
+        }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at the models' own sizes") {
+  // SigLIP's MLP and patches, the projector, the demo model's rows of odd length; rows in plenty only where the matrix is small.
+  for (const auto& [rows, columns, k] : {Problem{1, 1152, 4304}, {2, 4304, 1152}, {11, 1152, 4304}, {65, 1152, 588}, {2, 256, 807}, {64, 256, 807},
+                                        {729, 216, 216}, {2, 1280, 538}, {130, 100, 538}})
+    for (const DType act : act_types()) {
+      CAPTURE(rows);
+      CAPTURE(columns);
+      CAPTURE(k);
+      const auto x = rounded(random_floats(rows * k, rows), act);
+      const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), DType::F16);
+      const TensorView y = tensor({rows, columns});
+      REQUIRE(matmul(rec, upload({rows, k}, x, act), upload_weight({columns, k}, weight, DType::F16), y).ok());
+      CHECK(max_abs_diff(download(y), reference::matmul(x, weight, k)) < tolerance(DType::F32));
+    }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: adds the bias, then activates, then adds the residual, which may be y") {
+  const uint32_t columns = 70, k = 40;
+  for (const uint32_t rows : {2u, 20u})
+    for (const Activation activation : {Activation::None, Activation::GeluTanh, Activation::GeluErf})
+      for (const DType act : act_types()) {
+        CAPTURE(rows);
+        CAPTURE(static_cast<int>(activation));
+        // x, y and the residual start anywhere, and their rows lie apart.
+        const auto x_all = rounded(random_floats(3 + rows * 51, 1), act), y_all = random_floats(5 + rows * 83, 2);
+        const auto weight = rounded(random_floats(columns * k, 3, 0.5f), DType::F16), bias = random_floats(columns + 1, 4);
+        const TensorView x_flat = upload({3 + rows * 51}, x_all, act), y_flat = upload({5 + rows * 83}, y_all);
+        const TensorView y = make_strided_view(*y_flat.buffer, DType::F32, {rows, columns}, 83, 5);
+        const TensorView bias_flat = upload({columns + 1}, bias);
+        REQUIRE(matmul(rec, make_strided_view(*x_flat.buffer, act, {rows, k}, 51, 3), upload_weight({columns, k}, weight, DType::F16), y,
+                       {.bias = make_view(*bias_flat.buffer, DType::F32, {columns}, 1), .activation = activation, .residual = y})
+                    .ok());
+        std::vector<float> x;
+        for (uint32_t row = 0; row < rows; ++row)
+          x.insert(x.end(), &x_all[3 + row * 51], &x_all[3 + row * 51] + k);
+        const auto sums = reference::matmul(x, weight, k);
+        std::vector<double> wanted(y_all.begin(), y_all.end());  // the gaps stay as they were
+        for (uint32_t row = 0; row < rows; ++row)
+          for (uint32_t column = 0; column < columns; ++column) {
+            const double sum = sums[row * columns + column] + bias[column + 1];
+            wanted[5 + row * 83 + column] += activation == Activation::None       ? sum
+                                             : activation == Activation::GeluTanh ? reference::gelu_tanh(sum)
+                                                                                  : reference::gelu_erf(sum);
+          }
+        CHECK(max_abs_diff(download(y_flat), wanted) < kEpilogueTolerance);
+      }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: erf is within 2e-7, and neither GELU overflows") {
+  std::vector<float> x;
+  for (int i = 1; i <= 6000; ++i)
+    x.push_back(-0.001f * static_cast<float>(i));
+  const uint32_t small = static_cast<uint32_t>(x.size());
+  for (const float big : {0.0f, 20.0f, 1e4f, 1e15f, 1e37f, -20.0f, -1e4f, -1e15f, -1e37f, 1.0f, 3.0f})
+    x.push_back(big);
+  const uint32_t rows = static_cast<uint32_t>(x.size());
+  const TensorView xs = upload({rows, 1}, x), one = upload_weight({1, 1}, {1.0f}, DType::F16);
+  for (const Activation activation : {Activation::GeluErf, Activation::GeluTanh}) {
+    const TensorView y = tensor({rows, 1});
+    REQUIRE(matmul(rec, xs, one, y, {.activation = activation}).ok());
+    const auto got = download(y);
+    double worst_erf = 0, worst = 0;
+    for (uint32_t i = 0; i < rows; ++i) {
+      const double wanted = activation == Activation::GeluErf ? reference::gelu_erf(x[i]) : reference::gelu_tanh(x[i]);
+      // Left of 0, 1 + erf is small and y keeps what erf was.
+      if (i < small && activation == Activation::GeluErf)
+        worst_erf = std::fmax(worst_erf, std::abs(2.0 * got[i] / x[i] - 1 - std::erf(x[i] / std::sqrt(2.0))));
+      const double error = std::abs(got[i] - wanted) / std::fmax(1.0, std::abs(wanted));
+      worst = error <= worst ? worst : error;  // NaN is taken over, and stays
+    }
+    CHECK(worst_erf < 2e-7);
+    CHECK(worst < 3e-7);
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: a weight larger than one binding is cut by rows") {
+  const uint32_t columns = 301, k = 40;
+  const auto weight = random_floats(columns * k, 3, 0.2f), bias = random_floats(columns, 4);
+  for (const uint32_t rows : {2u, 12u}) {
+    const auto x = random_floats(rows * k, 1), residual = random_floats(rows * columns, 2);
+    const TensorView y = tensor({rows, columns});
+    rec.set_max_binding_bytes(16384);  // the weight has 48160
+    const uint64_t before = rec.dispatch_count();
+    REQUIRE(matmul(rec, upload({rows, k}, x), upload_weight({columns, k}, weight, DType::F32), y,
+                   {.bias = upload({columns}, bias), .residual = upload({rows, columns}, residual)})
+                .ok());
+    CHECK(rec.dispatch_count() - before >= 3);
+    auto wanted = reference::matmul(x, weight, k);
+    for (uint32_t i = 0; i < rows * columns; ++i)
+      wanted[i] += double{bias[i % columns]} + residual[i];
+    CHECK(max_abs_diff(download(y), wanted) < kEpilogueTolerance);
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: a sum beyond f16 is stored as the largest f16") {
+  if (act_types().size() < 2)
+    return;  // no f16 on this device: nothing stores it
+  for (const uint32_t rows : {1u, 9u}) {
+    const TensorView y = tensor({rows, 2}, DType::F16), y32 = tensor({rows, 2});
+    const TensorView x = upload({rows, 1}, std::vector<float>(rows, 300.0f), DType::F16);
+    const TensorView weight = upload_weight({2, 1}, {300.0f, -300.0f}, DType::F16);
+    REQUIRE(matmul(rec, x, weight, y).ok());
+    REQUIRE(matmul(rec, x, weight, y32).ok());
+    for (uint32_t row = 0; row < rows; ++row) {
+      CHECK(download(y)[2 * row] == 65504.0f);
+      CHECK(download(y)[2 * row + 1] == -65504.0f);
+      CHECK(download(y32)[2 * row] == 90000.0f);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: refuses what does not fit, and records nothing") {
+  const TensorView x = tensor({4, 16}), weight = upload_weight({8, 16}, random_floats(128, 1), DType::F16), y = tensor({4, 8});
+  const auto message = [&](const Status& status) { return status.message(); };
+  CHECK(message(matmul(rec, tensor({4, 24}), weight, y)) == "matmul: weight [8, 16] f16 must be [N, 24], as wide as x");
+  CHECK(message(matmul(rec, x, weight, tensor({4, 9}))) == "matmul: y [4, 9] f32 must be [4, 8], the elements of a row adjacent");
+  CHECK(message(matmul(rec, x, weight, tensor({4, 8}, DType::F16))) == "matmul: y [4, 8] f16 must be f32 or have the dtype of x [4, 16] f32");
+  CHECK(message(matmul(rec, x, weight, y, {.bias = tensor({7})})) == "matmul: bias [7] f32 must be [8]");
+  CHECK(message(matmul(rec, x, weight, y, {.residual = tensor({4, 7})})) == "matmul: residual [4, 7] f32 must be [4, 8] like y");
+  CHECK(matmul(rec, tensor({4, 15}), upload({8, 15}, random_floats(120, 1), DType::F16), y).code() == Code::BadShape);  // rows not padded
+  CHECK(matmul(rec, tensor({4, 16}, DType::BF16), weight, y).code() == Code::BadDType);
+  CHECK(matmul(rec, x, tensor({8, 16}, DType::U32), y).code() == Code::BadDType);
+  rec.set_max_binding_bytes(16);
+  CHECK(message(matmul(rec, x, weight, y)) == "matmul: weight [8, 16] f16: one binding takes 16 bytes, too few for its rows");
+  CHECK(rec.dispatch_count() == 0);
+  TensorView none = x;
+  none.dims[0] = 0;
+  TensorView no_y = y;
+  no_y.dims[0] = 0;
+  CHECK(matmul(rec, none, weight, no_y).ok());
+  CHECK(rec.dispatch_count() == 0);
+}
