@@ -159,6 +159,7 @@ TEST_CASE_FIXTURE(GpuTest, "golden: encoder, projector and sequence agree with t
   for_each_case(*this, [&](const std::string& kind, const std::string& name, uint32_t tier) {
     const GoldenCase golden(kind, name, tier);
     const auto session = golden.session();
+    // Seen: 7e-7 in tier 0, 5e-4 in tier 1. Faults planted in the reference are in tests/golden/README.md.
     const double tolerance = tier == 0 ? 1e-5 : 5e-3;
     for (uint32_t k = 0; k < golden.picture_count(); ++k) {
       const EncodedPicture encoded = golden.encode(*session, k);
@@ -197,6 +198,7 @@ TEST_CASE_FIXTURE(GpuTest, "golden: logits and greedy ids agree with the referen
     const auto session = golden.session();
     const double error = relative_l2(golden.prefill(*session, kPrefillChunk), golden.logits());
     MESSAGE(kind, " ", name, " tier ", tier, ": logits ", error);
+    // Seen: 8e-7 in tier 0, 1.5e-3 in tier 1.
     CHECK(error < (tier == 0 ? 1e-5 : 1e-2));
     const auto greedy = session->decode(static_cast<uint32_t>(golden.greedy().size()), {});
     REQUIRE_MESSAGE(greedy.ok(), greedy.message());
@@ -238,7 +240,7 @@ TEST_CASE_FIXTURE(GpuTest, "session: ids beyond the vocabulary and pictures that
   auto encoded = session->encode({40, 30, rgb}, 1);
   REQUIRE(encoded.ok());
   const PictureRun run{1, &*encoded};
-  CHECK(session->prefill(std::vector<uint32_t>(421, 299), std::span(&run, 1)).code() == Code::BadArgument);
+  CHECK(session->prefill(std::vector<uint32_t>(40, 299), std::span(&run, 1)).code() == Code::BadArgument);  // the picture takes 421
 }
 
 TEST_CASE_FIXTURE(GpuTest, "session: rewinding and going on gives what a fresh session gives") {

@@ -15,7 +15,7 @@ TEST_CASE_FIXTURE(GpuTest, "layer_norm: agrees with the reference at every awkwa
       const TensorView y = tensor({3, width}, act);
       REQUIRE(layer_norm(rec, upload({3, width}, x), upload({width}, weight), upload({width}, bias), y, 1e-6f).ok());
       const double tolerance = act == DType::F32 ? 4e-6 : 2e-3;
-      // Seen: 2.8e-7 in f32, 9.8e-4 in f16 (rounding of y). Planted fault: the variance of a sample (width - 1) 0.024.
+      // Seen: 3.3e-7 in f32, 9.8e-4 in f16 (rounding of y). Planted fault: the variance of a sample (width - 1) 0.024.
       CHECK(max_abs_diff(download(y), reference::layer_norm(x, weight, bias, 1e-6)) < tolerance);
     }
   }
@@ -29,8 +29,9 @@ TEST_CASE_FIXTURE(GpuTest, "layer_norm: keeps its digits where the mean is a tho
   const std::vector<float> weight(width, 1.0f), bias(width, 0.0f);
   const TensorView y = tensor({1, width});
   REQUIRE(layer_norm(rec, upload({1, width}, x), upload({width}, weight), upload({width}, bias), y, 1e-6f).ok());
-  // Seen: 2.2e-4, most of it the rounding of x - mean. Planted fault: mean of squares less square of the mean 0.50.
-  CHECK(max_abs_diff(download(y), reference::layer_norm(x, weight, bias, 1e-6)) < 4e-4);
+  // Seen: 2.2e-4 on lavapipe, 4.3e-4 on SwiftShader: a sum of a million has steps of 0.1.
+  // Planted fault: mean of squares less square of the mean 0.50.
+  CHECK(max_abs_diff(download(y), reference::layer_norm(x, weight, bias, 1e-6)) < 2e-3);
 }
 
 TEST_CASE_FIXTURE(GpuTest, "layer_norm: honours strides, any offset, and y being x") {

@@ -79,7 +79,7 @@ TEST_CASE_FIXTURE(GpuTest, "mla_attention: absorbed and un-absorbed agree with o
     REQUIRE(mla_decode_attention(rec, absorbed, cached, attended, {.scale = scale, .first_position = first}).ok());
     REQUIRE(mla_expand_value(rec, attended, weight, y).ok());
 
-    // Seen: 1.0e-6, 5.0e-7, 1.5e-6. Planted faults: one key too many (first) 0.40, too few (second) 0.48.
+    // Seen: 1.0e-6, 7.0e-7, 1.6e-6. Planted faults: one key too many (first) 0.40, too few (second) 0.48.
     CHECK(max_abs_diff(download(naive), wanted) < 4e-6);
     CHECK(max_abs_diff(download(y), wanted) < 4e-6);
     CHECK(max_abs_diff(download(y), download(naive)) < 4e-6);
