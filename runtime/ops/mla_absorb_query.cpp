@@ -1,6 +1,6 @@
 #include "runtime/ops/mla_absorb_query.h"
 
-#include "runtime/ops/weight_rows.h"
+#include "runtime/ops/weight_matrix.h"
 #include "shaders/interface/mla_absorb_query.h"
 
 namespace vl2 {
@@ -9,10 +9,9 @@ namespace {
 Status check(const TensorView& q, const TensorView& kv_b, const TensorView& y) {
   if (q.rank() != 3 || q.stride(2) != 1)
     return fail(Code::BadShape, "mla_absorb_query: q ", q, " must be [rows, heads, nope + rope], elements of a head adjacent");
-  if (kv_b.rank() != 2 || kv_b.stride(1) != 1 || kv_b.stride(0) % 8 != 0 || kv_b.dim(1) == 0 || q.dim(1) == 0 ||
-      kv_b.dim(0) % q.dim(1) != 0)
-    return fail(Code::BadShape, "mla_absorb_query: kv_b ", kv_b, " must be [heads * (nope + v), r] for q ", q,
-                ", its rows a multiple of 8 elements apart");
+  VL2_TRY(check_weight("mla_absorb_query", kv_b, 2));
+  if (kv_b.dim(1) == 0 || q.dim(1) == 0 || kv_b.dim(0) % q.dim(1) != 0)
+    return fail(Code::BadShape, "mla_absorb_query: kv_b ", kv_b, " must be [heads * (nope + v), r] for q ", q);
   if (y.rank() != 3 || y.stride(2) != 1 || y.dim(0) != q.dim(0) || y.dim(1) != q.dim(1) || y.dim(2) < kv_b.dim(1) ||
       y.dim(2) - kv_b.dim(1) > q.dim(2))
     return fail(Code::BadShape, "mla_absorb_query: y ", y, " must be [rows, heads, r + rope] for q ", q, " and kv_b ", kv_b);
@@ -22,8 +21,6 @@ Status check(const TensorView& q, const TensorView& kv_b, const TensorView& y) {
                 " and y ", y);
   if ((q.dtype != DType::F32 && q.dtype != DType::F16) || y.dtype != q.dtype)
     return fail(Code::BadDType, "mla_absorb_query: q and y must be both f32 or both f16, got ", q, ", ", y);
-  if (kv_b.dtype != DType::F32 && kv_b.dtype != DType::F16 && kv_b.dtype != DType::BF16)
-    return fail(Code::BadDType, "mla_absorb_query: kv_b ", kv_b, " must be f32, f16 or bf16");
   return {};
 }
 
@@ -40,7 +37,7 @@ Status mla_absorb_query(Recorder& rec, const TensorView& q, const TensorView& kv
     count = heads - first;
     AlignedView weight;
     for (;; --count) {
-      weight = rec.aligned(padded_rows(kv_b, first * rows_per_head, count * rows_per_head));
+      weight = rec.aligned(weight_piece(kv_b, first * rows_per_head, count * rows_per_head));
       if (count == 1 || weight.view.span_bytes() <= rec.max_binding_bytes())
         break;
     }
