@@ -4,6 +4,7 @@
 
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
+#include "runtime/instance.h"
 
 namespace {
 
@@ -82,8 +83,13 @@ int refuse(std::string message) {
 }
 
 int report(const Status& status) {
+  const std::vector<std::string> broken_rules = all_validation_messages();  // only where VL2_VALIDATION is on
+  for (const std::string& message : broken_rules)
+    std::fprintf(stderr, "validation: %s\n", message.c_str());
   if (!status.ok())
     return refuse(status.message());
+  if (!broken_rules.empty())
+    return refuse("the validation layers complained (above)");
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     return refuse("standard output cannot be written");
   return interrupted() ? kInterruptedExitStatus : 0;

@@ -102,7 +102,7 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const Progr
   write_file(in_path, options.input);
   write_file(out_path, "");
 
-  std::map<std::string, std::string> extra = {{"VL2_CACHE_DIR", shared_folder() / "cache"}, {"VL2_VALIDATION", "0"}};
+  std::map<std::string, std::string> extra = {{"VL2_CACHE_DIR", shared_folder() / "cache"}};
   for (const auto& [name, value] : options.environment)
     extra[name] = value;
   std::vector<std::string> environment = environment_strings(extra), words = {VL2_PROGRAM};
