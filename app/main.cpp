@@ -1,8 +1,10 @@
-// The program: command line in, Status out. Exit code 0, or 2 with one line on stderr.
+// The program: command line in, Status out. Exit code 0; 2 with one line on stderr; 130 when Ctrl-C cut the answer short.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "app/commands/commands.h"
+#include "app/interrupt.h"
+#include "runtime/instance.h"
 
 namespace {
 
@@ -68,12 +70,37 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_flag("--ops", options.ops, "Time each operator");
 }
 
-int report(const Status& status) {
-  if (status.ok())
-    return 0;
+// One line whatever the message quotes: names of files and tensors, and CLI11's lists, may hold anything.
+int refuse(std::string message) {
+  for (char& c : message)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = ' ';
+  while (!message.empty() && message.back() == ' ')
+    message.pop_back();
   std::fflush(stdout);
-  std::fprintf(stderr, "vl2: %s\n", status.message().c_str());
+  std::fprintf(stderr, "vl2: %s\n", message.c_str());
   return 2;
+}
+
+int report(const Status& status) {
+  const std::vector<std::string> broken_rules = all_validation_messages();  // only where VL2_VALIDATION is on
+  for (const std::string& message : broken_rules)
+    std::fprintf(stderr, "validation: %s\n", message.c_str());
+  if (!status.ok())
+    return refuse(status.message());
+  if (!broken_rules.empty())
+    return refuse("the validation layers complained (above)");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    return refuse("standard output cannot be written");
+  return interrupted() ? kInterruptedExitStatus : 0;
+}
+
+int report(const CLI::ParseError& error, const CLI::App& app) {
+  if (error.get_exit_code() == 0)
+    return app.exit(error);  // prints the help or the version that was asked for
+  const auto chosen = app.get_subcommands();
+  const std::string help = chosen.empty() ? "vl2 --help" : "vl2 " + chosen.front()->get_name() + " --help";
+  return refuse(std::string(error.what()) + " (see `" + help + "`)");
 }
 
 }  // namespace
@@ -103,8 +130,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);  // prints the message, or the help that was asked for
-    return code == 0 ? 0 : 2;
+    return report(error, app);
   }
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run")

@@ -3,6 +3,7 @@
 
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
+#include "app/output_path.h"
 #include "model/chat_template.h"
 #include "model/npy.h"
 #include "model/session.h"
@@ -77,6 +78,8 @@ Status write_greedy(Session& session, const LogitsOptions& options) {
 }  // namespace
 
 Status logits_command(const LogitsOptions& options) {
+  VL2_TRY(check_output_file(options.out));
+  VL2_TRY(check_output_file(options.greedy_out));
   VL2_ASSIGN(const std::vector<uint32_t> ids, read_ids(options.ids));
   VL2_ASSIGN(const std::vector<Image> images, read_images(options.images));
   uint32_t image_id = UINT32_MAX;

@@ -6,6 +6,7 @@
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
 #include "app/model_loading.h"
+#include "app/output_path.h"
 #include "app/progress.h"
 #include "model/conversation.h"
 #include "model/grounding.h"
@@ -65,6 +66,7 @@ ReplyOptions reply_options(const RunOptions& options) {
 Status run_command(const RunOptions& options) {
   if (!options.annotate.empty() && options.images.empty())
     return fail(Code::BadArgument, "run: --annotate draws on a picture, and no --image was given");
+  VL2_TRY(check_output_file(options.annotate));
   VL2_ASSIGN(std::vector<Image> images, read_images(options.images));
   VL2_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(options.model.model + "/tokenizer.json"));
   Timings timings;
