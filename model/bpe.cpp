@@ -9,10 +9,12 @@ namespace vl2 {
 
 namespace {
 
-constexpr size_t kShortPiece = 48;         // bytes; words of natural text are far below
-constexpr uint64_t kNoPair = UINT64_MAX;   // no token has the id UINT32_MAX
+constexpr size_t kShortPiece = 48;        // bytes; words of natural text are far below
+constexpr uint64_t kNoPair = UINT64_MAX;  // no token has the id UINT32_MAX
 
-uint64_t pair_key(TokenId left, TokenId right) { return uint64_t{left} << 32 | right; }
+uint64_t pair_key(TokenId left, TokenId right) {
+  return uint64_t{left} << 32 | right;
+}
 
 uint64_t hash(uint64_t key) {
   key *= 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio: spreads ids over the high bits

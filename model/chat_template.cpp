@@ -14,7 +14,9 @@ bool is_python_space(uint32_t code_point) {
   return (char_class_table()[code_point] & kSpace) != 0 || (code_point >= 0x1C && code_point <= 0x1F);
 }
 
-bool is_continuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
+bool is_continuation(char c) {
+  return (static_cast<uint8_t>(c) & 0xC0) == 0x80;
+}
 
 }  // namespace
 

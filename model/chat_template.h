@@ -12,7 +12,7 @@ namespace vl2 {
 /// The tokens that steer the model, by their ids in one vocabulary.
 struct ControlIds {
   TokenId bos = 0, eos = 0;
-  TokenId image = 0;            ///< stands once for every row of a picture
+  TokenId image = 0;  ///< stands once for every row of a picture
   TokenId user = 0, assistant = 0;
   TokenId ref = 0, ref_end = 0;  ///< around the words that name a thing in the picture
   TokenId det = 0, det_end = 0;  ///< around its boxes
@@ -25,8 +25,8 @@ struct ControlIds {
 /// The mark in a text for the place of a picture.
 inline constexpr std::string_view kImageMark = "<image>";
 
-// A user's turn is the user token, kAfterUser, the words, kBeforeAssistant, the assistant token, kAfterAssistant; an answer follows at once
-// and ends with eos. Nothing stands between an eos and the next turn.
+// A user's turn is the user token, kAfterUser, the words, kBeforeAssistant, the assistant token, kAfterAssistant; an answer
+// follows at once and ends with eos. Nothing stands between an eos and the next turn.
 inline constexpr std::string_view kAfterUser = ": ";
 inline constexpr std::string_view kBeforeAssistant = "\n\n";
 inline constexpr std::string_view kAfterAssistant = ":";

@@ -35,7 +35,7 @@ const std::string* repeated_key(const JsonValue::Object& object) {
 class Builder final : public nlohmann::json_sax<nlohmann::json> {
  public:
   JsonValue root;
-  std::string problem;     // what stopped us, if the parser did not
+  std::string problem;       // what stopped us, if the parser did not
   size_t parser_offset = 0;  // where the parser stopped: bytes read, at least 1
 
   bool null() override { return add(JsonValue()); }

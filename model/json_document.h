@@ -1,7 +1,8 @@
 // JSON texts as plain values that keep their order. Nesting and repeated keys are checked; an error is one line with the place.
 //
-// Design: tokenizer.json holds 130,000 keys, each of which must be there once. nlohmann::json, which config.json and the indices are read
-// with, keeps the last of equal keys without a word and takes twice as long for such a file; this drives its parser and stores by itself.
+// Design: tokenizer.json holds 130,000 keys, each of which must be there once. nlohmann::json, which config.json and the indices
+// are read with, keeps the last of equal keys without a word and takes twice as long for such a file; this drives its parser and
+// stores by itself.
 #pragma once
 
 #include <cstdint>

@@ -30,9 +30,13 @@ std::string with_escapes(std::string_view pattern) {
   return out;
 }
 
-bool is_newline(uint32_t code_point) { return code_point == '\r' || code_point == '\n'; }
+bool is_newline(uint32_t code_point) {
+  return code_point == '\r' || code_point == '\n';
+}
 
-bool is_ascii_letter(uint32_t code_point) { return (code_point | 0x20) >= 'a' && (code_point | 0x20) <= 'z'; }
+bool is_ascii_letter(uint32_t code_point) {
+  return (code_point | 0x20) >= 'a' && (code_point | 0x20) <= 'z';
+}
 
 bool is_ascii_punctuation(uint32_t code_point) {
   return code_point > ' ' && code_point < 0x7F && !is_ascii_letter(code_point) && !(code_point >= '0' && code_point <= '9');
@@ -200,7 +204,8 @@ Result<PreTokenizer> PreTokenizer::from_json(const JsonValue& value, const std::
     else if (type == "Split")
       VL2_TRY(result.add_split(steps[i], here));
     else
-      return fail(Code::Unsupported, here, ": unknown step of type ", json_quote(type.substr(0, 80)), ", wanted Split, Digits or a final ByteLevel");
+      return fail(Code::Unsupported, here, ": unknown step of type ", json_quote(type.substr(0, 80)),
+                  ", wanted Split, Digits or a final ByteLevel");
   }
   return fail(Code::Unsupported, where, ": the last step must be ByteLevel");
 }

@@ -1,8 +1,9 @@
 // Cuts text into the pieces that byte-pair encoding may not cross: the `pre_tokenizer` of tokenizer.json.
 //
-// Design: the regular expressions of the two families are recognised by their text and run as hand-written matchers over a table of
-// character classes. That is linear in the text where a backtracking engine is not, needs no library at run time, and an expression
-// that nobody has seen is refused instead of being half understood. Explicit character classes, [...], are read from the file.
+// Design: the regular expressions of the two families are recognised by their text and run as hand-written matchers over a table
+// of character classes. That is linear in the text where a backtracking engine is not, needs no library at run time, and an
+// expression that nobody has seen is refused instead of being half understood. Explicit character classes, [...], are read from
+// the file.
 #pragma once
 
 #include <array>
@@ -35,10 +36,11 @@ class CharSet {
 /// The steps of one tokenizer file.
 class PreTokenizer {
  public:
-  /// Reads the `pre_tokenizer` value: a Sequence of isolating Splits and Digits, then ByteLevel without a regular expression of its own.
+  /// Reads the `pre_tokenizer` value: a Sequence of isolating Splits and Digits, then ByteLevel without a regular expression of
+  /// its own.
   ///
-  /// Known expressions: \p{N}{1,3}, the words of the V3 family, [class], [class]+, \s?[class]+, and \s+$ after newlines are cut out.
-  /// Errors  BadFile: malformed; Unsupported: an unknown step, its pattern shown
+  /// Known expressions: \p{N}{1,3}, the words of the V3 family, [class], [class]+, \s?[class]+, and \s+$ after newlines are cut
+  /// out. Errors  BadFile: malformed; Unsupported: an unknown step, its pattern shown
   static Result<PreTokenizer> from_json(const JsonValue& value, const std::string& where);
 
   /// The end of every piece, as byte offsets: increasing, the last one text.size(). None for an empty text.

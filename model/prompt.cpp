@@ -31,7 +31,8 @@ class Writer {
 
   static Status refuse_pictures(const Turn& turn, const char* who) {
     if (!turn.image_tokens.empty())
-      return fail(Code::BadArgument, "prompt: ", turn.image_tokens.size(), " pictures in ", who, " turn, wanted them in a user's");
+      return fail(Code::BadArgument, "prompt: ", turn.image_tokens.size(), " pictures in ", who,
+                  " turn, wanted them in a user's");
     if (const size_t marks = count_image_marks(turn.text); marks > 0)
       return fail(Code::BadArgument, "prompt: ", marks, " marks ", kImageMark, " in ", who, " turn, wanted them in a user's");
     return {};

@@ -12,7 +12,8 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
 }  // namespace
 
-Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, ControlTokens control, std::span<const TokenId> recognised) const {
+Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, ControlTokens control,
+                                               std::span<const TokenId> recognised) const {
   if (text.size() >= kMaxTextBytes)
     return fail(Code::BadArgument, "tokenizer: text of ", text.size(), " bytes, wanted less than ", kMaxTextBytes);
   if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)

@@ -27,7 +27,8 @@ class Tokenizer {
  public:
   /// Loads the file `path`, a tokenizer.json.
   ///
-  /// Errors  NotFound, IoError; BadFile: malformed (missing keys, ids out of range or double, merges of unknown tokens, no token for a byte);
+  /// Errors  NotFound, IoError; BadFile: malformed (missing keys, ids out of range or double, merges of unknown tokens, no token
+  /// for a byte);
   ///         Unsupported: another kind of model, pre-tokenizer, normalizer or decoder. One line, naming the key.
   static Result<Tokenizer> load(const std::string& path);
 
@@ -41,9 +42,11 @@ class Tokenizer {
   /// recognised  ids of control tokens that are recognised even so
   /// Errors      BadArgument: not UTF-8, with the offset of the byte; too long
   /// Cost        linear in the text but for a logarithm
-  Result<std::vector<TokenId>> encode(std::string_view text, ControlTokens control, std::span<const TokenId> recognised = {}) const;
+  Result<std::vector<TokenId>> encode(std::string_view text, ControlTokens control,
+                                      std::span<const TokenId> recognised = {}) const;
 
-  /// The text of `ids`, ill-formed bytes replaced by U+FFFD. Ids without a token are skipped, special tokens unless `keep_special` too.
+  /// The text of `ids`, ill-formed bytes replaced by U+FFFD. Ids without a token are skipped, special tokens unless
+  /// `keep_special` too.
   std::string decode(std::span<const TokenId> ids, bool keep_special) const;
 
   /// The bytes that a token stands for, which may be part of a character; none for an id without a token.
@@ -77,7 +80,8 @@ class Tokenizer {
   std::vector<bool> special_;           // [id_count]
 };
 
-/// Decodes a stream of ids, never handing out part of a character. What it returns, put together, is Tokenizer::decode of all ids.
+/// Decodes a stream of ids, never handing out part of a character. What it returns, put together, is Tokenizer::decode of all
+/// ids.
 class StreamDecoder {
  public:
   /// The tokenizer outlives this.

@@ -12,11 +12,12 @@ namespace {
 
 using Kind = JsonValue::Kind;
 
-constexpr uint64_t kMaxFileBytes = 64 << 20;   // the published files have 5 to 8 MB
+constexpr uint64_t kMaxFileBytes = 64 << 20;  // the published files have 5 to 8 MB
 constexpr int64_t kMaxId = (1 << 22) - 1;
-constexpr size_t kMaxContentBytes = 1024;      // of an added token
+constexpr size_t kMaxContentBytes = 1024;  // of an added token
 
-// Byte-level alphabets write every byte as one visible character: printable Latin-1 as itself, the others from U+0100 on, in order.
+// Byte-level alphabets write every byte as one visible character: printable Latin-1 as itself, the others from U+0100 on, in
+// order.
 struct ByteAlphabet {
   std::array<uint32_t, 256> character_of{};
   std::unordered_map<uint32_t, uint8_t> byte_of;
@@ -51,9 +52,13 @@ std::string bytes_of_token(std::string_view content) {
 }
 
 // Bytes that some UTF-8 text holds; a vocabulary needs a token for each.
-bool occurs_in_utf8(uint32_t byte) { return byte < 0xC0 || (byte >= 0xC2 && byte <= 0xF4); }
+bool occurs_in_utf8(uint32_t byte) {
+  return byte < 0xC0 || (byte >= 0xC2 && byte <= 0xF4);
+}
 
-std::string shown(std::string_view text) { return json_quote(text.substr(0, 80)); }
+std::string shown(std::string_view text) {
+  return json_quote(text.substr(0, 80));
+}
 
 }  // namespace
 
@@ -102,7 +107,8 @@ class Tokenizer::Loader {
         return unsupported(key, ": this program knows only null");
     if (const JsonValue* normalizer = present(root_, "normalizer")) {
       const JsonValue* list = normalizer->find("normalizers");
-      if (!is_text(normalizer->find("type"), "Sequence") || list == nullptr || !list->is(Kind::Array) || !list->as_array().empty())
+      if (!is_text(normalizer->find("type"), "Sequence") || list == nullptr || !list->is(Kind::Array) ||
+          !list->as_array().empty())
         return unsupported("normalizer: this program knows none");
     }
     const JsonValue* decoder = present(root_, "decoder");
@@ -218,7 +224,8 @@ class Tokenizer::Loader {
     }
     std::sort(pairs.begin(), pairs.end());
     if (const auto twice = std::adjacent_find(pairs.begin(), pairs.end()); twice != pairs.end())
-      return bad("model.merges: the pair ", shown(contents_[*twice >> 32]), " and ", shown(contents_[*twice & UINT32_MAX]), " is there twice");
+      return bad("model.merges: the pair ", shown(contents_[*twice >> 32]), " and ", shown(contents_[*twice & UINT32_MAX]),
+                 " is there twice");
 
     std::array<TokenId, 256> byte_ids;
     for (uint32_t byte = 0; byte < 256; ++byte) {

@@ -4,8 +4,8 @@ namespace vl2 {
 
 namespace {
 
-// How a character goes on after its first byte. The range of the second byte rules out overlong forms, surrogates and values that are
-// too large; the bytes after it are 80..BF.
+// How a character goes on after its first byte. The range of the second byte rules out overlong forms, surrogates and values that
+// are too large; the bytes after it are 80..BF.
 struct Lead {
   uint32_t length;  // 0: no character starts with this byte
   uint8_t second_first, second_last;

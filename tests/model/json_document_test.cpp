@@ -16,7 +16,8 @@ std::string refusal(const std::string& text) {
 
 TEST_SUITE("cpu") {
   TEST_CASE("json_document: values of every kind, in the order of the file") {
-    const auto result = parse_json_document(R"({"b": [1, -2.5, "x\u00e9\n", true, null, {}], "a": 18446744073709551615})", "x.json");
+    const auto result =
+        parse_json_document(R"({"b": [1, -2.5, "x\u00e9\n", true, null, {}], "a": 18446744073709551615})", "x.json");
     REQUIRE_MESSAGE(result.ok(), result.message());
     REQUIRE(result->as_object().size() == 2);
     CHECK(result->as_object()[0].key == "b");

@@ -62,7 +62,8 @@ const std::vector<uint32_t>& agreed_characters() {
   return agreed;
 }
 
-void compare_with_oracle(const std::string& json, const std::vector<std::string>& patterns, uint32_t seed, uint32_t string_count) {
+void compare_with_oracle(const std::string& json, const std::vector<std::string>& patterns, uint32_t seed,
+                         uint32_t string_count) {
   const PreTokenizer pre_tokenizer = load(json);
   const RegexOracle oracle(patterns);
   RandomText random(seed, agreed_characters());
@@ -101,8 +102,9 @@ TEST_SUITE("cpu") {
     for (uint32_t code_point = 0; code_point < kCodePointCount; ++code_point)
       if ((char_class_table()[code_point] & kSpace) != 0)
         spaces.push_back(code_point);
-    CHECK(spaces == std::vector<uint32_t>{9,      10,     11,     12,     13,     0x20,   0x85,   0xA0,   0x1680, 0x2000, 0x2001, 0x2002, 0x2003,
-                                          0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000});
+    CHECK(spaces == std::vector<uint32_t>{9,      10,     11,     12,     13,     0x20,   0x85,   0xA0,   0x1680,
+                                          0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008,
+                                          0x2009, 0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000});
   }
 
   TEST_CASE("pre_tokenizer: the V3 family, by hand") {
@@ -149,21 +151,27 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("pre_tokenizer: an unknown pattern is refused, and shown") {
-    const std::string head = R"({"type":"Sequence","pretokenizers":[)", level = R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false})";
+    const std::string head = R"({"type":"Sequence","pretokenizers":[)",
+                      level = R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false})";
     const auto one = [&](const std::string& pattern) {
-      return refusal(head + R"({"type":"Split","pattern":{"Regex":)" + json_quote(pattern) + R"(},"behavior":"Isolated","invert":false},)" + level + "]}");
+      return refusal(head + R"({"type":"Split","pattern":{"Regex":)" + json_quote(pattern) +
+                     R"(},"behavior":"Isolated","invert":false},)" + level + "]}");
     };
     CHECK(one(R"(\p{N}{1,2})") == R"(pre_tokenizer[0]: unknown pattern "\\p{N}{1,2}")");
-    for (const char* pattern : {"[^a]", "[a-", "[z-a]", "[a&&b]", "[[a]]", "[-a]", "[a-]", R"([\d])", R"(\s+$)", "a", "", "[]", "[]+", "+", R"(\s?+)"}) {
+    for (const char* pattern : {"[^a]", "[a-", "[z-a]", "[a&&b]", "[[a]]", "[-a]", "[a-]", R"([\d])", R"(\s+$)", "a", "", "[]",
+                                "[]+", "+", R"(\s?+)"}) {
       CAPTURE(pattern);
       CHECK(one(pattern).find("unknown pattern") != std::string::npos);
     }
     CHECK(refusal(head + R"({"type":"Whitespace"},)" + level + "]}") ==
           R"(pre_tokenizer[0]: unknown step of type "Whitespace", wanted Split, Digits or a final ByteLevel)");
     CHECK(refusal(head + R"({"type":"Digits","individual_digits":true}]})") == "pre_tokenizer: the last step must be ByteLevel");
-    CHECK(refusal(head + R"({"type":"ByteLevel","add_prefix_space":true,"use_regex":false}]})").find("add_prefix_space") != std::string::npos);
-    CHECK(refusal(head + R"({"type":"Split","pattern":{"String":"a"},"behavior":"Isolated"},)" + level + "]}").find("Regex") != std::string::npos);
-    CHECK(refusal(head + R"({"type":"Split","pattern":{"Regex":"[a]"},"behavior":"Removed"},)" + level + "]}").find("Isolated") != std::string::npos);
+    CHECK(refusal(head + R"({"type":"ByteLevel","add_prefix_space":true,"use_regex":false}]})").find("add_prefix_space") !=
+          std::string::npos);
+    CHECK(refusal(head + R"({"type":"Split","pattern":{"String":"a"},"behavior":"Isolated"},)" + level + "]}").find("Regex") !=
+          std::string::npos);
+    CHECK(refusal(head + R"({"type":"Split","pattern":{"Regex":"[a]"},"behavior":"Removed"},)" + level + "]}").find("Isolated") !=
+          std::string::npos);
     CHECK(refusal(R"({"type":"ByteLevel"})").find("Sequence") != std::string::npos);
     CHECK(refusal("3").find("Sequence") != std::string::npos);
   }

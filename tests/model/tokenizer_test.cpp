@@ -1,9 +1,8 @@
 #include "model/tokenizer.h"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <climits>
+#include <doctest/doctest.h>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
@@ -95,7 +94,7 @@ TEST_SUITE("cpu") {
         {"\n<|ref|>The giraffe at the back.<|/ref|>.\n\n<|Assistant|>:",
          {201, 128816, 671, 94656, 51394, 509, 270, 1559, 16, 128817, 339, 128822, 28}},
         {"<|ref|>The giraffe at the back.<|/ref|><|det|>[[580, 270, 999, 900]]<|/det|>",
-         {128816, 671,  94656, 51394, 509, 270,  1559, 16,  128817, 128818, 22663, 23243,
+         {128816, 671, 94656, 51394, 509, 270,  1559, 16,  128817, 128818, 22663, 23243,
           14,     223, 13587, 14,    223, 8834, 14,   223, 9931,   11621,  128819}},
         {"<|User|>: This is image_1: ", {128821, 28, 1162, 344, 4609, 65, 19, 28, 223}},
         {"\nThis is image_2: ", {201, 2337, 344, 4609, 65, 20, 28, 223}},
@@ -151,9 +150,11 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("tokenizer: the 100k family, with a small vocabulary of its own") {
-    const std::string json = small_tokenizer_json(family_100k_pre_tokenizer(), {"Ġ a", "a b", "1 2", "\u010a \u010a", "! !"}, {"<|User|>"});
+    const std::string json =
+        small_tokenizer_json(family_100k_pre_tokenizer(), {"Ġ a", "a b", "1 2", "\u010a \u010a", "! !"}, {"<|User|>"});
     const Tokenizer tokenizer = parse(json);
-    // Digits and newlines stay alone although merges exist; a space joins the word behind it. Ids: bytes, then merges from 256 on.
+    // Digits and newlines stay alone although merges exist; a space joins the word behind it. Ids: bytes, then merges from 256
+    // on.
     CHECK(encode(tokenizer, "12\n\n ab!!") == Ids{'1', '2', '\n', '\n', 256, 'b', 260});
     CHECK(encode(tokenizer, "<|User|>", ControlTokens::Recognise) == Ids{261});
   }

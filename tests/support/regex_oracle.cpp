@@ -1,8 +1,7 @@
 #include "tests/support/regex_oracle.h"
 
-#include <doctest/doctest.h>
-
 #include <cstdlib>
+#include <doctest/doctest.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -18,8 +17,8 @@ struct RegexOracle::Code {
   explicit Code(const std::string& pattern) {
     int error = 0;
     PCRE2_SIZE at = 0;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &error,
-                         &at, nullptr);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &error, &at, nullptr);
     REQUIRE_MESSAGE(code != nullptr, "PCRE2 refuses ", pattern, " at ", at);
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
     match = pcre2_match_data_create_from_pattern(code, nullptr);
@@ -35,7 +34,8 @@ struct RegexOracle::Code {
   void cut(std::string_view piece, uint32_t base, std::vector<uint32_t>& ends) const {
     size_t gap = 0;
     while (gap < piece.size()) {
-      const int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(piece.data()), piece.size(), gap, PCRE2_NO_UTF_CHECK, match, nullptr);
+      const int found =
+          pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(piece.data()), piece.size(), gap, PCRE2_NO_UTF_CHECK, match, nullptr);
       if (found < 0)
         break;
       const PCRE2_SIZE* span = pcre2_get_ovector_pointer(match);
@@ -51,7 +51,8 @@ struct RegexOracle::Code {
 
 namespace {
 
-constexpr const char* kSpaces = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr const char* kSpaces =
+    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
 std::string spelled_out(const std::string& pattern) {
   std::string out;
@@ -107,7 +108,8 @@ std::vector<bool> RegexOracle::members(const std::string& pattern) {
       continue;
     std::string text;
     append_utf8(text, code_point);
-    result[code_point] = pcre2_match(code.code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, PCRE2_ANCHORED, code.match, nullptr) > 0;
+    result[code_point] = pcre2_match(code.code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, PCRE2_ANCHORED,
+                                     code.match, nullptr) > 0;
   }
   return result;
 }

@@ -9,10 +9,12 @@
 
 namespace vl2 {
 
-/// Applies expressions one after the other, each inside the pieces of those before it; matches and the gaps between them become pieces.
+/// Applies expressions one after the other, each inside the pieces of those before it; matches and the gaps between them become
+/// pieces.
 class RegexOracle {
  public:
-  /// Patterns as the tokenizer files write them. \s and \S are spelled out, since PCRE2's take in one character more than Unicode's.
+  /// Patterns as the tokenizer files write them. \s and \S are spelled out, since PCRE2's take in one character more than
+  /// Unicode's.
   explicit RegexOracle(const std::vector<std::string>& patterns);
   ~RegexOracle();
 

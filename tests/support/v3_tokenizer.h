@@ -13,7 +13,8 @@ const std::string& v3_tokenizer_json();
 /// Loaded from v3_tokenizer_json().
 const Tokenizer& v3_tokenizer();
 
-/// A small tokenizer.json: one token a byte (ids 0 to 255 in the order of the bytes), then one a merge, then added tokens, each special.
+/// A small tokenizer.json: one token a byte (ids 0 to 255 in the order of the bytes), then one a merge, then added tokens, each
+/// special.
 ///
 /// pre_tokenizer  JSON
 /// merges         "a b" in the byte-level alphabet
