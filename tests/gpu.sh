@@ -11,7 +11,7 @@ failed=0
 table=
 for tier in 1 0; do
   log=${OUT:-/tmp}/tests-tier$tier.log
-  VL2_TIER=$tier VL2_CACHE_DIR= "$folder/vl2_tests" --test-suite-exclude=cpu >"$log" 2>&1 || failed=1
+  VL2_TIER=$tier VL2_CACHE_DIR= "$folder/vl2_tests" --test-suite-exclude=cpu,sweep,program >"$log" 2>&1 || failed=1
   grep -E "^tests run on|ERROR|TEST CASE:.*" "$log" | head -n 40
   table="$table
 tier $tier: $(grep 'test cases:' "$log" | tail -n 1)"

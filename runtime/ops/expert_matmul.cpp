@@ -47,7 +47,7 @@ Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weigh
   if (slots == 0)
     return {};
   const DeviceCaps& caps = rec.device().caps();
-  const MatmulPlan plan = plan_expert_matmul(caps, slots, experts);
+  const MatmulPlan plan = plan_expert_matmul(caps, rec.device().quirks(), slots, experts);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint64_t expert_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
   const uint32_t piece_experts = pieces_per_binding(experts, expert_bytes, rec.max_binding_bytes(), caps.storage_buffer_alignment);

@@ -47,7 +47,7 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     return {};
   const DeviceCaps& caps = rec.device().caps();
   const uint32_t rows = x.dim(0), columns = weight.dim(0), k = x.dim(1);
-  const MatmulPlan plan = plan_matmul(caps, rows);
+  const MatmulPlan plan = plan_matmul(caps, rec.device().quirks(), rows);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint32_t group_columns = gemv ? plan.group.columns : plan.tile.columns();
   const uint32_t groups_y = groups_of(rows, gemv ? plan.group.rows : plan.tile.rows());
