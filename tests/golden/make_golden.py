@@ -27,7 +27,7 @@ CANDIDATES = [[384 * a, 384 * b] for a, b in
 CASES = {
     "mha_softmax": {"one_picture": (28, [(280, 90, 40)]), "text": (5, [])},
     "mla_softmax": {"two_pictures": (21, [(211, 90, 40), (212, 500, 375)]), "text": (32, [])},
-    "mla_sigmoid": {"one_picture": (1, [(13, 90, 40)]), "text": (11, [])},
+    "mla_sigmoid": {"one_picture": (45, [(463, 90, 40)]), "text": (33, [])},
 }
 TEXT_PIECE, GREEDY = 12, 20
 VISION_ROWS = [0, 1, 26, 27, 364, 701, 727, 728]
