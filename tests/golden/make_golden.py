@@ -1,6 +1,6 @@
 """Golden values of three small random models, in float64.  No weights are stored: README.md says how they are generated.
 
-  python3 make_golden.py            writes the three folders beside this file, and the fault table of README.md
+  python3 make_golden.py            writes the three folders beside this file, prints the fault table of README.md
   python3 make_golden.py --search 40   tries 40 prompts a case first and prints the best (copy it into CASES)
 """
 import argparse
