@@ -1,4 +1,4 @@
-"""Draws the demo's pictures with fonts never trained on: python3 pictures.py DIR [SEED ...]; also writes DIR/questions.json."""
+"""Draws the demo's pictures with fonts never trained on: python3 pictures.py DIR [SEED ...]; also writes DIR/questions.json, from which questions.tsv is chosen."""
 import json
 import os
 import random
