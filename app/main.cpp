@@ -100,6 +100,9 @@ int report(const CLI::ParseError& error, const CLI::App& app) {
     return app.exit(error);  // prints the help or the version that was asked for
   const auto chosen = app.get_subcommands();
   const std::string help = chosen.empty() ? "vl2 --help" : "vl2 " + chosen.front()->get_name() + " --help";
+  const std::vector<std::string> unknown = app.remaining();
+  if (chosen.empty() && !unknown.empty())  // CLI11 would only say that a command is missing
+    return refuse(unknown.front() + ": no such command or option (see `" + help + "`)");
   return refuse(std::string(error.what()) + " (see `" + help + "`)");
 }
 

@@ -17,6 +17,8 @@ Result<std::vector<uint32_t>> read_ids(const std::string& path) {
   VL2_ASSIGN(const NpyArray array, read_npy(path));
   if (array.shape.size() != 1 || (array.dtype != NpyDType::I32 && array.dtype != NpyDType::I64))
     return fail(Code::BadFile, path, ": wanted i32 or i64 [T]");
+  if (array.shape[0] == 0)
+    return fail(Code::BadArgument, path, ": holds no ids");
   std::vector<uint32_t> ids(array.shape[0]);
   for (size_t i = 0; i < ids.size(); ++i) {
     int64_t id = 0;
@@ -81,6 +83,8 @@ Status logits_command(const LogitsOptions& options) {
   VL2_TRY(check_output_file(options.out));
   VL2_TRY(check_output_file(options.greedy_out));
   VL2_ASSIGN(const std::vector<uint32_t> ids, read_ids(options.ids));
+  if (options.last == 0 || options.last > ids.size())
+    return fail(Code::BadArgument, "logits: --last ", options.last, ", wanted 1 to ", ids.size(), ", the number of ids");
   VL2_ASSIGN(const std::vector<Image> images, read_images(options.images));
   uint32_t image_id = UINT32_MAX;
   if (!images.empty() || options.image_token_id >= 0) {

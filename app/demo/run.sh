@@ -13,7 +13,8 @@ if [ "${1-}" = --check ]; then
   shift
 fi
 demo=app/demo
-sh third_party/build.sh vl2
+vl2=${VL2_PROGRAM:-build/release/vl2}  # the tests name another one
+[ -n "${VL2_PROGRAM-}" ] || sh third_party/build.sh vl2
 
 tab=$(printf '\t')
 asked=0
@@ -31,14 +32,14 @@ while IFS=$tab read -r images question expected <&3 || [ -n "${images-}" ]; do
   started=$(date +%s)
   # shellcheck disable=SC2086  # a list of options; the pictures' names hold no spaces
   if [ $check = yes ]; then
-    answer=$(build/release/vl2 run -m $demo/pico $picture_options -p "$question" -q "$@" </dev/null)
+    answer=$("$vl2" run -m $demo/pico $picture_options -p "$question" -q "$@" </dev/null)
     printf '%s\n' "$answer"
     if [ "$answer" != "$expected" ]; then
       wrong=$((wrong + 1))
       printf '  expected  %s\n' "$expected"
     fi
   else
-    build/release/vl2 run -m $demo/pico $picture_options -p "$question" "$@" </dev/null
+    "$vl2" run -m $demo/pico $picture_options -p "$question" "$@" </dev/null
   fi
   printf '  took      %s s\n' "$(($(date +%s) - started))"
 done 3<$demo/pictures/questions.tsv

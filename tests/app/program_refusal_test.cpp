@@ -317,7 +317,7 @@ TEST_SUITE("program") {
   TEST_CASE_FIXTURE(Refusals, "vl2: a prompt longer than the context is refused with the numbers") {
     const std::string picture = write_picture(folder / "a.png");
     check_refused(run({"--image", picture, "-c", "64", "--annotate", folder / "boxes.png"}), {"context", " 64 ", " 4"});  // 421 and some
-    check_refused({"run", "-m", model, "-c", "64", "-p", std::string(100, 'x')}, {" 64 ", " 110 "});  // each letter is a token
+    check_refused({"run", "-m", model, "-c", "64", "-p", std::string(100, 'x')}, {" 64 ", " 108 "});  // a token a letter, and 8 around them
     write_ids(ids, std::vector<int32_t>(65, 7));
     check_refused({"logits", "-m", model, "--ids", ids, "--out", out, "-c", "64"}, {"65", "64"});
     check_refused(run({"-c", "5000"}), {"5000", "4096"});
@@ -353,7 +353,7 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE_FIXTURE(Refusals, "vl2: too little memory is refused with the plan") {
-    const ProgramOptions little{.environment = {{"VL2_HEAP_LIMIT", "1000000"}}};
+    const ProgramOptions little{.environment = {{"VL2_HEAP_LIMIT", "3000000"}}};
     check_refused(run(), {model, "needs", "weights", "cache of 4096 tokens", "GB", "-c"}, little);
     check_refused(logits(), {model, "needs", "weights", "cache of 4096 tokens", "GB", "-c"}, little);
     CHECK(!fs::exists(out));
@@ -407,18 +407,19 @@ TEST_SUITE("program") {
     REQUIRE(write_npy(ids, NpyDType::I32, matrix, std::as_bytes(std::span(three))).ok());
     check_refused(logits(), {ids, "[T]"});
     write_ids(ids, {});
-    check_refused(logits(), {"ids"});
+    check_refused(logits(), {ids, "no ids"});
     write_ids(ids, {1, -2, 3});
     check_refused(logits(), {ids, "-2"});
     write_ids(ids, {1, 2, static_cast<int32_t>(kSmallModelIds)});
     check_refused(logits(), {"300"});
     write_ids(ids, {1, 2, 3});
-    check_refused(logits_with({"--last", "4"}), {"4", "3"});
+    check_refused(logits_with({"--last", "4"}), {"--last", "4", "3"});
+    check_refused(logits_with({"--last", "0"}), {"--last", "0", "3"});
     check_refused(logits_with({"--image", picture}), {"image token", "421"});
     check_refused(logits_with({"--image", picture, "--image-token-id", "7"}), {"image token", "id 7"});
     write_ids(ids, std::vector<int32_t>(422, kSmallModelImageId));
     check_refused(logits_with({"--image", picture}), {"421"});
-    check_refused(logits(), {"image token"});  // the model's own image token, and no picture
+    check_refused(logits_with({"--image-token-id", "299"}), {"image token"});  // and no picture
     write_file(ids, "no array");
     check_refused(logits(), {ids, ".npy"});
     fs::remove(ids);
@@ -429,6 +430,7 @@ TEST_SUITE("program") {
   TEST_CASE_FIXTURE(Refusals, "vl2: a wrong command line is refused in one line that says where help is") {
     check_refused({}, {"--help"});
     check_refused({"sing"}, {"sing", "--help"});
+    check_refused({"run", "-m", model, "-p", "question", "more"}, {"more", "vl2 run --help"});
     check_refused({"run"}, {"--model", "vl2 run --help"});
     check_refused({"run", "-m", model}, {"--prompt"});
     check_refused(run({"--temperature", "1"}), {"--temperature"});
@@ -436,7 +438,7 @@ TEST_SUITE("program") {
     check_refused(run({"-n", "-3"}), {"-3"});
     check_refused(run({"--temp", "-1"}), {"--temp"});
     check_refused(run({"--top-p", "1.5"}), {"--top-p"});
-    check_refused(run({"--temp", "nan"}), {"--temp"});
+    check_refused(run({"--temp", "nan"}), {"temperature nan"});
     check_refused(run({"--image"}), {"--image"});
     check_refused(run({"--annotate", folder / "boxes.png"}), {"--annotate", "--image"});
     check_refused({"tiles"}, {"image"});

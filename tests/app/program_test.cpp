@@ -71,7 +71,7 @@ TEST_SUITE("program") {
     REQUIRE(!chosen.empty());
     const std::string text = printed({"devices"});
     CHECK(text.find("* ") != std::string::npos);
-    CHECK(text.substr(text.find("* ")).find(chosen) == 4);
+    CHECK(text.substr(text.find("* ")).find(chosen) == 5);  // after the mark, the index and two spaces
     for (const json& device : devices)
       CHECK(text.find(device["uuid"].get<std::string>()) != std::string::npos);
   }
@@ -93,10 +93,10 @@ TEST_SUITE("program") {
 
   TEST_CASE("vl2 tiles: prints the cut, and writes every view") {
     const TemporaryFolder folder;
-    const std::string wide = write_picture(folder / "wide.png", 1200, 380), small = write_picture(folder / "small.png", 30, 30);
-    CHECK(printed({"tiles", wide, small}) == wide + ": 1200 x 380, canvas 1152 x 384, tiles 3 x 1, 813 tokens\n" + small +
+    const std::string wide = write_picture(folder / "wide.png", 1150, 380), small = write_picture(folder / "small.png", 30, 30);
+    CHECK(printed({"tiles", wide, small}) == wide + ": 1150 x 380, canvas 1152 x 384, tiles 3 x 1, 813 tokens\n" + small +
                                                  ": 30 x 30, canvas 384 x 384, tiles 1 x 1, 421 tokens\n");
-    CHECK(printed({"tiles", wide, "--images", "3"}) == wide + ": 1200 x 380, canvas 384 x 384, tiles 1 x 1, 421 tokens\n");
+    CHECK(printed({"tiles", wide, "--images", "3"}) == wide + ": 1150 x 380, canvas 384 x 384, tiles 1 x 1, 421 tokens\n");
     printed({"tiles", wide, "--npy", folder / "one.npy"});
     CHECK(load(folder / "one.npy").shape == Shape{4, 384, 384, 3});
     printed({"tiles", wide, small, "--npy-dir", folder / "new/views"});
