@@ -7,14 +7,12 @@
 namespace vl2 {
 namespace {
 
-constexpr int kExitStatus = 130;  // what shells report for a program ended by Ctrl-C
-
 std::atomic<bool> asked{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may touch nothing else");
 
 void on_signal(int) {
   if (asked.exchange(true))
-    _exit(kExitStatus);
+    _exit(kInterruptedExitStatus);
 }
 
 }  // namespace

@@ -1,1 +1,149 @@
-int main() { return 0; }
+// The program: command line in, Status out. Exit code 0; 2 with one line on stderr; 130 when Ctrl-C cut the answer short.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "app/commands/commands.h"
+#include "app/interrupt.h"
+#include "runtime/instance.h"
+
+namespace {
+
+using namespace vl2;
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("-m,--model", options.model, "Folder with config.json, tokenizer.json and *.safetensors")->required();
+  command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
+  command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
+  command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
+}
+
+void add_run(CLI::App& app, RunOptions& options) {
+  CLI::App* command = app.add_subcommand("run", "Answer a question about pictures");
+  add_model_options(*command, options.model);
+  command->add_option("--image", options.images, "A picture; may be given again")->take_all()->expected(1);
+  command->add_option("-p,--prompt", options.prompt, "The question")->required();
+  command->add_option("-n,--predict", options.max_tokens, "Most tokens to answer with")->capture_default_str();
+  command->add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
+  command->add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
+  command->add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
+      ->check(CLI::Range(0.01, 100.0));
+  command->add_option("--seed", options.seed, "Seed of the draws");
+  command->add_flag("--json", options.json, "Print one JSON object instead of text");
+  command->add_flag("--special", options.special, "Print grounding tags as they are generated");
+  command->add_option("--annotate", options.annotate, "Write the last picture with its boxes drawn to this PNG");
+}
+
+void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& features, LogitsOptions& logits) {
+  CLI::App* command = app.add_subcommand("tiles", "Show how pictures are cut into views");
+  command->add_option("image", tiles.images, "Pictures")->required();
+  command->add_option("--images", tiles.image_count, "Pictures in the conversation: more than two are not tiled");
+  command->add_option("--npy", tiles.npy, "Write the views of one picture, u8 [views, 384, 384, 3]");
+  command->add_option("--npy-dir", tiles.npy_dir, "Write the views of each picture to this folder, as views_K.npy");
+  command->add_option("--device", tiles.device, "GPU: its number, name or UUID");
+
+  command = app.add_subcommand("features", "Write what encoder, projector and assembly make of pictures");
+  add_model_options(*command, features.model);
+  command->add_option("--image", features.images, "A picture; may be given again")->required()->take_all()->expected(1);
+  command->add_option("--out", features.out, "Folder for vision_K.npy, projector_K.npy and sequence_K.npy")->required();
+
+  command = app.add_subcommand("logits", "Write the logits of given token ids");
+  add_model_options(*command, logits.model);
+  command->add_option("--ids", logits.ids, ".npy, i32 or i64 [T], image positions holding the image token's id")->required();
+  command->add_option("--image", logits.images, "A picture; may be given again")->take_all()->expected(1);
+  command->add_option("--out", logits.out, "Write f32 [N, vocabulary]");
+  command->add_option("--last", logits.last, "Logits of the last N positions")->capture_default_str();
+  command->add_option("--greedy", logits.greedy, "Then continue with M greedy ids");
+  command->add_option("--greedy-out", logits.greedy_out, "Write those ids, i32 [M]");
+  command->add_option("--image-token-id", logits.image_token_id, "Where the folder has no tokenizer");
+  command->add_option("--chunk", logits.chunk, "Tokens a prefill step; 0: the default");
+}
+
+void add_bench(CLI::App& app, BenchOptions& options) {
+  CLI::App* command = app.add_subcommand("bench", "Time prefill, decode and vision");
+  add_model_options(*command, options.model);
+  command->add_option("-p,--n-prompt", options.prompt, "Prompt tokens")->capture_default_str()->check(CLI::Range(1u, 1u << 20));
+  command->add_option("-n,--n-gen", options.generate, "Generated tokens")->capture_default_str()->check(CLI::Range(1u, 1u << 20));
+  command->add_option("--tiles", options.tiles, "Tiles of the picture")->capture_default_str()->check(CLI::Range(1u, 9u));
+  command->add_option("-r,--repetitions", options.repeats, "Repeats; the median counts")->capture_default_str()->check(CLI::Range(1u, 1000u));
+  command->add_flag("--ops", options.ops, "Time each operator");
+}
+
+// One line whatever the message quotes: names of files and tensors, and CLI11's lists, may hold anything.
+int refuse(std::string message) {
+  for (char& c : message)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = ' ';
+  while (!message.empty() && message.back() == ' ')
+    message.pop_back();
+  std::fflush(stdout);
+  std::fprintf(stderr, "vl2: %s\n", message.c_str());
+  return 2;
+}
+
+int report(const Status& status) {
+  const std::vector<std::string> broken_rules = all_validation_messages();  // only where VL2_VALIDATION is on
+  for (const std::string& message : broken_rules)
+    std::fprintf(stderr, "validation: %s\n", message.c_str());
+  if (!status.ok())
+    return refuse(status.message());
+  if (!broken_rules.empty())
+    return refuse("the validation layers complained (above)");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    return refuse("standard output cannot be written");
+  return interrupted() ? kInterruptedExitStatus : 0;
+}
+
+int report(const CLI::ParseError& error, const CLI::App& app) {
+  if (error.get_exit_code() == 0)
+    return app.exit(error);  // prints the help or the version that was asked for
+  const auto chosen = app.get_subcommands();
+  const std::string help = chosen.empty() ? "vl2 --help" : "vl2 " + chosen.front()->get_name() + " --help";
+  return refuse(std::string(error.what()) + " (see `" + help + "`)");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"DeepSeek-VL2 on any GPU with a Vulkan driver"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "vl2 0.1.0");
+
+  RunOptions run;
+  DevicesOptions devices;
+  TokenizeOptions tokenize;
+  TilesOptions tiles;
+  FeaturesOptions features;
+  LogitsOptions logits;
+  BenchOptions bench;
+  add_run(app, run);
+  app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
+  CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
+  tokenize_app->add_option("-m,--model", tokenize.model, "Folder with tokenizer.json")->required();
+  tokenize_app->add_flag("--jsonl", tokenize.jsonl, "A JSON string a line in, a JSON array of ids a line out");
+  tokenize_app->add_flag("--decode", tokenize.decode, "Ids in, text out");
+  tokenize_app->add_flag("--special", tokenize.special, "Recognise control tokens in the text; with --decode: keep them");
+  add_inspection(app, tiles, features, logits);
+  add_bench(app, bench);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return report(error, app);
+  }
+  const std::string name = app.get_subcommands().front()->get_name();
+  if (name == "run")
+    return report(run_command(run));
+  if (name == "devices")
+    return report(devices_command(devices));
+  if (name == "tokenize")
+    return report(tokenize_command(tokenize));
+  if (name == "tiles")
+    return report(tiles_command(tiles));
+  if (name == "features")
+    return report(features_command(features));
+  if (name == "logits")
+    return report(logits_command(logits));
+  return report(bench_command(bench));
+}

@@ -205,7 +205,7 @@ void read_experts(Section s, LanguageConfig& language) {
     if (!s.is_null(key))
       s.only_count(key, 1, 1);
 
-  std::string method = "greedy";  // the class default is misspelt and selects no branch, so no running model leaves it out
+  std::string method = "greedy";  // as one release of the class has it; another misspells it, which selects no branch
   s.word("topk_method", method);
   if (method == "noaux_tc")
     language.topk_method = TopkMethod::NoauxTc;

@@ -23,12 +23,14 @@ struct VisionConfig {
   uint32_t grid() const { return image_size / patch_size; }   ///< patches along a side: 27
   uint32_t tokens() const { return grid() * grid(); }         ///< patches of a view: 729
   uint32_t mlp_width() const { return static_cast<uint32_t>(width * mlp_ratio); }  ///< truncated, as Python's int()
+  bool operator==(const VisionConfig&) const = default;
 };
 
 struct ProjectorConfig {
   uint32_t input_dim = 1152;
   uint32_t n_embed = 2048;
   uint32_t downsample_ratio = 2;
+  bool operator==(const ProjectorConfig&) const = default;
 };
 
 enum class TopkMethod { Greedy, NoauxTc };
@@ -66,6 +68,7 @@ struct LanguageConfig {
   }
   /// Whether the checkpoint has gate.e_score_correction_bias.
   bool has_correction_bias() const { return topk_method == TopkMethod::NoauxTc; }
+  bool operator==(const LanguageConfig&) const = default;
 };
 
 struct Config {
@@ -80,6 +83,7 @@ struct Config {
   }
   /// Vision tokens of a view: 196.
   uint32_t tokens_per_view() const { return tokens_per_side() * tokens_per_side(); }
+  bool operator==(const Config&) const = default;
 };
 
 /// Parses the text of a config.json.

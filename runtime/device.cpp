@@ -27,10 +27,16 @@ Status read_number(const char* name, T& target) {
 
 constexpr uint64_t kSaturationBytes = uint64_t{Device::kSaturationCounters} * Device::kSaturationStride;
 
-bool is_on(const char* name) {
+bool is_on(const char* name, bool otherwise = false) {
   const std::string value = environment(name);
-  return !value.empty() && value != "0";
+  return value.empty() ? otherwise : value != "0";
 }
+
+#ifdef VL2_VALIDATE_BY_DEFAULT
+constexpr bool kValidateByDefault = true;  // the preset `debug`
+#else
+constexpr bool kValidateByDefault = false;
+#endif
 
 Result<uint32_t> find_compute_family(VkPhysicalDevice physical) {
   uint32_t count = 0;
@@ -48,7 +54,7 @@ Result<uint32_t> find_compute_family(VkPhysicalDevice physical) {
 Result<DeviceOptions> device_options_from_environment() {
   DeviceOptions options;
   options.device = environment("VL2_DEVICE");
-  options.validation = is_on("VL2_VALIDATION");
+  options.validation = is_on("VL2_VALIDATION", kValidateByDefault);
   options.count_saturation = is_on("VL2_CHECK");
   options.quirks = environment("VL2_QUIRKS");
   VL2_TRY(read_number("VL2_TIER", options.tier));

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstring>
+#include <mutex>
 
 namespace vl2 {
 
@@ -13,9 +14,14 @@ constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
 constexpr const char* kHowToInstall =
     "install the Vulkan loader (libvulkan1) and a driver for your GPU, or mesa-vulkan-drivers for the CPU driver lavapipe";
 
+std::mutex all_messages_mutex;
+std::vector<std::string> all_messages;
+
 VKAPI_ATTR VkBool32 VKAPI_CALL on_validation_message(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
                                                      const VkDebugUtilsMessengerCallbackDataEXT* data, void* user) {
   static_cast<std::vector<std::string>*>(user)->push_back(data->pMessage);
+  const std::lock_guard lock(all_messages_mutex);
+  all_messages.push_back(data->pMessage);
   return VK_FALSE;
 }
 
@@ -179,6 +185,11 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
   if (options.validation)
     VL2_VK(vkCreateDebugUtilsMessengerEXT(instance->handle_, &messenger, nullptr, &instance->messenger_));
   return instance;
+}
+
+std::vector<std::string> all_validation_messages() {
+  const std::lock_guard lock(all_messages_mutex);
+  return all_messages;
 }
 
 Instance::~Instance() {

@@ -47,6 +47,9 @@ class Instance {
   std::vector<std::string> validation_messages_;
 };
 
+/// What the validation layers said to any instance of this process, those that are gone too: how a program shows it at its end.
+std::vector<std::string> all_validation_messages();
+
 /// Which device `wanted` means: an index, a UUID, or a part of a name in any case; empty: discrete before integrated before virtual before CPU.
 ///
 /// Errors  NoDevice: the list is empty or nothing in it is usable; NotFound: no match, with the list; Unsupported: the match is unusable

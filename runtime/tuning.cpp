@@ -11,10 +11,10 @@ namespace {
 
 // CPU drivers run a subgroup as one SIMD vector and spread workgroups over cores: one subgroup a workgroup, its lanes side by side along the
 // columns, sums in as many vector registers as there are, no shared memory. lavapipe 25.0.7, 729 x 1152 x 1152, f16 weights, two busy cores
-// (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 8.5, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through shared memory 8 x 8 4.4, 4 x 4 2.9.
+// (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 10, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through shared memory 8 x 8 4.4, 4 x 4 2.9.
 // GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy at f32.
-GemmTile gemm_tile(const DeviceCaps& caps) {
-  if (caps.type == DeviceType::Cpu)
+GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks) {
+  if (quirks.barriers_are_slow)
     return {.threads_along_columns = std::max(caps.subgroup_size, 4u),
             .threads_along_rows = 1,
             .rows_per_thread = 4,
@@ -24,23 +24,23 @@ GemmTile gemm_tile(const DeviceCaps& caps) {
 }
 
 // A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.
-GemvGroup gemv_group(const DeviceCaps& caps, uint32_t rows) {
-  if (caps.type == DeviceType::Cpu)
+GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows) {
+  if (quirks.barriers_are_slow)
     return {.threads = std::max(caps.subgroup_size, 4u), .columns = 16, .rows = std::min(rows, 2u)};
   return {.threads = 64, .columns = 4, .rows = rows};
 }
 
 }  // namespace
 
-MatmulPlan plan_matmul(const DeviceCaps& caps, uint32_t rows) {
-  return {rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps),
-          gemv_group(caps, std::min(rows, GEMV_MAX_ROWS))};
+MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows) {
+  return {rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps, quirks),
+          gemv_group(caps, quirks, std::min(rows, GEMV_MAX_ROWS))};
 }
 
-MatmulPlan plan_expert_matmul(const DeviceCaps& caps, uint32_t pairs, uint32_t experts) {
+MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t pairs, uint32_t experts) {
   // Gemv reads an expert once a pair, tiles once a tile; with about two pairs an expert the tiles are nearly empty.
   const bool few = pairs <= GEMV_MAX_ROWS || pairs <= 2 * uint64_t{experts};
-  return {few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps), gemv_group(caps, 1)};
+  return {few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps, quirks), gemv_group(caps, quirks, 1)};
 }
 
 uint32_t pieces_per_binding(uint32_t pieces, uint64_t piece_bytes, uint64_t max_bytes, uint32_t alignment) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runtime/device_caps.h"
+#include "runtime/quirks.h"
 
 namespace vl2 {
 
@@ -39,10 +40,10 @@ struct MatmulPlan {
 };
 
 /// The plan for y = x W^T with `rows` rows of x.
-MatmulPlan plan_matmul(const DeviceCaps& caps, uint32_t rows);
+MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows);
 
 /// The plan for `pairs` rows spread over `experts` weights; nobody knows on the host how evenly.
-MatmulPlan plan_expert_matmul(const DeviceCaps& caps, uint32_t pairs, uint32_t experts);
+MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t pairs, uint32_t experts);
 
 /// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all, the sum a
 /// multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.

@@ -8,8 +8,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 setup_arguments=
+configure_arguments=
 if [ "${1-}" = --tests ]; then
   setup_arguments=--tests
+  configure_arguments=-DVL2_TESTS=ON
   shift
 fi
 target=${1-all}
@@ -35,6 +37,10 @@ step() {
   fi
 }
 
-# A configured folder reconfigures itself when a CMake file changes; one whose first configuration failed does not.
-[ -e $folder/build.ninja ] || step "configuring $folder" cmake --preset release
+# A configured folder reconfigures itself when a CMake file changes; one whose first configuration failed does not, and neither
+# does one that was configured before what the tests need was there.
+if [ ! -e $folder/build.ninja ] || { [ -n "$configure_arguments" ] && ! grep -q '^VL2_TESTS:[A-Z]*=ON$' $folder/CMakeCache.txt; }; then
+  # shellcheck disable=SC2086  # no argument when empty
+  step "configuring $folder" cmake --preset release $configure_arguments
+fi
 step "building $target with $cores jobs" cmake --build --preset release -j "$cores" --target "$target"

@@ -97,7 +97,8 @@ if(VL2_HAVE_WEBP)
   target_link_libraries(vl2::deps_webp INTERFACE "${VL2_WEBP_LIBRARY}")
 endif()
 
-# vl2_find_test_python(): sets VL2_PYTHON to a python3 that has NumPy and Pillow, which not every one on the PATH has.
+# vl2_find_test_python(): sets VL2_PYTHON to a python3 that has NumPy and Pillow, which not every one on the PATH has; a false
+# value when there is none.
 function(vl2_python_has_modules result candidate)
   execute_process(COMMAND "${candidate}" -c "import numpy, PIL" RESULT_VARIABLE status OUTPUT_QUIET ERROR_QUIET)
   if(NOT status EQUAL 0)
@@ -107,7 +108,4 @@ endfunction()
 
 function(vl2_find_test_python)
   find_program(VL2_PYTHON NAMES python3 VALIDATOR vl2_python_has_modules DOC "runs the tests that compare with NumPy and Pillow")
-  if(NOT VL2_PYTHON)
-    message(FATAL_ERROR "vl2 needs a python3 with NumPy and Pillow: run third_party/setup.sh --tests, then configure again")
-  endif()
 endfunction()

@@ -203,10 +203,12 @@ add_trixie() {
   fi
 }
 
-# apt-get install with what an unattended run needs. Old configuration files stay when a package brings new ones.
+# apt-get install with what an unattended run needs. Old configuration files stay when a package brings new ones. Continuous
+# integration starts over when its machine dies, so there dpkg need not wait for the disk after every file.
 apt_install() {
+  [ "${CI-}" != true ] || set -- -o Dpkg::Options::=--force-unsafe-io "$@"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" </dev/null
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" </dev/null
 }
 
 # Succeeds when installing would remove packages, and every one of them only to come back under the name that Debian 13
@@ -236,7 +238,7 @@ install_packages() {
 log=$(mktemp)
 trap 'rm -rf "$log" "$log.first" ${work:+"$work"}' EXIT
 say "apt-get update"
-as_root apt-get update -qq -o Acquire::Retries=3 </dev/null >"$log" 2>&1 || {
+as_root apt-get update -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 </dev/null >"$log" 2>&1 || {
   tail -n 5 "$log" >&2
   say "some package lists could not be fetched (above); going on with those that could"
 }

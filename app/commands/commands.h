@@ -28,7 +28,7 @@ struct TilesOptions {
   std::vector<std::string> images;
   uint32_t image_count = 0;  ///< --images: pictures in the conversation; 0: 1
   std::string npy;           ///< --npy: file for the views of a single picture
-  std::string npy_dir;       ///< --npy-dir: folder that gets one <picture name>.npy each
+  std::string npy_dir;       ///< --npy-dir: folder that gets views_0.npy, views_1.npy, ...
   std::string device;
 };
 Status tiles_command(const TilesOptions& options);

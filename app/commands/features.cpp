@@ -1,8 +1,8 @@
 #include <cstdio>
-#include <filesystem>
 
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
+#include "app/output_path.h"
 #include "app/tensor_file.h"
 #include "model/session.h"
 
@@ -12,10 +12,7 @@ Status features_command(const FeaturesOptions& options) {
   VL2_ASSIGN(const std::vector<Image> images, read_images(options.images));
   VL2_ASSIGN(const auto engine, load_engine(options.model));
   VL2_ASSIGN(const auto session, Session::create(*engine));
-  std::error_code error;
-  std::filesystem::create_directories(options.out, error);
-  if (error)
-    return fail(Code::IoError, options.out, ": ", error.message());
+  VL2_TRY(make_output_folder(options.out));
   for (size_t k = 0; k < images.size(); ++k) {
     VL2_ASSIGN(const EncodedPicture encoded, session->encode(picture_of(images[k]), static_cast<uint32_t>(images.size())));
     const std::string suffix = "_" + std::to_string(k) + ".npy";

@@ -3,6 +3,8 @@
 
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
+#include "app/output_path.h"
+#include "model/chat_template.h"
 #include "model/npy.h"
 #include "model/session.h"
 #include "model/tokenizer.h"
@@ -58,7 +60,8 @@ Result<uint32_t> image_token_id(const LogitsOptions& options) {
   if (options.image_token_id >= 0)
     return static_cast<uint32_t>(options.image_token_id);
   VL2_ASSIGN(const auto tokenizer, Tokenizer::load(options.model.model + "/tokenizer.json"));
-  return tokenizer.control_ids().image;
+  VL2_ASSIGN(const ControlIds control, ControlIds::find(tokenizer));
+  return control.image;
 }
 
 Status write_greedy(Session& session, const LogitsOptions& options) {
@@ -68,12 +71,15 @@ Status write_greedy(Session& session, const LogitsOptions& options) {
   std::printf("\n");
   if (options.greedy_out.empty())
     return {};
-  return write_npy(options.greedy_out, NpyDType::I32, {ids.size()}, std::as_bytes(std::span(ids)));
+  const uint64_t shape[] = {ids.size()};
+  return write_npy(options.greedy_out, NpyDType::I32, shape, std::as_bytes(std::span(ids)));
 }
 
 }  // namespace
 
 Status logits_command(const LogitsOptions& options) {
+  VL2_TRY(check_output_file(options.out));
+  VL2_TRY(check_output_file(options.greedy_out));
   VL2_ASSIGN(const std::vector<uint32_t> ids, read_ids(options.ids));
   VL2_ASSIGN(const std::vector<Image> images, read_images(options.images));
   uint32_t image_id = UINT32_MAX;
@@ -92,8 +98,9 @@ Status logits_command(const LogitsOptions& options) {
   const LogitsRequest request{options.last, &logits};
   VL2_TRY(session->prefill(ids, runs, request, options.chunk == 0 ? kPrefillChunk : options.chunk));
   const uint64_t vocab = engine->config().language.vocab_size;
+  const uint64_t shape[] = {logits.size() / vocab, vocab};
   if (!options.out.empty())
-    VL2_TRY(write_npy(options.out, NpyDType::F32, {logits.size() / vocab, vocab}, std::as_bytes(std::span(logits))));
+    VL2_TRY(write_npy(options.out, NpyDType::F32, shape, std::as_bytes(std::span(logits))));
   return options.greedy > 0 ? write_greedy(*session, options) : Status{};
 }
 

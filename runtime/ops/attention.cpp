@@ -1,6 +1,7 @@
 #include "runtime/ops/attention.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention.h"
@@ -10,18 +11,22 @@
 namespace vl2 {
 namespace {
 
-constexpr uint32_t kMaxHeadWidth = 192;
-static_assert(kMaxHeadWidth <= ATTENTION_TILED_MAX_VALUE_WIDTH && kMaxHeadWidth <= ATTENTION_ROW_MAX_DEPTH);
+constexpr uint32_t kMaxWidth = ATTENTION_MAX_WIDTH, kMaxValueWidth = ATTENTION_MAX_VALUE_WIDTH;
+static_assert(kMaxWidth <= ATTENTION_ROW_MAX_DEPTH);
 
 // Up to this many queries, a workgroup each beats blocks of 64 that are mostly empty.
 constexpr uint32_t kFewQueries = 4;
 
-bool is_act(const TensorView& view, DType act) { return view.dtype == act && (act == DType::F32 || act == DType::F16); }
+bool is_act(const TensorView& view, DType act) {
+  return view.dtype == act && (act == DType::F32 || act == DType::F16);
+}
 
-Status check(const TensorView& q, const TensorView& k, const TensorView& v, const TensorView& y, const AttentionOptions& options) {
-  for (const auto& [name, view] : {std::pair{"q", &q}, {"k", &k}, {"v", &v}, {"y", &y}})
-    if (view->rank() != 4 || view->stride(3) != 1 || view->dim(3) == 0 || view->dim(3) > kMaxHeadWidth)
-      return fail(Code::BadShape, "attention: ", name, " ", *view, " must be [batch, rows, heads, 1..", kMaxHeadWidth,
+Status check(const TensorView& q, const TensorView& k, const TensorView& v, const TensorView& y,
+             const AttentionOptions& options) {
+  for (const auto& [name, view, widest] :
+       {std::tuple{"q", &q, kMaxWidth}, {"k", &k, kMaxWidth}, {"v", &v, kMaxValueWidth}, {"y", &y, kMaxValueWidth}})
+    if (view->rank() != 4 || view->stride(3) != 1 || view->dim(3) == 0 || view->dim(3) > widest)
+      return fail(Code::BadShape, "attention: ", name, " ", *view, " must be [batch, rows, heads, 1..", widest,
                   "], elements of a head adjacent");
   if (k.dim(0) != q.dim(0) || k.dim(2) != q.dim(2) || k.dim(3) != q.dim(3))
     return fail(Code::BadShape, "attention: k ", k, " must have the batch, heads and width of q ", q);
@@ -38,7 +43,9 @@ Status check(const TensorView& q, const TensorView& k, const TensorView& v, cons
   return {};
 }
 
-TensorView batches(const TensorView& view, uint32_t first, uint32_t count) { return view.rows(first, count); }
+TensorView batches(const TensorView& view, uint32_t first, uint32_t count) {
+  return view.rows(first, count);
+}
 
 // One dispatch: all of a batch that one binding can hold.
 Status record(Recorder& rec, const TensorView& q, const TensorView& k, const TensorView& v, const TensorView& y,
@@ -77,8 +84,8 @@ Status record(Recorder& rec, const TensorView& q, const TensorView& k, const Ten
   const Cost cost{.bytes = heads_in_all * (query_count + blocks * keys) * widths * dtype_bytes(q.dtype),
                   .flops = 2 * heads_in_all * pairs * widths};
   return rec.dispatch(act_variant(few ? ShaderId::attention_row_f32 : ShaderId::attention_f32, q.dtype),
-                      {q_bound.view, k_bound.view, v_bound.view, y_bound.view}, params, Groups{.x = blocks, .y = heads, .z = batch}, cost,
-                      {(value_width + columns - 1) / columns});
+                      {q_bound.view, k_bound.view, v_bound.view, y_bound.view}, params,
+                      Groups{.x = blocks, .y = heads, .z = batch}, cost, {(value_width + columns - 1) / columns});
 }
 
 }  // namespace
@@ -98,7 +105,8 @@ Status attention(Recorder& rec, const TensorView& q, const TensorView& k, const 
     };
     while (count > 1 && largest() > rec.max_binding_bytes())
       --count;
-    VL2_TRY(record(rec, batches(q, first, count), batches(k, first, count), batches(v, first, count), batches(y, first, count), options));
+    VL2_TRY(record(rec, batches(q, first, count), batches(k, first, count), batches(v, first, count), batches(y, first, count),
+                   options));
   }
   return {};
 }

@@ -15,7 +15,7 @@ struct AttentionOptions {
 ///
 /// q       [batch, T, heads, D] f32 or f16, D <= 192; any strides but the last, which is 1, and any offset
 /// k       [batch, S, heads, D] like q; when causal, S >= first_position + T, and later rows are not read
-/// v       [batch, S, heads, Dv] like q, Dv <= 192
+/// v       [batch, S, heads, Dv] like q, Dv <= 128
 /// y       [batch, T, heads, Dv] like q; must not overlap the inputs
 /// Errors  BadShape, BadDType: nothing is recorded, and the message names the tensor
 /// Cost    reads q once, k and v once per block of queries, writes y once

@@ -31,8 +31,8 @@ Status copy_rows(Recorder& rec, const TensorView& x, const TensorView& y) {
                               .x_is_f32 = x.dtype == DType::F32,
                               .y_is_f32 = y.dtype == DType::F32};
   const Cost cost{.bytes = x.element_count() * (dtype_bytes(x.dtype) + dtype_bytes(y.dtype))};
-  return rec.dispatch(act_variant(ShaderId::copy_rows_f32, any_f16 ? DType::F16 : DType::F32), {x_bound.view, y_bound.view}, params,
-                      flat_groups((x.element_count() + COPY_ROWS_THREADS - 1) / COPY_ROWS_THREADS), cost);
+  return rec.dispatch(act_variant(ShaderId::copy_rows_f32, any_f16 ? DType::F16 : DType::F32), {x_bound.view, y_bound.view},
+                      params, flat_groups((x.element_count() + COPY_ROWS_THREADS - 1) / COPY_ROWS_THREADS), cost);
 }
 
 }  // namespace vl2

@@ -41,18 +41,13 @@ uint32_t groups_of(uint32_t count, uint32_t size) { return (count + size - 1) / 
 
 Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
                      ExpertRows rows, const TensorView& y) {
-  const uint32_t pairs = schedule.slot_pair.rank() == 1 ? schedule.slot_pair.dim(0) : 0, experts = weight.rank() == 3 ? weight.dim(0) : 0;
-  return expert_matmul_by_plan(rec, x, weight, schedule, top_k, rows, y, plan_expert_matmul(rec.device().caps(), pairs, experts));
-}
-
-Status expert_matmul_by_plan(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-                             ExpertRows rows, const TensorView& y, const MatmulPlan& plan) {
   VL2_TRY(check_weight("expert_matmul", weight, 3));
   VL2_TRY(check_shapes(x, weight, schedule, top_k, rows, y));
   const uint32_t slots = y.dim(0), experts = weight.dim(0), columns = weight.dim(1), k = x.dim(1);
   if (slots == 0)
     return {};
   const DeviceCaps& caps = rec.device().caps();
+  const MatmulPlan plan = plan_expert_matmul(caps, rec.device().quirks(), slots, experts);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint64_t expert_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
   const uint32_t piece_experts = pieces_per_binding(experts, expert_bytes, rec.max_binding_bytes(), caps.storage_buffer_alignment);

@@ -6,8 +6,6 @@
 
 namespace vl2 {
 
-struct MatmulPlan;
-
 /// Which row of x a slot multiplies.
 enum class ExpertRows : uint32_t {
   Tokens,  ///< its pair's token: slot_pair[slot] / top_k (gate and up, whose input is the token itself)
@@ -27,9 +25,5 @@ enum class ExpertRows : uint32_t {
 /// Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
 Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
                      ExpertRows rows, const TensorView& y);
-
-/// The same by a plan of the caller's (runtime/tuning.h), for tests and benchmarks: any plan is right on any device.
-Status expert_matmul_by_plan(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-                             ExpertRows rows, const TensorView& y, const MatmulPlan& plan);
 
 }  // namespace vl2

@@ -5,19 +5,23 @@
 
 namespace vl2 {
 
-Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& bias, const TensorView& y, float eps) {
+Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& bias, const TensorView& y,
+                  float eps) {
   if (x.rank() != 2 || !same_shape(x, y) || x.stride(1) != 1 || y.stride(1) != 1)
     return fail(Code::BadShape, "layer_norm: x ", x, " and y ", y, " must be the same [rows, width], rows adjacent inside");
   if (weight.rank() != 1 || weight.dim(0) != x.dim(1) || weight.stride(0) != 1)
     return fail(Code::BadShape, "layer_norm: weight ", weight, " must be [", x.dim(1), "], the width of x");
   if (bias.rank() != 1 || bias.dim(0) != x.dim(1) || bias.stride(0) != 1)
     return fail(Code::BadShape, "layer_norm: bias ", bias, " must be [", x.dim(1), "], the width of x");
-  if (x.dtype != DType::F32 || weight.dtype != DType::F32 || bias.dtype != DType::F32 || (y.dtype != DType::F32 && y.dtype != DType::F16))
-    return fail(Code::BadDType, "layer_norm: x, weight and bias must be f32 and y f32 or f16, got ", x, ", ", weight, ", ", bias, ", ", y);
+  if (x.dtype != DType::F32 || weight.dtype != DType::F32 || bias.dtype != DType::F32 ||
+      (y.dtype != DType::F32 && y.dtype != DType::F16))
+    return fail(Code::BadDType, "layer_norm: x, weight and bias must be f32 and y f32 or f16, got ", x, ", ", weight, ", ", bias,
+                ", ", y);
   if (x.element_count() == 0)
     return {};
 
-  const AlignedView x_bound = rec.aligned(x), weight_bound = rec.aligned(weight), bias_bound = rec.aligned(bias), y_bound = rec.aligned(y);
+  const AlignedView x_bound = rec.aligned(x), weight_bound = rec.aligned(weight), bias_bound = rec.aligned(bias),
+                    y_bound = rec.aligned(y);
   const LayerNormParams params{.rows = x.dim(0),
                                .width = x.dim(1),
                                .x_row_stride = x.stride(0),
@@ -28,8 +32,8 @@ Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, 
                                .y_offset = y_bound.remainder,
                                .eps = eps};
   const Cost cost{.bytes = x.element_count() * (3 * 4 + dtype_bytes(y.dtype)), .flops = 8 * x.element_count()};
-  return rec.dispatch(act_variant(ShaderId::layer_norm_f32, y.dtype), {x_bound.view, weight_bound.view, bias_bound.view, y_bound.view},
-                      params, flat_groups(x.dim(0)), cost);
+  return rec.dispatch(act_variant(ShaderId::layer_norm_f32, y.dtype),
+                      {x_bound.view, weight_bound.view, bias_bound.view, y_bound.view}, params, flat_groups(x.dim(0)), cost);
 }
 
 }  // namespace vl2

@@ -14,6 +14,7 @@ namespace vl2 {
 /// Errors  BadShape, BadDType: nothing is recorded, and the message names the tensor
 /// Cost    reads x three times (mean, variance, result), writes y once
 /// Source  DeepSeek-VL2 siglip_vit.py, the LayerNorms of the blocks and the final one (eps 1e-6)
-Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& bias, const TensorView& y, float eps);
+Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& bias, const TensorView& y,
+                  float eps);
 
 }  // namespace vl2

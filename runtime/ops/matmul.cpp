@@ -41,17 +41,13 @@ uint32_t groups_of(uint32_t count, uint32_t size) { return (count + size - 1) / 
 }  // namespace
 
 Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options) {
-  return matmul_by_plan(rec, x, weight, y, options, plan_matmul(rec.device().caps(), x.rank() == 2 ? x.dim(0) : 0));
-}
-
-Status matmul_by_plan(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options,
-                      const MatmulPlan& plan) {
   VL2_TRY(check_weight("matmul", weight, 2));
   VL2_TRY(check_shapes(x, weight, y, options));
   if (x.dim(0) == 0)
     return {};
   const DeviceCaps& caps = rec.device().caps();
   const uint32_t rows = x.dim(0), columns = weight.dim(0), k = x.dim(1);
+  const MatmulPlan plan = plan_matmul(caps, rec.device().quirks(), rows);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint32_t group_columns = gemv ? plan.group.columns : plan.tile.columns();
   const uint32_t groups_y = groups_of(rows, gemv ? plan.group.rows : plan.tile.rows());

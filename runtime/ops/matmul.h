@@ -5,8 +5,6 @@
 
 namespace vl2 {
 
-struct MatmulPlan;
-
 /// The function applied after the bias.
 enum class Activation : uint32_t {
   None,
@@ -30,9 +28,5 @@ struct MatmulOptions {
 /// Cost    2 M N K flops; reads the weight once (gemv) or once a tile of rows of x (gemm_tiled). tuning.h says which
 /// Source  DeepSeek-VL2: every torch.nn.Linear of modeling_deepseek.py, siglip_vit.py and modeling_deepseek_vl_v2.py
 Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options = {});
-
-/// The same by a plan of the caller's (runtime/tuning.h), for tests and benchmarks: any plan is right on any device.
-Status matmul_by_plan(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options,
-                      const MatmulPlan& plan);
 
 }  // namespace vl2

@@ -1,6 +1,6 @@
 #include "runtime/ops/mla_absorb_query.h"
 
-#include "runtime/ops/weight_rows.h"
+#include "runtime/ops/weight_matrix.h"
 #include "shaders/interface/mla_absorb_query.h"
 
 namespace vl2 {
@@ -9,20 +9,18 @@ namespace {
 Status check(const TensorView& q, const TensorView& kv_b, const TensorView& y) {
   if (q.rank() != 3 || q.stride(2) != 1)
     return fail(Code::BadShape, "mla_absorb_query: q ", q, " must be [rows, heads, nope + rope], elements of a head adjacent");
-  if (kv_b.rank() != 2 || kv_b.stride(1) != 1 || kv_b.stride(0) % 8 != 0 || kv_b.dim(1) == 0 || q.dim(1) == 0 ||
-      kv_b.dim(0) % q.dim(1) != 0)
-    return fail(Code::BadShape, "mla_absorb_query: kv_b ", kv_b, " must be [heads * (nope + v), r] for q ", q,
-                ", its rows a multiple of 8 elements apart");
+  VL2_TRY(check_weight("mla_absorb_query", kv_b, 2));
+  if (kv_b.dim(1) == 0 || q.dim(1) == 0 || kv_b.dim(0) % q.dim(1) != 0)
+    return fail(Code::BadShape, "mla_absorb_query: kv_b ", kv_b, " must be [heads * (nope + v), r] for q ", q);
   if (y.rank() != 3 || y.stride(2) != 1 || y.dim(0) != q.dim(0) || y.dim(1) != q.dim(1) || y.dim(2) < kv_b.dim(1) ||
       y.dim(2) - kv_b.dim(1) > q.dim(2))
     return fail(Code::BadShape, "mla_absorb_query: y ", y, " must be [rows, heads, r + rope] for q ", q, " and kv_b ", kv_b);
   const uint32_t nope = q.dim(2) - (y.dim(2) - kv_b.dim(1));
   if (nope > kv_b.dim(0) / q.dim(1))
-    return fail(Code::BadShape, "mla_absorb_query: kv_b ", kv_b, " must have at least ", nope, " rows a head for q ", q, " and y ", y);
+    return fail(Code::BadShape, "mla_absorb_query: kv_b ", kv_b, " must have at least ", nope, " rows a head for q ", q,
+                " and y ", y);
   if ((q.dtype != DType::F32 && q.dtype != DType::F16) || y.dtype != q.dtype)
     return fail(Code::BadDType, "mla_absorb_query: q and y must be both f32 or both f16, got ", q, ", ", y);
-  if (kv_b.dtype != DType::F32 && kv_b.dtype != DType::F16 && kv_b.dtype != DType::BF16)
-    return fail(Code::BadDType, "mla_absorb_query: kv_b ", kv_b, " must be f32, f16 or bf16");
   return {};
 }
 
@@ -39,7 +37,7 @@ Status mla_absorb_query(Recorder& rec, const TensorView& q, const TensorView& kv
     count = heads - first;
     AlignedView weight;
     for (;; --count) {
-      weight = rec.aligned(padded_rows(kv_b, first * rows_per_head, count * rows_per_head));
+      weight = rec.aligned(weight_piece(kv_b, first * rows_per_head, count * rows_per_head));
       if (count == 1 || weight.view.span_bytes() <= rec.max_binding_bytes())
         break;
     }
@@ -58,9 +56,9 @@ Status mla_absorb_query(Recorder& rec, const TensorView& q, const TensorView& kv
                                       .y_offset = y_bound.remainder};
     constexpr uint32_t kColumns = MLA_ABSORB_QUERY_QUADS * 4;
     const uint64_t products = uint64_t{tokens} * count * nope * latent;
-    const Cost cost{.bytes = products * dtype_bytes(kv_b.dtype) +
-                             uint64_t{tokens} * count * (q.dim(2) + y.dim(2)) * dtype_bytes(q.dtype),
-                    .flops = 2 * products};
+    const Cost cost{
+        .bytes = products * dtype_bytes(kv_b.dtype) + uint64_t{tokens} * count * (q.dim(2) + y.dim(2)) * dtype_bytes(q.dtype),
+        .flops = 2 * products};
     VL2_TRY(rec.dispatch(act_weight_variant(ShaderId::mla_absorb_query_f32_f32, q.dtype, kv_b.dtype),
                          {q_bound.view, weight.view, y_bound.view}, params,
                          Groups{.x = (latent + kColumns - 1) / kColumns, .y = count, .z = tokens}, cost));

@@ -1,5 +1,7 @@
 #include "runtime/ops/mla_attention.h"
 
+#include <tuple>
+
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention_tiled.h"
 #include "shaders/interface/mla_attention.h"
@@ -7,31 +9,30 @@
 namespace vl2 {
 namespace {
 
-constexpr uint32_t kMaxHeadWidth = 192;
-static_assert(kMaxHeadWidth <= ATTENTION_TILED_MAX_VALUE_WIDTH);
-
 Status check(const TensorView& q, const TensorView& kv, const TensorView& k_rope, const TensorView& y,
              const MlaAttentionOptions& options) {
-  for (const auto& [name, view] : {std::pair{"q", &q}, {"y", &y}})
-    if (view->rank() != 3 || view->stride(2) != 1 || view->dim(2) == 0 || view->dim(2) > kMaxHeadWidth)
-      return fail(Code::BadShape, "mla_attention: ", name, " ", *view, " must be [rows, heads, 1..", kMaxHeadWidth,
+  for (const auto& [name, view, widest] : {std::tuple{"q", &q, ATTENTION_MAX_WIDTH}, {"y", &y, ATTENTION_MAX_VALUE_WIDTH}})
+    if (view->rank() != 3 || view->stride(2) != 1 || view->dim(2) == 0 || view->dim(2) > widest)
+      return fail(Code::BadShape, "mla_attention: ", name, " ", *view, " must be [rows, heads, 1..", widest,
                   "], elements of a head adjacent");
   if (kv.rank() != 3 || kv.stride(2) != 1)
     return fail(Code::BadShape, "mla_attention: kv ", kv, " must be [rows, heads, nope + v], elements of a head adjacent");
   if (k_rope.rank() != 2 || k_rope.stride(1) != 1 || k_rope.dim(0) != kv.dim(0) || k_rope.dim(1) > q.dim(2))
-    return fail(Code::BadShape, "mla_attention: k_rope ", k_rope, " must be [rows of kv, 0..", q.dim(2), "] for q ", q, " and kv ", kv);
+    return fail(Code::BadShape, "mla_attention: k_rope ", k_rope, " must be [rows of kv, 0..", q.dim(2), "] for q ", q,
+                " and kv ", kv);
   if (y.dim(0) != q.dim(0) || y.dim(1) != q.dim(1))
     return fail(Code::BadShape, "mla_attention: y ", y, " must have the rows and heads of q ", q);
   const uint32_t nope = q.dim(2) - k_rope.dim(1);
   if (kv.dim(1) != q.dim(1) || kv.dim(2) != nope + y.dim(2))
-    return fail(Code::BadShape, "mla_attention: kv ", kv, " must be [rows, ", q.dim(1), ", ", nope + y.dim(2), "] for q ", q, ", k_rope ",
-                k_rope, " and y ", y);
+    return fail(Code::BadShape, "mla_attention: kv ", kv, " must be [rows, ", q.dim(1), ", ", nope + y.dim(2), "] for q ", q,
+                ", k_rope ", k_rope, " and y ", y);
   if (uint64_t{options.first_position} + q.dim(0) > kv.dim(0))
     return fail(Code::BadShape, "mla_attention: kv ", kv, " must have at least ", uint64_t{options.first_position} + q.dim(0),
                 " rows for q ", q, " at position ", options.first_position);
   const DType act = q.dtype;
   if ((act != DType::F32 && act != DType::F16) || kv.dtype != act || k_rope.dtype != act || y.dtype != act)
-    return fail(Code::BadDType, "mla_attention: q, kv, k_rope and y must be all f32 or all f16, got ", q, ", ", kv, ", ", k_rope, ", ", y);
+    return fail(Code::BadDType, "mla_attention: q, kv, k_rope and y must be all f32 or all f16, got ", q, ", ", kv, ", ", k_rope,
+                ", ", y);
   return {};
 }
 
@@ -44,7 +45,8 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
     return {};
   const uint32_t query_count = q.dim(0), heads = q.dim(1), rope = k_rope.dim(1), value_width = y.dim(2);
   const uint32_t blocks = (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
-  const AlignedView q_bound = rec.aligned(q), kv_bound = rec.aligned(kv), k_rope_bound = rec.aligned(k_rope), y_bound = rec.aligned(y);
+  const AlignedView q_bound = rec.aligned(q), kv_bound = rec.aligned(kv), k_rope_bound = rec.aligned(k_rope),
+                    y_bound = rec.aligned(y);
   const MlaAttentionParams params{.query_count = query_count,
                                   .key_count = options.first_position + query_count,
                                   .nope = q.dim(2) - rope,
@@ -66,9 +68,9 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
   const uint64_t widths = q.dim(2) + value_width;
   const Cost cost{.bytes = heads * (query_count + uint64_t{blocks} * params.key_count) * widths * dtype_bytes(q.dtype),
                   .flops = 2 * heads * causal_pairs(query_count, options.first_position) * widths};
-  return rec.dispatch(act_variant(ShaderId::mla_attention_f32, q.dtype), {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view},
-                      params, Groups{.x = blocks, .y = heads}, cost,
-                      {(value_width + ATTENTION_TILED_COLUMNS - 1) / ATTENTION_TILED_COLUMNS});
+  return rec.dispatch(act_variant(ShaderId::mla_attention_f32, q.dtype),
+                      {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, Groups{.x = blocks, .y = heads},
+                      cost, {(value_width + ATTENTION_TILED_COLUMNS - 1) / ATTENTION_TILED_COLUMNS});
 }
 
 }  // namespace vl2

@@ -10,13 +10,13 @@ struct MlaAttentionOptions {
   uint32_t first_position = 0;  ///< position of query 0: query t sees keys 0 .. first_position + t
 };
 
-/// Records y = softmax(q k^T * scale) v for each head h, where key s is [kv[s, h, :nope], k_rope[s]] and value s is kv[s, h, nope:].
-/// The widths follow from the shapes: rope from k_rope, nope from q, v from y.
+/// Records y = softmax(q k^T * scale) v for each head h, where key s is [kv[s, h, :nope], k_rope[s]] and value s is kv[s, h,
+/// nope:]. The widths follow from the shapes: rope from k_rope, nope from q, v from y.
 ///
 /// q       [T, heads, nope + rope] f32 or f16, nope + rope <= 192; any strides but the last, which is 1, and any offset
 /// kv      [S, heads, nope + v] like q: the latent times kv_b; S >= first_position + T, and later rows are not read
 /// k_rope  [S, rope] like q: the rotated keys that all heads share (the tail of the cache's rows)
-/// y       [T, heads, v] like q, v <= 192; must not overlap the inputs
+/// y       [T, heads, v] like q, v <= 128; must not overlap the inputs
 /// Errors  BadShape, BadDType: nothing is recorded, and the message names the tensor
 /// Cost    reads q once, kv and k_rope once per block of queries, writes y once
 /// Source  DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention, in its naive form

@@ -39,9 +39,11 @@ Status mla_decode_attention(Recorder& rec, const TensorView& q, const TensorView
                                         .y_offset = y_bound.remainder,
                                         .scale = options.scale};
   const uint64_t pairs = causal_pairs(query_count, options.first_position), widths = depth + value_width;
-  const Cost cost{.bytes = heads * (query_count * widths + pairs * depth) * dtype_bytes(act), .flops = 2 * heads * pairs * widths};
-  return rec.dispatch(act_variant(ShaderId::mla_decode_attention_f32, act), {q_bound.view, cache_bound.view, y_bound.view}, params,
-                      Groups{.x = query_count, .y = heads}, cost, {(value_width + ATTENTION_ROW_COLUMNS - 1) / ATTENTION_ROW_COLUMNS});
+  const Cost cost{.bytes = heads * (query_count * widths + pairs * depth) * dtype_bytes(act),
+                  .flops = 2 * heads * pairs * widths};
+  return rec.dispatch(act_variant(ShaderId::mla_decode_attention_f32, act), {q_bound.view, cache_bound.view, y_bound.view},
+                      params, Groups{.x = query_count, .y = heads}, cost,
+                      {(value_width + ATTENTION_ROW_COLUMNS - 1) / ATTENTION_ROW_COLUMNS});
 }
 
 }  // namespace vl2

@@ -12,12 +12,11 @@ struct MlaDecodeOptions {
 
 /// Records y = softmax(q cache^T * scale) cache[:, :r], for each head.
 ///
-/// q       [T, heads, r + rope] f32 or f16, r + rope <= 1024: what mla_absorb_query gives; any strides but the last, which is 1, any offset
-/// cache   [S, r + rope] like q, rows of normalised latent and rotated key; S >= first_position + T, and later rows are not read
-/// y       [T, heads, r] like q; must not overlap the inputs
-/// Errors  BadShape, BadDType: nothing is recorded, and the message names the tensor
-/// Cost    reads the cache once per query and head: for few tokens
-/// Source  DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward
+/// q       [T, heads, r + rope] f32 or f16, r + rope <= 1024: what mla_absorb_query gives; any strides but the last, which is 1,
+/// any offset cache   [S, r + rope] like q, rows of normalised latent and rotated key; S >= first_position + T, and later rows
+/// are not read y       [T, heads, r] like q; must not overlap the inputs Errors  BadShape, BadDType: nothing is recorded, and
+/// the message names the tensor Cost    reads the cache once per query and head: for few tokens Source  DeepSeek-VL2
+/// modeling_deepseek.py, DeepseekV2Attention.forward
 Status mla_decode_attention(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& y,
                             const MlaDecodeOptions& options);
 

@@ -29,7 +29,8 @@ Status rope(Recorder& rec, const TensorView& x, const TensorView& table, const T
   if (uint64_t{options.first_position} + x.dim(0) > table.dim(0))
     return fail(Code::BadShape, "rope: table ", table, " must reach ", uint64_t{options.first_position} + x.dim(0),
                 " positions, the first position ", options.first_position, " and the rows of x ", x);
-  if ((x.dtype != DType::F32 && x.dtype != DType::F16) || (y.dtype != DType::F32 && y.dtype != DType::F16) || table.dtype != DType::F32)
+  if ((x.dtype != DType::F32 && x.dtype != DType::F16) || (y.dtype != DType::F32 && y.dtype != DType::F16) ||
+      table.dtype != DType::F32)
     return fail(Code::BadDType, "rope: x and y must be f32 or f16 and table f32, got ", x, ", ", y, ", ", table);
   if (x.element_count() > UINT32_MAX)
     return fail(Code::BadShape, "rope: x ", x, " must have fewer than 2^32 elements");
@@ -53,10 +54,12 @@ Status rope(Recorder& rec, const TensorView& x, const TensorView& table, const T
                           .y_offset = y_bound.remainder,
                           .x_is_f32 = x.dtype == DType::F32,
                           .y_is_f32 = y.dtype == DType::F32};
-  const Cost cost{.bytes = x.element_count() * (dtype_bytes(x.dtype) + dtype_bytes(y.dtype)) + uint64_t{x.dim(0)} * half_width * 8,
-                  .flops = 3 * x.element_count()};
-  return rec.dispatch(act_variant(ShaderId::rope_f32, any_f16 ? DType::F16 : DType::F32), {x_bound.view, table_bound.view, y_bound.view},
-                      params, flat_groups((params.count + ROPE_THREADS - 1) / ROPE_THREADS), cost);
+  const Cost cost{
+      .bytes = x.element_count() * (dtype_bytes(x.dtype) + dtype_bytes(y.dtype)) + uint64_t{x.dim(0)} * half_width * 8,
+      .flops = 3 * x.element_count()};
+  return rec.dispatch(act_variant(ShaderId::rope_f32, any_f16 ? DType::F16 : DType::F32),
+                      {x_bound.view, table_bound.view, y_bound.view}, params,
+                      flat_groups((params.count + ROPE_THREADS - 1) / ROPE_THREADS), cost);
 }
 
 }  // namespace vl2

@@ -18,8 +18,8 @@ struct RopeOptions {
   RopeLayout layout = RopeLayout::HalfSplit;
 };
 
-/// cos and sin of position * theta^(-2i / dims), for positions 0..capacity-1 and i 0..dims/2-1: [capacity, dims / 2, 2] row-major.
-/// Computed in double, because the sines of a GPU need not be exact at arguments in the thousands.
+/// cos and sin of position * theta^(-2i / dims), for positions 0..capacity-1 and i 0..dims/2-1: [capacity, dims / 2, 2]
+/// row-major. Computed in double, because the sines of a GPU need not be exact at arguments in the thousands.
 std::vector<float> rope_table(uint32_t capacity, uint32_t dims, double theta);
 
 /// Records the rotation of every pair (a, b) of x: (a cos - b sin, b cos + a sin) at position first_position + t.

@@ -19,7 +19,9 @@ uint q_head, kv_head, y_head;  // where this workgroup's head starts
 
 float load_q(uint t, uint d) { return float(q[q_head + t * p.q_row_stride + d]); }
 float load_k(uint s, uint d) {
-  return d < p.nope ? float(kv[kv_head + s * p.kv_row_stride + d]) : float(k_rope[p.k_rope_offset + s * p.k_rope_row_stride + d - p.nope]);
+  if (d < p.nope)
+    return float(kv[kv_head + s * p.kv_row_stride + d]);
+  return float(k_rope[p.k_rope_offset + s * p.k_rope_row_stride + d - p.nope]);
 }
 float load_v(uint s, uint c) { return float(kv[kv_head + s * p.kv_row_stride + p.nope + c]); }
 void store_y(uint t, uint c, float value) { y[y_head + t * p.y_row_stride + c] = to_act(value); }

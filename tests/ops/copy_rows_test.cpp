@@ -2,10 +2,27 @@
 
 #include <cmath>
 
+#include "runtime/ops/flat_groups.h"
 #include "tests/support/gpu_test.h"
 #include "tests/support/views.h"
 
 using namespace vl2;
+
+TEST_SUITE_BEGIN("cpu");
+
+TEST_CASE("copy_rows: a grid folded over x and y has enough groups, few in vain, and neither side too long") {
+  CHECK(flat_groups(0).x * flat_groups(0).y == 0);
+  for (const uint64_t count : {1ull, 2ull, 65535ull, 65536ull, 65537ull, 131070ull, 131071ull, 16777216ull, 4294836225ull}) {
+    CAPTURE(count);
+    const Groups groups = flat_groups(count);
+    CHECK(uint64_t{groups.x} * groups.y >= count);
+    CHECK(uint64_t{groups.x} * groups.y < count + groups.y);
+    CHECK(std::max(groups.x, groups.y) <= 65535);
+    CHECK(groups.z == 1);
+  }
+}
+
+TEST_SUITE_END();
 
 TEST_CASE_FIXTURE(GpuTest, "copy_rows: gives every element once, in any pair of types") {
   for (const DType from : act_types())
@@ -41,7 +58,7 @@ TEST_CASE_FIXTURE(GpuTest, "copy_rows: honours strides and any offset, and write
 }
 
 TEST_CASE_FIXTURE(GpuTest, "copy_rows: copies more elements than one dimension of a grid has groups for") {
-  const uint32_t rows = 65535 * 256 / 4096 + 5;
+  const uint32_t rows = 65535 * 256 / 4096 + 1;
   const auto x = random_floats(size_t{rows} * 4096, 4);
   const TensorView y = tensor({rows, 4096});
   REQUIRE(copy_rows(rec, upload({rows, 4096}, x), y).ok());
@@ -51,7 +68,8 @@ TEST_CASE_FIXTURE(GpuTest, "copy_rows: copies more elements than one dimension o
 TEST_CASE_FIXTURE(GpuTest, "copy_rows: refuses what does not fit together") {
   const TensorView x = tensor({2, 64});
   CHECK(copy_rows(rec, x, tensor({2, 63})).message() ==
-        "copy_rows: x [2, 64] f32 and y [2, 63] f32 must be the same [rows, width] or [rows, heads, width], elements of the last axis adjacent");
+        "copy_rows: x [2, 64] f32 and y [2, 63] f32 must be the same [rows, width] or [rows, heads, width], elements of the last "
+        "axis adjacent");
   CHECK(copy_rows(rec, tensor({64}), tensor({64})).code() == Code::BadShape);
   CHECK(copy_rows(rec, window(tensor({128}), {2, 32}, {64, 2}), tensor({2, 32})).code() == Code::BadShape);
   CHECK(copy_rows(rec, x, tensor({2, 64}, DType::U32)).code() == Code::BadDType);

@@ -46,6 +46,7 @@ TEST_CASE_FIXTURE(GpuTest, "expert_combine: agrees with the reference for every 
                                  upload({token_count, top_k}, weights), shared_view, residual_view)
                       .ok());
           const auto wanted = reference::expert_combine(x, slots, weights, shared, residual, width);
+          // Seen: 7.6e-7 (16 terms in f32). Planted fault: the last choice lost 0.45 to 0.85.
           CHECK(max_abs_diff(download(residual_view), wanted) < 2e-6);
         }
 }

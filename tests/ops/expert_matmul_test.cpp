@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "runtime/tuning.h"
 #include "tests/reference/expert_matmul.h"
 #include "tests/support/gpu_test.h"
 
@@ -62,7 +61,7 @@ std::vector<float> to_pairs(const std::vector<float>& by_slot, const std::vector
 class ExpertTest : public GpuTest {
  public:
   // The distance from the reference, of x as tokens or as slots.
-  double error(const Problem& p, DType act, DType format, DType y_type, ExpertRows rows, const MatmulPlan* plan = nullptr) {
+  double error(const Problem& p, DType act, DType format, DType y_type, ExpertRows rows) {
     const auto ids = make_ids(p);
     const HostSchedule host = sort_pairs(ids, p.experts);
     const ExpertSchedule schedule{upload_u32({p.tokens * p.top_k}, host.slot_pair), {}, upload_u32({p.experts + 1}, host.offsets)};
@@ -85,10 +84,8 @@ class ExpertTest : public GpuTest {
       std::copy_n(&x[row * p.k], p.k, &x_spread[1 + row * x_stride]);
     const TensorView x_flat = upload({1 + x_rows * x_stride}, x_spread, act), y_flat = tensor({1 + slots * y_stride}, y_type);
     const TensorView y = make_strided_view(*y_flat.buffer, y_type, {slots, p.columns}, y_stride, 1);
-    const TensorView x_view = make_strided_view(*x_flat.buffer, act, {x_rows, p.k}, x_stride, 1);
-    const TensorView w = upload_weight({p.experts, p.columns, p.k}, weight, format);
-    const Status status = plan == nullptr ? expert_matmul(rec, x_view, w, schedule, p.top_k, rows, y)
-                                          : expert_matmul_by_plan(rec, x_view, w, schedule, p.top_k, rows, y, *plan);
+    const Status status = expert_matmul(rec, make_strided_view(*x_flat.buffer, act, {x_rows, p.k}, x_stride, 1),
+                                        upload_weight({p.experts, p.columns, p.k}, weight, format), schedule, p.top_k, rows, y);
     REQUIRE_MESSAGE(status.ok(), status.message());
     return max_abs_diff(to_pairs(download(y), host.slot_pair, p.columns),
                         reference::expert_matmul(x_of_pair, ids, weight, p.columns, p.k));
@@ -120,18 +117,6 @@ TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: agrees with the reference at the m
     CHECK(error(p, DType::F32, DType::F16, DType::F32, ExpertRows::Tokens) < kF32Tolerance);
     CHECK(error(p, DType::F32, DType::F16, DType::F32, ExpertRows::Slots) < kF32Tolerance);
   }
-}
-
-TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: a GPU's plan and a CPU's are right on this device, whichever it is") {
-  for (const DeviceType type : {DeviceType::Discrete, DeviceType::Cpu})
-    for (const Problem& p : {Problem{2, 3, 7, 70, 37}, {100, 3, 4, 70, 37}}) {
-      CAPTURE(device_type_name(type));
-      CAPTURE(p.tokens);
-      DeviceCaps caps = device.caps();
-      caps.type = type;
-      const MatmulPlan plan = plan_expert_matmul(caps, p.tokens * p.top_k, p.experts);
-      CHECK(error(p, DType::F32, DType::F16, DType::F32, ExpertRows::Tokens, &plan) < kF32Tolerance);
-    }
 }
 
 TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: weights larger than one binding are cut by experts") {

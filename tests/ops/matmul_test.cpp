@@ -1,6 +1,5 @@
 #include "runtime/ops/matmul.h"
 
-#include "runtime/tuning.h"
 #include "tests/reference/matmul.h"
 #include "tests/support/gpu_test.h"
 
@@ -8,7 +7,7 @@ using namespace vl2;
 
 namespace {
 
-// Seen on lavapipe: 1.6e-6 in f32 (at k = 4304), 7.3e-4 in f16 (half a unit in the last place of 1 to 2), 7.3e-7 behind the epilogue.
+// Seen on lavapipe: 1.6e-6 in f32 (at k = 4304), 7.3e-4 in f16 (half a unit in the last place of 2 to 4 is 9.8e-4), 7.3e-7 behind the epilogue.
 // Planted faults: the last, partial 4 or 8 of k left out 0.64 and, at the models' sizes, 0.11; the residual added before the activation 1.1.
 constexpr double kF32Tolerance = 5e-6, kF16Tolerance = 1.5e-3, kEpilogueTolerance = 3e-6;
 
@@ -66,29 +65,6 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at the models' own
       REQUIRE(matmul(rec, upload({rows, k}, x, act), upload_weight({columns, k}, weight, DType::F16), y).ok());
       CHECK(max_abs_diff(download(y), reference::matmul(x, weight, k)) < tolerance(DType::F32));
     }
-}
-
-TEST_CASE_FIXTURE(GpuTest, "matmul: a GPU's plan and a CPU's are right on this device, whichever it is") {
-  for (const DeviceType type : {DeviceType::Discrete, DeviceType::Cpu})
-    for (const uint32_t rows : {4u, 70u})
-      for (const uint32_t k : {40u, 37u}) {
-        CAPTURE(device_type_name(type));
-        CAPTURE(rows);
-        CAPTURE(k);
-        const uint32_t columns = 130;
-        DeviceCaps caps = device.caps();
-        caps.type = type;
-        const auto x = random_floats(rows * k, rows), residual = random_floats(rows * columns, 5);
-        const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), DType::F16);
-        auto wanted = reference::matmul(x, weight, k);
-        for (size_t i = 0; i < wanted.size(); ++i)
-          wanted[i] += residual[i];
-        const TensorView y = tensor({rows, columns});
-        REQUIRE(matmul_by_plan(rec, upload({rows, k}, x), upload_weight({columns, k}, weight, DType::F16), y,
-                               {.residual = upload({rows, columns}, residual)}, plan_matmul(caps, rows))
-                    .ok());
-        CHECK(max_abs_diff(download(y), wanted) < tolerance(DType::F32));
-      }
 }
 
 TEST_CASE_FIXTURE(GpuTest, "matmul: adds the bias, then activates, then adds the residual, which may be y") {

@@ -16,7 +16,7 @@ TEST_CASE_FIXTURE(GpuTest, "mla_absorb_query: agrees with the reference at awkwa
   struct Case {
     uint32_t tokens, heads, nope, rope, value_width, latent;
   };
-  constexpr Case kCases[] = {{1, 1, 1, 0, 1, 1},    {2, 3, 5, 2, 7, 63},      {1, 2, 16, 4, 15, 65},
+  constexpr Case kCases[] = {{1, 1, 1, 0, 1, 1},    {2, 3, 5, 2, 7, 63},     {1, 2, 16, 4, 15, 65},
                              {3, 4, 16, 8, 16, 32}, {1, 4, 64, 32, 64, 128}, {1, 2, 128, 64, 128, 512}};
   for (const DType act : act_types())
     for (const DType format : kFormats)
@@ -30,6 +30,7 @@ TEST_CASE_FIXTURE(GpuTest, "mla_absorb_query: agrees with the reference at awkwa
             mla_absorb_query(rec, upload({c.tokens, c.heads, width}, q, act), upload_weight({rows, c.latent}, kv_b, format), y);
         REQUIRE_MESSAGE(status.ok(), status.message());
         const auto wanted = reference::mla_absorb_query(q, kv_b, {c.tokens, 0, c.heads, c.nope, c.rope, c.value_width, c.latent});
+        // Seen: 2.0e-7 in f32, 4.4e-4 in f16. Planted fault: the last row of a head left out 0.42.
         CHECK(max_abs_diff(download(y), wanted) < (act == DType::F32 ? 2e-6 : 1e-3));
       }
 }
@@ -49,6 +50,7 @@ TEST_CASE_FIXTURE(GpuTest, "mla_absorb_query: honours strides and offsets, and c
     rec.set_max_binding_bytes(usual);
     CHECK(rec.dispatch_count() > before + (format == DType::F32 ? 1 : 0));
     const auto wanted = reference::mla_absorb_query(download(query), kv_b, {kTokens, 0, kHeads, kNope, kRope, kValue, kLatent});
+    // Seen: 2.5e-7. Planted fault: the last row of a head left out 0.85.
     CHECK(max_abs_diff(download(y), wanted) < 2e-6);
     size_t written = 0;
     for (const float value : download(flat))
@@ -60,7 +62,7 @@ TEST_CASE_FIXTURE(GpuTest, "mla_absorb_query: honours strides and offsets, and c
 TEST_CASE_FIXTURE(GpuTest, "mla_absorb_query: refuses what does not fit together") {
   const TensorView q = tensor({3, 2, 12}), kv_b = tensor({30, 16}), y = tensor({3, 2, 20});
   CHECK(mla_absorb_query(rec, q, tensor({31, 16}), y).message() ==
-        "mla_absorb_query: kv_b [31, 16] f32 must be [heads * (nope + v), r] for q [3, 2, 12] f32, its rows a multiple of 8 elements apart");
+        "mla_absorb_query: kv_b [31, 16] f32 must be [heads * (nope + v), r] for q [3, 2, 12] f32");
   CHECK(mla_absorb_query(rec, q, tensor({30, 15}), y).code() == Code::BadShape);
   CHECK(mla_absorb_query(rec, q, tensor({14, 16}), y).message() ==
         "mla_absorb_query: kv_b [14, 16] f32 must have at least 8 rows a head for q [3, 2, 12] f32 and y [3, 2, 20] f32");

@@ -22,6 +22,7 @@ TEST_CASE("rope: the table is exact to f32 at every position, angles in the thou
         worst = std::fmax(worst, static_cast<double>(std::fabs(table[at] - std::cos(angle))));
         worst = std::fmax(worst, static_cast<double>(std::fabs(table[at + 1] - std::sin(angle))));
       }
+    // Seen: 3.0e-8, half a unit in the last place. Planted fault: angles in f32 2.4e-4.
     CHECK(worst < 1e-7);
   }
 }
@@ -30,7 +31,9 @@ TEST_SUITE_END();
 
 namespace {
 constexpr RopeLayout kLayouts[] = {RopeLayout::HalfSplit, RopeLayout::Interleaved};
-bool interleaved(RopeLayout layout) { return layout == RopeLayout::Interleaved; }
+bool interleaved(RopeLayout layout) {
+  return layout == RopeLayout::Interleaved;
+}
 }  // namespace
 
 TEST_CASE_FIXTURE(GpuTest, "rope: agrees with the reference in both layouts, all types, early and late positions") {
@@ -47,6 +50,7 @@ TEST_CASE_FIXTURE(GpuTest, "rope: agrees with the reference in both layouts, all
             REQUIRE(rope(rec, upload({3, 5, width}, x, from), table, y, {.first_position = first, .layout = layout}).ok());
             const auto wanted = reference::rope(rounded(x, from), 5, width, first, 10000, interleaved(layout));
             const double tolerance = to == DType::F32 ? 4e-7 : 1e-3;
+            // Seen: 1.5e-7 in f32, 4.9e-4 in f16. Planted faults: one position too early 1.2; angles in f32 1.8e-4.
             CHECK(max_abs_diff(download(y), wanted) < tolerance);
           }
 }
@@ -59,8 +63,10 @@ TEST_CASE_FIXTURE(GpuTest, "rope: rotates the tail of every head in place and le
       const TensorView flat = upload({rows * stride + 1}, before, act);
       const TensorView tail = window(flat, {rows, heads, width}, {stride, nope + width, 1}, 1 + nope);
       const auto x = download(tail);
-      REQUIRE(rope(rec, tail, upload({20, 4, 2}, rope_table(20, width, 10000)), tail, {.first_position = 9, .layout = layout}).ok());
+      REQUIRE(
+          rope(rec, tail, upload({20, 4, 2}, rope_table(20, width, 10000)), tail, {.first_position = 9, .layout = layout}).ok());
       const double tolerance = act == DType::F32 ? 4e-7 : 1e-3;
+      // Seen: 9.8e-8 in f32, 4.6e-4 in f16. Planted fault: one position too early 1.1.
       CHECK(max_abs_diff(download(tail), reference::rope(x, heads, width, 9, 10000, interleaved(layout))) < tolerance);
       const auto after = download(flat);
       size_t changed_elsewhere = 0;

@@ -15,6 +15,10 @@ using namespace vl2;
 
 namespace {
 
+// How far outside a token's share of [0, 1) the random number may lie that gave it: by the error of exp() on the device, summed
+// up. Seen: never outside on lavapipe. Planted fault, a temperature off by a tenth: 0.005 to 0.017, and ids outside the set.
+constexpr double kShareTolerance = 1e-6;
+
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -123,7 +127,7 @@ TEST_CASE_FIXTURE(SampleTest,
   const auto wanted = reference::candidates(logits, seen, filters_of(drawn));
   const auto got = tokens(logits, drawn, 300, upload_seen(1000, seen));
   for (uint32_t step = 0; step < got.size(); ++step)
-    CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(8, step), 1e-6));
+    CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(8, step), kShareTolerance));
 }
 
 TEST_CASE_FIXTURE(SampleTest, "sample: top_k and top_p keep the reference's set, ties included") {
@@ -144,7 +148,7 @@ TEST_CASE_FIXTURE(SampleTest, "sample: top_k and top_p keep the reference's set,
         const auto wanted = reference::candidates(logits, {}, filters_of(options));
         const auto got = tokens(logits, options, 2);
         for (uint32_t step = 0; step < got.size(); ++step)
-          CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(3, step), 1e-6));
+          CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(3, step), kShareTolerance));
 
         // Both keep a beginning of one order, so its last member says which: the limit's logit, and how many of that logit stay.
         if (options.top_p == 1 && options.top_k >= vocab_size)
@@ -206,13 +210,14 @@ TEST_CASE_FIXTURE(SampleTest, "sample: draws as often as the probabilities say")
     const double expected = wanted.probabilities[i] * draws;
     chi_squared += (counts[wanted.ids[i]] - expected) * (counts[wanted.ids[i]] - expected) / expected;
   }
-  MESSAGE("chi-squared ", chi_squared);
-  CHECK(chi_squared < 85);
+  // Seen: 32.3; planted fault: a temperature off by a tenth 80.3. The limit is the 95 % point of 49 degrees of freedom; the seed
+  // is fixed.
+  CHECK(chi_squared < 66.3);
 }
 
 TEST_CASE_FIXTURE(SampleTest, "sample: the same seed and step give the same token, others another") {
-  const auto logits = random_logits(129280, 3, 1);
-  const SampleOptions options{.temperature = 1, .top_k = 5000, .top_p = 0.95f, .seed = 77};
+  const auto logits = random_logits(5000, 3, 1);
+  const SampleOptions options{.temperature = 1, .top_k = 2000, .top_p = 0.95f, .seed = 77};
   const auto first = tokens(logits, options, 12);
   CHECK(tokens(logits, options, 12) == first);
   CHECK(std::set<uint32_t>(first.begin(), first.end()).size() >= 11);
@@ -251,7 +256,7 @@ TEST_CASE_FIXTURE(SampleTest, "sample: takes logits, seen and token at any offse
   const auto got = download_u32(ring);
   CHECK((got[0] == 0xdeadbeefu && got[2] == 0xdeadbeefu));
   const auto wanted = reference::candidates(inside, {}, filters_of(options));
-  CHECK(reference::share_of(wanted, got[1]).holds(reference::sample_random(0, 0), 1e-6));
+  CHECK(reference::share_of(wanted, got[1]).holds(reference::sample_random(0, 0), kShareTolerance));
   CHECK(download_u32(seen_room)[1 + got[1] / 32] == 1u << (got[1] % 32));
   CHECK(download(logits) == inside);  // not modified
 }

@@ -12,7 +12,8 @@ struct AttentionSizes {
 };
 
 /// q [batch, queries, heads, width], k [batch, keys, heads, width], v [batch, keys, heads, value_width], row-major; the result is
-/// [batch, queries, heads, value_width]. When causal, query t sees keys 0 .. first_position + t. Source: facts of the model, sections 2 and 6.2.
+/// [batch, queries, heads, value_width]. When causal, query t sees keys 0 .. first_position + t. Source: facts of the model,
+/// sections 2 and 6.2.
 inline std::vector<double> attention(const std::vector<float>& q, const std::vector<float>& k, const std::vector<float>& v,
                                      const AttentionSizes& n, double scale, bool causal, size_t first_position) {
   std::vector<double> y(n.batch * n.queries * n.heads * n.value_width);
@@ -23,7 +24,8 @@ inline std::vector<double> attention(const std::vector<float>& q, const std::vec
         std::vector<double> weights(seen);
         for (size_t s = 0; s < seen; ++s) {
           for (size_t d = 0; d < n.width; ++d)
-            weights[s] += double{q[((b * n.queries + t) * n.heads + h) * n.width + d]} * k[((b * n.keys + s) * n.heads + h) * n.width + d];
+            weights[s] +=
+                double{q[((b * n.queries + t) * n.heads + h) * n.width + d]} * k[((b * n.keys + s) * n.heads + h) * n.width + d];
           weights[s] *= scale;
         }
         const double maximum = *std::max_element(weights.begin(), weights.end());

@@ -7,8 +7,8 @@
 namespace vl2::reference {
 
 /// x [rows, width] row-major; weight, bias [width]. Source: facts of the model, section 2.
-inline std::vector<double> layer_norm(const std::vector<float>& x, const std::vector<float>& weight, const std::vector<float>& bias,
-                                      double eps) {
+inline std::vector<double> layer_norm(const std::vector<float>& x, const std::vector<float>& weight,
+                                      const std::vector<float>& bias, double eps) {
   const size_t width = weight.size();
   std::vector<double> y(x.size());
   for (size_t first = 0; first < x.size(); first += width) {

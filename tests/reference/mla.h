@@ -22,8 +22,8 @@ inline std::vector<double> mla_expand(const std::vector<float>& latents, const s
   return kv;
 }
 
-/// Causal attention of q [queries, heads, nope + rope] over kv [keys, heads, nope + value_width] and k_rope [keys, rope] (float or double):
-/// [queries, heads, value_width]. Source: facts of the model, section 6.3, naive form.
+/// Causal attention of q [queries, heads, nope + rope] over kv [keys, heads, nope + value_width] and k_rope [keys, rope] (float
+/// or double): [queries, heads, value_width]. Source: facts of the model, section 6.3, naive form.
 template <typename Kv>
 std::vector<double> mla_attention(const std::vector<float>& q, const std::vector<Kv>& kv, const std::vector<float>& k_rope,
                                   const MlaSizes& n, double scale, size_t first_position) {
@@ -47,7 +47,8 @@ std::vector<double> mla_attention(const std::vector<float>& q, const std::vector
       }
       for (size_t s = 0; s < weights.size(); ++s)
         for (size_t c = 0; c < n.value_width; ++c)
-          y[(t * n.heads + h) * n.value_width + c] += weights[s] / sum * kv[(s * n.heads + h) * (n.nope + n.value_width) + n.nope + c];
+          y[(t * n.heads + h) * n.value_width + c] +=
+              weights[s] / sum * kv[(s * n.heads + h) * (n.nope + n.value_width) + n.nope + c];
     }
   return y;
 }
@@ -69,8 +70,8 @@ inline std::vector<double> mla_absorb_query(const std::vector<float>& q, const s
   return y;
 }
 
-/// Causal attention of q [queries, heads, latent + rope] over cache [keys, latent + rope], which all heads share, with the first latent elements
-/// of a row as its value: [queries, heads, latent]. Source: facts of the model, section 6.3, absorbed form.
+/// Causal attention of q [queries, heads, latent + rope] over cache [keys, latent + rope], which all heads share, with the first
+/// latent elements of a row as its value: [queries, heads, latent]. Source: facts of the model, section 6.3, absorbed form.
 inline std::vector<double> mla_decode_attention(const std::vector<float>& q, const std::vector<float>& cache, const MlaSizes& n,
                                                 double scale, size_t first_position) {
   const size_t width = n.latent + n.rope;

@@ -6,8 +6,8 @@
 
 namespace vl2::reference {
 
-/// x [rows, heads, width] row-major; row t is at position first_position + t. Pairs are (2i, 2i + 1) if interleaved, else (i, i + width / 2),
-/// and stay where they are. Source: facts of the model, sections 6.2 and 6.3.
+/// x [rows, heads, width] row-major; row t is at position first_position + t. Pairs are (2i, 2i + 1) if interleaved, else (i, i +
+/// width / 2), and stay where they are. Source: facts of the model, sections 6.2 and 6.3.
 inline std::vector<double> rope(const std::vector<float>& x, size_t heads, size_t width, size_t first_position, double theta,
                                 bool interleaved) {
   std::vector<double> y(x.size());

@@ -13,29 +13,35 @@ DeviceCaps caps_of(DeviceType type, uint32_t subgroup_size) {
   caps.subgroup_size = subgroup_size;
   return caps;
 }
+
+MatmulPlan matmul_plan(const DeviceCaps& caps, uint32_t rows) { return plan_matmul(caps, find_quirks(caps, "").value(), rows); }
+
+MatmulPlan expert_matmul_plan(const DeviceCaps& caps, uint32_t pairs, uint32_t experts) {
+  return plan_expert_matmul(caps, find_quirks(caps, "").value(), pairs, experts);
+}
 }  // namespace
 
 TEST_CASE("tuning: up to 8 rows of x are multiplied by gemv, more by tiles") {
   for (const DeviceType type : {DeviceType::Cpu, DeviceType::Discrete}) {
-    CHECK(plan_matmul(caps_of(type, 32), 1).kernel == MatmulKernel::Gemv);
-    CHECK(plan_matmul(caps_of(type, 32), 8).kernel == MatmulKernel::Gemv);
-    CHECK(plan_matmul(caps_of(type, 32), 9).kernel == MatmulKernel::GemmTiled);
+    CHECK(matmul_plan(caps_of(type, 32), 1).kernel == MatmulKernel::Gemv);
+    CHECK(matmul_plan(caps_of(type, 32), 8).kernel == MatmulKernel::Gemv);
+    CHECK(matmul_plan(caps_of(type, 32), 9).kernel == MatmulKernel::GemmTiled);
   }
 }
 
 TEST_CASE("tuning: a decoded token's experts go through gemv, a prompt's through tiles") {
   const DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
-  CHECK(plan_expert_matmul(caps, 6, 64).kernel == MatmulKernel::Gemv);
-  CHECK(plan_expert_matmul(caps, 8, 1).kernel == MatmulKernel::Gemv);
-  CHECK(plan_expert_matmul(caps, 128, 64).kernel == MatmulKernel::Gemv);
-  CHECK(plan_expert_matmul(caps, 129, 64).kernel == MatmulKernel::GemmTiled);
-  CHECK(plan_expert_matmul(caps, 6 * 2048, 64).kernel == MatmulKernel::GemmTiled);
+  CHECK(expert_matmul_plan(caps, 6, 64).kernel == MatmulKernel::Gemv);
+  CHECK(expert_matmul_plan(caps, 8, 1).kernel == MatmulKernel::Gemv);
+  CHECK(expert_matmul_plan(caps, 128, 64).kernel == MatmulKernel::Gemv);
+  CHECK(expert_matmul_plan(caps, 129, 64).kernel == MatmulKernel::GemmTiled);
+  CHECK(expert_matmul_plan(caps, 6 * 2048, 64).kernel == MatmulKernel::GemmTiled);
 }
 
 TEST_CASE("tuning: tiles fit tier 0 on every device") {
   for (const DeviceType type : {DeviceType::Cpu, DeviceType::Integrated, DeviceType::Discrete, DeviceType::Other})
     for (const uint32_t subgroup_size : {4u, 8u, 32u, 64u}) {
-      const MatmulPlan plan = plan_matmul(caps_of(type, subgroup_size), 100);
+      const MatmulPlan plan = matmul_plan(caps_of(type, subgroup_size), 100);
       CHECK(plan.tile.threads() <= 256);
       CHECK(plan.tile.rows() == plan.tile.threads_along_rows * plan.tile.rows_per_thread);
       // One tile of x, one of the weight (16 steps of K, a word of padding) and the rows' starts.
@@ -46,9 +52,9 @@ TEST_CASE("tuning: tiles fit tier 0 on every device") {
 }
 
 TEST_CASE("tuning: a CPU gets small groups that share nothing, a GPU tiles in shared memory") {
-  CHECK_FALSE(plan_matmul(caps_of(DeviceType::Cpu, 8), 100).tile.through_shared);
-  CHECK(plan_matmul(caps_of(DeviceType::Cpu, 8), 100).tile.threads() == 8);
-  CHECK(plan_matmul(caps_of(DeviceType::Discrete, 32), 100).tile.through_shared);
+  CHECK_FALSE(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).tile.through_shared);
+  CHECK(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).tile.threads() == 8);
+  CHECK(matmul_plan(caps_of(DeviceType::Discrete, 32), 100).tile.through_shared);
 }
 
 TEST_CASE("tuning: pieces fill a binding up to the last that keeps the alignment") {
