@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <set>
+
+#include "model/json_file.h"
 
 namespace vl2 {
 
@@ -122,7 +122,7 @@ Status Checkpoint::add_file(const std::string& path, const std::string& name) {
     return fail(Code::BadFile, path, ": its header claims ", header_bytes, " bytes, the file has ", files_[index].bytes);
   std::string text(header_bytes, '\0');
   VL2_TRY(read_at(file.descriptor, path, 8, std::as_writable_bytes(std::span(text))));
-  const json header = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  VL2_ASSIGN(const json header, parse_json(text, path + ": its header"));
   if (!header.is_object())
     return fail(Code::BadFile, path, ": its header is not a JSON object");
 
@@ -156,16 +156,7 @@ namespace {
 
 // The files that an index names, and which tensor it says each holds.
 Result<std::map<std::string, std::string>> read_index(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
-  if (!stream)
-    return fail(Code::IoError, path, ": cannot be read");
-  const auto bytes = static_cast<uint64_t>(stream.tellg());
-  if (bytes > kMaxHeaderBytes)
-    return fail(Code::BadFile, path, ": ", bytes, " bytes, wanted at most ", kMaxHeaderBytes);
-  std::string text(bytes, '\0');
-  stream.seekg(0);
-  stream.read(text.data(), static_cast<std::streamsize>(bytes));
-  const json index = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  VL2_ASSIGN(const json index, read_json_file(path));
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     return fail(Code::BadFile, path, ": wanted a JSON object with a weight_map");
   std::map<std::string, std::string> files;
