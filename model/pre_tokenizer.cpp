@@ -261,7 +261,7 @@ uint32_t PreTokenizer::match(const Step& step, const Text& text, uint32_t at, ui
       const bool leads = (text.classes[at] & kSpace) != 0 && in_set(at + 1);
       return set_run(leads ? at + 1 : at);
     }
-    case Kind::SingleNumbers: return text.run_of(kNumber, at, std::min(end, at + 1));
+    case Kind::SingleNumbers: return text.run_of(kNumber | kLaterNumber, at, std::min(end, at + 1));
     case Kind::TrailingSpace: break;  // cut() looks from the end instead, to stay linear
   }
   return at;

@@ -14,7 +14,8 @@ enum CharClass : uint8_t {
   kNumber = 4,
   kPunctuation = 8,
   kSymbol = 16,
-  kSpace = 32,  ///< White_Space, which is what \s means in the regular expressions of the `tokenizers` library
+  kSpace = 32,        ///< White_Space, which is what \s means in the regular expressions of the `tokenizers` library
+  kLaterNumber = 64,  ///< a number of Unicode 17.0 and not of 16.0: only the library's Digits step knows these
 };
 
 /// The classes of every code point, one byte each: [kCodePointCount]. Built at the first call. Threads: any.

@@ -11,7 +11,7 @@ namespace {
 
 // CPU drivers run a subgroup as one SIMD vector and spread workgroups over cores: one subgroup a workgroup, its lanes side by side along the
 // columns, sums in as many vector registers as there are, no shared memory. lavapipe 25.0.7, 729 x 1152 x 1152, f16 weights, two busy cores
-// (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 8.5, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through shared memory 8 x 8 4.4, 4 x 4 2.9.
+// (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 10, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through shared memory 8 x 8 4.4, 4 x 4 2.9.
 // GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy at f32.
 GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks) {
   if (quirks.barriers_are_slow)

@@ -9,6 +9,7 @@
 using namespace vl2;
 
 namespace {
+// Seen on lavapipe: 8.8e-7 in f32 (at k = 1408), 4.8e-4 in f16. Planted fault: the last, partial 4 or 8 of k left out 0.44.
 constexpr double kF32Tolerance = 4e-6, kF16Tolerance = 1.5e-3;
 }  // namespace
 

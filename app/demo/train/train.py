@@ -1,0 +1,446 @@
+"""Trains pico.  Runs in pieces: each call takes the schedule from where the last one stopped to --until.
+
+  python3 train.py --state DIR --out DIR --seconds 550 --until 0.33      first third of the schedule, in 550 s
+  python3 train.py --state DIR --out DIR --seconds 550 --until 1.0       the rest
+  python3 train.py --weights app/demo/pico ...                           starts from committed weights (no optimiser state)
+"""
+import argparse
+import collections
+import math
+import os
+import re
+import sys
+import threading
+import time
+
+START = time.time()
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, "../../../tests/reference"))
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import data
+import model_io
+import render
+import tokenizer as tok
+from deepseek_vl2 import Config, DeepSeekVL2, image_sequence
+
+AUX_PATCHES = 160
+
+
+def log(*words):
+    print(f"[{time.time() - START:6.1f}]", *words, flush=True)
+
+
+def schedule(p):
+    """Progress 0..1 -> (task weights, kind weights, least longest line)."""
+    if p < 0.05:
+        tasks, kinds = (0.72, 0.08, 0, 0, 0, 0, 0.2), (1, 0, 0, 0, 0)
+    elif p < 0.14:
+        tasks, kinds = (0.42, 0.1, 0.09, 0.1, 0.06, 0.05, 0.18), (1, 0, 0, 0, 0)
+    else:
+        tasks = (0.3, 0.14, 0.1, 0.1, 0.09, 0.08, 0.19)
+        kinds = (1, 0, 0, 0, 0) if p < 0.3 else (0.86, 0.05, 0.04, 0.03, 0.02)
+    return tasks, kinds, 5 + 19 * min(1, max(0, (p - 0.08) / 0.25))
+
+
+def learning_rate(p, step):
+    """Share of the peak: warm-up, flat to 40 %, cosine to 1 %."""
+    warm = min(1.0, (step + 1) / 150)
+    return warm * (1.0 if p < 0.4 else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (p - 0.4) / 0.6))))
+
+
+class Trainer(nn.Module):
+    """The reference model with a fast path: patches as one matrix product, compiled blocks, and the cell head that training alone has."""
+
+    def __init__(self, config, t):
+        super().__init__()
+        self.model = DeepSeekVL2(Config(config))
+        self.cells = nn.Linear(config["vision_config"]["width"], 4 * render.CLASS_COUNT)
+        for layer in self.model.language.model.layers:
+            layer.mlp.dense = True
+        self.register_buffer("prefix", torch.tensor([t.bos] + t.encode("<|User|>: ")), persistent=False)
+        self.register_buffer("between", torch.tensor(t.encode("\n")), persistent=False)
+        self.register_buffer("cell_weight", torch.tensor([0.06] + [1.0] * (render.CLASS_COUNT - 1)), persistent=False)
+
+    def vision(self, pixels, run):
+        """pixels [V, 378, 378, 3] in -1..1 -> [V, 729, width]."""
+        v = self.model.vision
+        weight = v.patch_embed.proj.weight
+        patches = pixels.view(-1, 27, 14, 27, 14, 3).permute(0, 1, 3, 5, 2, 4).reshape(-1, 729, 588)
+        x = F.linear(patches, weight.view(weight.shape[0], -1), v.patch_embed.proj.bias) + v.pos_embed
+        for block in v.blocks:
+            x = run(block)(x)
+        return v.norm(x)
+
+    def cell_loss(self, features, cells):
+        """Which character or shape covers the centre of each 7-pixel cell, on the patches that hold most."""
+        labels = cells.view(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4).long()
+        pick = ((labels > 0).any(-1).float() + torch.rand(labels.shape[:2], device=labels.device)).topk(AUX_PATCHES, dim=1).indices
+        chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
+        logits = self.cells(chosen).view(-1, render.CLASS_COUNT)
+        target = labels.gather(1, pick[..., None].expand(-1, -1, 4)).reshape(-1)
+        return F.cross_entropy(logits.float(), target, weight=self.cell_weight)
+
+    def answer_logits(self, features, ids, kind, run):
+        """-> logits of the text positions [B, TEXT, vocabulary], mean balance loss."""
+        m = self.model
+        tokens = m.projector(features)
+        views, _, wide, high = data.KINDS[kind]
+        if kind in ("one", "pair"):
+            tokens = tokens[:, None].expand(-1, 2, -1, -1)  # one tile: the whole picture and its tile are the same pixels
+        else:
+            tokens = tokens.view(-1, views, *tokens.shape[1:])
+        images = image_sequence(tokens, wide, high, m.image_newline, m.view_seperator)
+        embed = m.language.model.embed_tokens
+        batch, text = ids.shape[0], embed(ids)
+        head = embed(self.prefix).expand(batch, -1, -1)
+        if kind == "pair":
+            images = images.view(batch, 2, *images.shape[1:])
+            parts = [head, images[:, 0], embed(self.between).expand(batch, -1, -1), images[:, 1], text]
+        else:
+            parts = [head, images, text]
+        x = torch.cat([part.float() for part in parts], dim=1)
+        positions = torch.arange(x.shape[1], device=x.device)
+        balance = 0.0
+        for layer in m.language.model.layers:
+            x, extra = run(layer)(x, positions)
+            balance = balance + extra
+        x = m.language.model.norm(x[:, -ids.shape[1]:])
+        return m.language.lm_head(x).float(), balance / len(m.language.model.layers)
+
+    def forward(self, pixels, cells, ids, mask, kind, fast):
+        run = (lambda module: module) if fast else (lambda module: module.forward)
+        features = self.vision(pixels, run)
+        cell = self.cell_loss(features, cells) if cells is not None else 0.0
+        logits, balance = self.answer_logits(features, ids, kind, run)
+        target, weight = ids[:, 1:], mask[:, 1:].float()
+        losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), target.flatten(), reduction="none").view(target.shape) * weight
+        return losses, weight, cell, balance, logits
+
+
+def augment(views, plain):
+    """u8 [V, 384, 384, 3] -> [V, 378, 378, 3] in -1..1 with contrast, inversion, blur and noise, a share of the pictures each."""
+    count, device = len(views), views.device
+    x = views[:, :378, :378].to(torch.bfloat16 if views.is_cuda else torch.float32) / 127.5 - 1
+
+    def some(share):
+        return (torch.rand(count, 1, 1, 1, device=device) < share).to(x.dtype)
+
+    blur = some(0.2) * torch.rand(count, 1, 1, 1, device=device).to(x.dtype)
+    smooth = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1, count_include_pad=False).permute(0, 2, 3, 1)
+    x = x + blur * (smooth - x)
+    low = some(0.35)
+    gain = 1 - low * torch.rand(count, 1, 1, 1, device=device).to(x.dtype) * 0.5
+    x = x * gain + low * (torch.rand(count, 1, 1, 1, device=device).to(x.dtype) - 0.5) * 0.35
+    x = x * (1 - 2 * some(0.12) * plain.view(-1, 1, 1, 1).to(x.dtype))
+    sigma = some(0.4) * torch.rand(count, 1, 1, 1, device=device).to(x.dtype) * 0.13
+    return (x + sigma * torch.randn_like(x)).clamp(-1, 1)
+
+
+class Batches:
+    """Collects chunks of one kind into batches on the GPU in a thread; repeats a recent batch when rendering falls behind."""
+
+    def __init__(self, pool, free, ready, per_batch, device, keep):
+        self.pool, self.free, self.ready, self.per_batch, self.device = pool, free, ready, per_batch, device
+        self.queue, self.recent = collections.deque(), collections.deque(maxlen=keep)
+        self.lock = threading.Condition()
+        self.fresh = self.repeated = 0
+        stream = torch.cuda.Stream() if device == "cuda" else None
+        self.side = lambda: torch.cuda.stream(stream)
+        threading.Thread(target=self.collect, daemon=True).start()
+
+    def collect(self):
+        bins = collections.defaultdict(list)
+        while True:
+            chunk, kind = self.ready.get()
+            bins[kind].append(chunk)
+            if len(bins[kind]) == self.per_batch:
+                with self.side():
+                    batch = self.upload(data.NAMES[kind], bins.pop(kind))
+                with self.lock:
+                    while len(self.queue) >= 3:
+                        self.lock.wait()
+                    self.queue.append(batch)
+                    self.lock.notify_all()
+
+    def upload(self, kind, chunks):
+        views, sequences, _, _ = data.KINDS[kind]
+
+        def take(array, count):
+            rows = np.concatenate([array[c, :count] for c in chunks])
+            tensor = torch.from_numpy(rows)
+            return (tensor.pin_memory() if self.device == "cuda" else tensor).to(self.device, non_blocking=True)
+
+        used = views * sequences
+        p = self.pool
+        batch = (kind, take(p.views, used), take(p.cells, used), take(p.plain, used), take(p.ids, sequences).long(), take(p.mask, sequences),
+                 take(p.task, sequences).long())
+        if self.device == "cuda":
+            torch.cuda.current_stream().synchronize()
+        for chunk in chunks:
+            self.free.put(chunk)
+        return batch
+
+    def next(self):
+        with self.lock:
+            while not self.queue and len(self.recent) < self.recent.maxlen:
+                self.lock.wait()
+            if self.queue:
+                batch = self.queue.popleft()
+                self.lock.notify_all()
+                self.recent.append(batch)
+                self.fresh += 1
+            else:
+                batch = self.recent[np.random.randint(len(self.recent))]
+                self.repeated += 1
+        if self.device == "cuda":
+            for tensor in batch[1:]:
+                tensor.record_stream(torch.cuda.current_stream())
+        return batch
+
+
+class Guard:
+    """Clips gradients, drops those that are no numbers, and goes back to the last good weights when that keeps happening."""
+
+    def __init__(self, matrices, others, average):
+        self.params = [p for p, _ in matrices] + list(others)
+        self.average = average
+        self.bad = torch.zeros((), device=self.params[0].device)
+        self.largest = torch.zeros((), device=self.params[0].device)
+        self.slower = 1.0
+        self.keep()
+
+    def keep(self):
+        self.good = [p.detach().clone() for p in self.params], [a.clone() for a in self.average]
+
+    @torch.no_grad()
+    def tame(self, loss):
+        grads = [p.grad for p in self.params]
+        norm = torch.stack(torch._foreach_norm(grads)).norm()
+        fine = torch.isfinite(norm) & torch.isfinite(loss)
+        self.bad += (~fine).float()
+        self.largest.copy_(torch.maximum(self.largest, norm.nan_to_num()))
+        torch._foreach_mul_(grads, torch.where(fine, 2.0 / norm.clamp(min=2.0), torch.zeros_like(norm)))
+        for grad in grads:
+            grad.nan_to_num_(0.0, 0.0, 0.0)
+
+    @torch.no_grad()
+    def watch(self, muon, adam):
+        """Every 20 steps."""
+        bad = int(self.bad.item())
+        if bad:
+            log(f"{bad} of 20 steps without a finite gradient")
+        if bad > 5:
+            self.slower *= 0.6
+            torch._foreach_copy_(self.params, self.good[0])
+            torch._foreach_copy_(self.average, self.good[1])
+            for buffer in muon.buffers.values():
+                buffer.zero_()
+            adam.state.clear()
+            log(f"went back to the last good weights, slower {self.slower:.2f}")
+        elif not bad and all(bool(v) for v in (torch.stack([torch.isfinite(n) for n in torch._foreach_norm(self.params)]).all(),)):
+            self.keep()
+        self.bad.zero_()
+
+
+def box_of(text):
+    numbers = re.search(r"\[\[(\d+), (\d+), (\d+), (\d+)", text)
+    return [int(n) for n in numbers.groups()] if numbers else None
+
+
+def iou(a, b):
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    inner = max(0, w) * max(0, h)
+    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inner
+    return inner / both if both > 0 else 0.0
+
+
+class HeldOut:
+    """Held-out questions; an answer counts when every token of it is the likeliest one given those before (what greedy decoding does)."""
+
+    def __init__(self, t, per_task):
+        self.t, self.items = t, data.held_out_items(per_task)
+        self.views = np.stack([data.pad_view(i[2], 384, 384) for i in self.items])
+        self.ids = np.full((len(self.items), data.TEXT), t.pad, np.int64)
+        self.mask = np.zeros((len(self.items), data.TEXT), np.uint8)
+        for row, (_, _, _, question, answer) in enumerate(self.items):
+            ids, mask = data.encode_turns(t, [(question, answer)])
+            self.ids[row, :len(ids)], self.mask[row, :len(ids)] = ids, mask
+
+    @torch.no_grad()
+    def score(self, trainer, device, batch, cast):
+        right, seen = collections.Counter(), collections.Counter()
+        for at in range(0, len(self.items), batch):
+            views = torch.from_numpy(self.views[at:at + batch]).to(device)
+            ids, mask = torch.from_numpy(self.ids[at:at + batch]).to(device), torch.from_numpy(self.mask[at:at + batch]).to(device)
+            with cast():
+                pixels = views[:, :378, :378].float() / 127.5 - 1
+                logits = trainer(pixels, None, ids, mask, "one", False)[4]
+            guess = logits[:, :-1].argmax(-1)
+            fine = ((guess == ids[:, 1:]) | (mask[:, 1:] == 0)).all(1).tolist()
+            guess = guess.cpu().numpy()
+            for row, ok in enumerate(fine):
+                task, damaged, _, _, answer = self.items[at + row]
+                if task == "box":
+                    where = self.mask[at + row, 1:] > 0
+                    got, want = box_of(self.t.decode(guess[row][where])), box_of(answer)
+                    ok = got is not None and iou(got, want) >= 0.5
+                for key in (task, task + ("-" if damaged else "+")):
+                    right[key] += bool(ok)
+                    seen[key] += 1
+        return " ".join(f"{k} {100 * right[k] / seen[k]:.0f}" for k in sorted(seen))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--weights")
+    parser.add_argument("--seconds", type=float, default=550)
+    parser.add_argument("--until", type=float, default=1.0)
+    parser.add_argument("--progress", type=float, default=0.0, help="where the schedule starts without a state")
+    parser.add_argument("--workers", type=int, default=15)
+    parser.add_argument("--batch-chunks", type=int, default=8)
+    parser.add_argument("--chunks", type=int, default=160)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--adam-lr", type=float, default=1.5e-3)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--smoke", action="store_true", help="a tiny model, to test the script on a CPU")
+    args = parser.parse_args()
+    os.makedirs(args.state, exist_ok=True)
+    os.makedirs(args.out, exist_ok=True)
+    t = tok.Tokenizer(tok.build())
+    path = os.path.join(args.state, "state.pt")
+    saved = torch.load(path, map_location="cpu", weights_only=False) if os.path.exists(path) else {}
+    progress, step, longest = saved.get("progress", args.progress), saved.get("step", 0), saved.get("longest", 5.0 if args.progress == 0 else 24.0)
+
+    pool = data.Pool(args.chunks)
+
+    def set_mix(p):
+        tasks, kinds, floor = schedule(p)
+        pool.mix[:] = (*tasks, *kinds, min(24, max(longest, floor)))
+
+    set_mix(progress)
+    free, ready, processes = data.start_workers(pool, args.chunks, args.workers, f"train-{step}")
+    smoke = args.smoke
+    held_out = HeldOut(t, dict(text=128, field=96, chart=96, shape=64, box=128) if not smoke else dict(text=4, field=4, chart=4, shape=4, box=4))
+    log("held-out set ready")
+
+    torch.manual_seed(step + 7)
+    trainer = Trainer(model_io.pico_config(smoke=smoke), t)
+    model_io.first_values(trainer.model)
+    if args.weights:
+        from safetensors.torch import load_file
+        trainer.model.load_state_dict({k: v.float() for k, v in load_file(os.path.join(args.weights, "model.safetensors")).items()})
+    if saved:
+        trainer.load_state_dict(saved["trainer"])
+    trainer.to(args.device)
+    cuda = args.device == "cuda"
+    cast = (lambda: torch.autocast("cuda", dtype=torch.bfloat16)) if cuda else (lambda: torch.autocast("cpu", enabled=False))
+    matrices, others = model_io.split_parameters(trainer.model, trainer.cells.parameters())
+    muon = model_io.Muon(matrices, 0.05)
+    adam = torch.optim.AdamW(others, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.01, fused=cuda)
+    params = list(trainer.model.parameters())
+    average = [p.detach().clone() for p in params]
+    if saved:
+        adam.load_state_dict(saved["adam"])
+        for shape, buffer in saved["muon"].items():
+            muon.buffers[shape].copy_(buffer)
+        average = [a.to(args.device) for a in saved["average"]]
+    log("parameters", sum(p.numel() for p in params), "progress", progress, "step", step)
+    if cuda:
+        torch.backends.cuda.enable_cudnn_sdp(False)
+    fast = cuda and not args.no_compile
+    if fast:
+        import torch._dynamo as dynamo
+        dynamo.config.suppress_errors = True
+        for module in list(trainer.model.vision.blocks) + list(trainer.model.language.model.layers):
+            module.compile()
+
+    guard = Guard(matrices, others, average)
+    batches = Batches(pool, free, ready, args.batch_chunks, args.device, 40 if cuda else 4)
+    begin, first, last_eval, last_log = time.time(), progress, time.time(), time.time()
+    checked = False
+    text_loss, seen, sums, cell_mean = None, 0, torch.zeros(2, len(data.TASKS), device=args.device), torch.zeros((), device=args.device)
+    log_steps = 0
+
+    def averaged(fn):
+        current = [p.detach().clone() for p in params]
+        with torch.no_grad():
+            torch._foreach_copy_(params, average)
+        result = fn()
+        with torch.no_grad():
+            torch._foreach_copy_(params, current)
+        return result
+
+    while time.time() - START < args.seconds:
+        p = first + (args.until - first) * (time.time() - begin) / max(1.0, args.seconds - (begin - START))
+        progress = min(p, args.until)
+        share = learning_rate(progress, step)
+        kind, views, cells, plain, ids, mask, task = batches.next()
+        with cast():
+            losses, weight, cell, balance, _ = trainer(augment(views, plain), cells, ids, mask, kind, fast and kind == "one")
+        if fast and not checked and kind == "one":
+            checked = True
+            with torch.no_grad(), cast():
+                sample = (augment(views[:8], plain[:8]), None, ids[:8], mask[:8], kind)
+                same = [trainer(*sample, way)[4] for way in (True, False)]
+            log("compiled against plain logits, relative:", float((same[0] - same[1]).norm() / same[1].norm()))
+        loss = losses.sum() / weight.sum().clamp(min=1) + (0.5 if progress < 0.5 else 0.2) * cell + 0.003 * balance
+        loss.backward()
+        guard.tame(loss)
+        muon.step(args.lr * share * guard.slower)
+        adam.param_groups[0]["lr"] = args.adam_lr * share * guard.slower
+        adam.step()
+        trainer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            sums[0].index_add_(0, task, losses.detach().sum(1).nan_to_num())
+            sums[1].index_add_(0, task, weight.sum(1))
+            cell_mean += cell.detach().nan_to_num()
+            if step % 4 == 0:
+                torch._foreach_lerp_(average, params, 1 - min(0.996, (step + 1) / (step + 40)))
+        step, seen, log_steps = step + 1, seen + len(views), log_steps + 1
+        if step <= 3 or step == 10:
+            log("step", step, "loss", round(loss.item(), 3))
+        if step % 20 == 0:
+            per_task = (sums[0] / sums[1].clamp(min=1)).tolist()
+            if per_task[0] > 0:
+                text_loss = per_task[0]
+            guard.watch(muon, adam)
+            if text_loss is not None and text_loss < 0.6 and longest < 24:
+                longest = min(24.0, longest * 1.05)
+            set_mix(progress)
+            if time.time() - last_log > 15:
+                span, last_log = time.time() - last_log, time.time()
+                words = " ".join(f"{name} {value:.3f}" for name, value in zip(data.TASKS, per_task))
+                log(f"p {progress:.3f} step {step} lr {share:.2f} longest {pool.mix[-1]:.0f} cell {cell_mean.item() / log_steps:.3f} norm {guard.largest.item():.2f} | {words}"
+                    f" | {log_steps / span:.1f} steps/s fresh {batches.fresh} repeated {batches.repeated}")
+                log_steps = 0
+                guard.largest.zero_()
+                cell_mean.zero_()
+            sums.zero_()
+        if time.time() - last_eval > 60:
+            log("HELD OUT", averaged(lambda: held_out.score(trainer, args.device, 128, cast)))
+            last_eval = time.time()
+    log("views", seen, "fresh batches", batches.fresh, "repeated", batches.repeated)
+    log("last weights:", held_out.score(trainer, args.device, 128, cast))
+    log("averaged    :", averaged(lambda: held_out.score(trainer, args.device, 128, cast)))
+    state = dict(zip([n for n, _ in trainer.model.named_parameters()], average))
+    model_io.export(state, args.out, 2)
+    torch.save(dict(trainer=trainer.state_dict(), adam=adam.state_dict(), muon=muon.buffers, average=average, progress=progress, step=step,
+                    longest=longest), path)
+    log("saved; progress", round(progress, 4), "step", step)
+    sys.stdout.flush()
+    for process in processes:
+        process.kill()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
