@@ -3,7 +3,8 @@
 
 namespace vl2 {
 
-/// What shells report for a program that Ctrl-C ended. Also the status after an answer that it cut short, so that a script can tell.
+/// What shells report for a program that Ctrl-C ended. Also the status after an answer that it cut short, so that a script can
+/// tell.
 inline constexpr int kInterruptedExitStatus = 130;
 
 /// From now on the first SIGINT or SIGTERM only makes interrupted() true, and the second ends the program with that status.

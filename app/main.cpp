@@ -26,7 +26,8 @@ void add_run(CLI::App& app, RunOptions& options) {
   command->add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
   command->add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
   command->add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
-  command->add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
       ->check(CLI::Range(0.01, 100.0));
   command->add_option("--seed", options.seed, "Seed of the draws");
@@ -66,7 +67,9 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_option("-p,--n-prompt", options.prompt, "Prompt tokens")->capture_default_str()->check(CLI::Range(1u, 1u << 20));
   command->add_option("-n,--n-gen", options.generate, "Generated tokens")->capture_default_str()->check(CLI::Range(1u, 1u << 20));
   command->add_option("--tiles", options.tiles, "Tiles of the picture")->capture_default_str()->check(CLI::Range(1u, 9u));
-  command->add_option("-r,--repetitions", options.repeats, "Repeats; the median counts")->capture_default_str()->check(CLI::Range(1u, 1000u));
+  command->add_option("-r,--repetitions", options.repeats, "Repeats; the median counts")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000u));
   command->add_flag("--ops", options.ops, "Time each operator");
 }
 

@@ -1,8 +1,7 @@
 #include "app/model_loading.h"
 
-#include <unistd.h>
-
 #include <cstdio>
+#include <unistd.h>
 
 namespace vl2 {
 

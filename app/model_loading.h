@@ -21,6 +21,8 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options);
 /// Reads every picture before anything is loaded, so that a bad one costs nothing.
 Result<std::vector<Image>> read_images(const std::vector<std::string>& paths);
 
-inline Picture picture_of(const Image& image) { return {image.width, image.height, image.rgb}; }
+inline Picture picture_of(const Image& image) {
+  return {image.width, image.height, image.rgb};
+}
 
 }  // namespace vl2

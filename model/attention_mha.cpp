@@ -32,9 +32,11 @@ TensorView batch_of_one(const TensorView& view) {
 
 }  // namespace
 
-Status attention_mha(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer, const LayerCache& cache,
-                     const TensorView& rope_table, uint32_t first_position, const TensorView& x, const TensorView& residual) {
-  const uint32_t token_count = x.dim(0), hidden = config.hidden_size, heads = config.num_attention_heads, head_dim = hidden / heads;
+Status attention_mha(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
+                     const LayerCache& cache, const TensorView& rope_table, uint32_t first_position, const TensorView& x,
+                     const TensorView& residual) {
+  const uint32_t token_count = x.dim(0), hidden = config.hidden_size, heads = config.num_attention_heads,
+                 head_dim = hidden / heads;
   VL2_ASSIGN(const TensorView qkv, scratch.get("qkv", x.dtype, {token_count, 3 * hidden}));
   VL2_ASSIGN(const TensorView attended, scratch.get("attended", x.dtype, {token_count, hidden}));
   VL2_TRY(matmul(rec, x, layer.qkv, qkv));

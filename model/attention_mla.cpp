@@ -36,15 +36,18 @@ TensorView one_head(const TensorView& view) {
 bool absorbed_is_cheaper(const LanguageConfig& config, uint32_t token_count, uint32_t seen) {
   const double t = token_count, s = seen, rank = config.kv_lora_rank, nope = config.qk_nope_head_dim;
   const double rope = config.qk_rope_head_dim, v = config.v_head_dim;
-  const double absorbed = t * rank * (nope + v) + t * s * (2 * rank + rope);  // a head: into the latent and back, scores and values there
+  const double absorbed =
+      t * rank * (nope + v) + t * s * (2 * rank + rope);  // a head: into the latent and back, scores and values there
   const double expanded = s * rank * (nope + v) + t * s * (nope + rope + v);
   return absorbed <= expanded;
 }
 
-Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer, const LayerCache& cache,
-                     const TensorView& rope_table, uint32_t first_position, const TensorView& x, const TensorView& residual) {
+Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
+                     const LayerCache& cache, const TensorView& rope_table, uint32_t first_position, const TensorView& x,
+                     const TensorView& residual) {
   const uint32_t token_count = x.dim(0), heads = config.num_attention_heads, seen = first_position + token_count;
-  const uint32_t nope = config.qk_nope_head_dim, rope_dim = config.qk_rope_head_dim, v = config.v_head_dim, rank = config.kv_lora_rank;
+  const uint32_t nope = config.qk_nope_head_dim, rope_dim = config.qk_rope_head_dim, v = config.v_head_dim,
+                 rank = config.kv_lora_rank;
   const DType act = x.dtype;
   const float scale = 1.0f / std::sqrt(static_cast<float>(nope + rope_dim));
 
@@ -58,7 +61,8 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   const TensorView new_rows = cache.latent.rows(first_position, token_count), rows = cache.latent.rows(0, seen);
   const TensorView q_rope = columns(q, nope, rope_dim);
   VL2_TRY(rope(rec, q_rope, rope_table, q_rope, rope_options));
-  VL2_TRY(rope(rec, one_head(columns(kv_a, rank, rope_dim)), rope_table, one_head(columns(new_rows, rank, rope_dim)), rope_options));
+  VL2_TRY(
+      rope(rec, one_head(columns(kv_a, rank, rope_dim)), rope_table, one_head(columns(new_rows, rank, rope_dim)), rope_options));
   VL2_TRY(rms_norm(rec, columns(kv_a, 0, rank), layer.kv_a_norm, columns(new_rows, 0, rank), config.rms_norm_eps));
 
   if (absorbed_is_cheaper(config, token_count, seen)) {
@@ -70,7 +74,8 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   } else {
     VL2_ASSIGN(const TensorView kv, scratch.get("kv", act, {seen, heads, nope + v}));
     VL2_TRY(matmul(rec, columns(rows, 0, rank), layer.kv_b, kv.reshaped({seen, heads * (nope + v)})));
-    VL2_TRY(mla_attention(rec, q, kv, columns(rows, rank, rope_dim), attended, {.scale = scale, .first_position = first_position}));
+    VL2_TRY(
+        mla_attention(rec, q, kv, columns(rows, rank, rope_dim), attended, {.scale = scale, .first_position = first_position}));
   }
   return matmul(rec, attended.reshaped({token_count, heads * v}), layer.o, residual, {.residual = residual});
 }

@@ -15,14 +15,15 @@ namespace vl2 {
 /// seen         tokens in the cache, the new ones included
 bool absorbed_is_cheaper(const LanguageConfig& config, uint32_t token_count, uint32_t seen);
 
-/// Records residual += o_proj(attention) for tokens at positions first_position .. first_position + T - 1, and caches their latents.
-/// Few tokens take the absorbed form, many the un-absorbed one; both compute the same function.
+/// Records residual += o_proj(attention) for tokens at positions first_position .. first_position + T - 1, and caches their
+/// latents. Few tokens take the absorbed form, many the un-absorbed one; both compute the same function.
 ///
 /// x           act [T, hidden]: the normalised input
 /// rope_table  f32 [capacity, qk_rope_head_dim / 2, 2]: rope_table()
 /// residual    f32 [T, hidden], updated in place
 /// Source      DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention
-Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer, const LayerCache& cache,
-                     const TensorView& rope_table, uint32_t first_position, const TensorView& x, const TensorView& residual);
+Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
+                     const LayerCache& cache, const TensorView& rope_table, uint32_t first_position, const TensorView& x,
+                     const TensorView& residual);
 
 }  // namespace vl2

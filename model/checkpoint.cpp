@@ -1,14 +1,13 @@
 #include "model/checkpoint.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <set>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "model/json_file.h"
 
@@ -42,7 +41,8 @@ bool read_uint(const json& value, uint64_t& number) {
 }
 
 // Fills `tensor` from its header entry; `data_bytes` is what follows the header.
-Status parse_tensor(const std::string& where, const json& entry, uint64_t data_start, uint64_t data_bytes, CheckpointTensor& tensor) {
+Status parse_tensor(const std::string& where, const json& entry, uint64_t data_start, uint64_t data_bytes,
+                    CheckpointTensor& tensor) {
   if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() || !entry.contains("shape") ||
       !entry["shape"].is_array() || !entry.contains("data_offsets") || !entry["data_offsets"].is_array() ||
       entry["data_offsets"].size() != 2)
@@ -75,7 +75,8 @@ Status parse_tensor(const std::string& where, const json& entry, uint64_t data_s
 
 Status read_at(int descriptor, const std::string& name, uint64_t first, std::span<std::byte> target) {
   while (!target.empty()) {
-    const ssize_t got = ::pread(descriptor, target.data(), std::min<size_t>(target.size(), size_t{1} << 30), static_cast<off_t>(first));
+    const ssize_t got =
+        ::pread(descriptor, target.data(), std::min<size_t>(target.size(), size_t{1} << 30), static_cast<off_t>(first));
     if (got < 0 && errno == EINTR)
       continue;
     if (got < 0)
@@ -98,7 +99,8 @@ Checkpoint::~Checkpoint() {
 
 Status Checkpoint::read(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const {
   if (first > tensor.byte_count || target.size() > tensor.byte_count - first)
-    return fail(Code::BadArgument, "checkpoint: read of ", target.size(), " bytes at ", first, " of a tensor of ", tensor.byte_count);
+    return fail(Code::BadArgument, "checkpoint: read of ", target.size(), " bytes at ", first, " of a tensor of ",
+                tensor.byte_count);
   const File& file = files_[tensor.file];
   return read_at(file.descriptor, file.name, tensor.first_byte + first, target);
 }
@@ -109,7 +111,7 @@ Status Checkpoint::add_file(const std::string& path, const std::string& name) {
     return fail(errno == ENOENT ? Code::NotFound : Code::IoError, path, ": ", std::strerror(errno));
   const auto index = static_cast<uint32_t>(files_.size());
   files_.push_back(file);  // from here on the destructor closes it
-  struct stat info{};
+  struct stat info {};
   if (::fstat(file.descriptor, &info) != 0 || !S_ISREG(info.st_mode))
     return fail(Code::BadFile, path, ": not a regular file");
   files_[index].bytes = static_cast<uint64_t>(info.st_size);

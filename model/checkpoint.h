@@ -18,8 +18,8 @@ namespace vl2 {
 struct CheckpointTensor {
   std::string dtype_text;  ///< as the file says it: "BF16"
   std::vector<uint64_t> shape;
-  uint32_t file = 0;           ///< index of the file
-  uint64_t first_byte = 0;     ///< from the start of the file
+  uint32_t file = 0;        ///< index of the file
+  uint64_t first_byte = 0;  ///< from the start of the file
   uint64_t byte_count = 0;
 };
 
@@ -28,8 +28,8 @@ class Checkpoint {
  public:
   /// Opens `folder`/model.safetensors.index.json and the files that it names, or else every *.safetensors of the folder.
   ///
-  /// Every header is checked against its file's size before memory is taken for what it announces: header length, offsets inside the
-  /// file, no overlap, byte counts that match shape and dtype, no tensor in two files, none missing that the index names.
+  /// Every header is checked against its file's size before memory is taken for what it announces: header length, offsets inside
+  /// the file, no overlap, byte counts that match shape and dtype, no tensor in two files, none missing that the index names.
   /// Errors  NotFound, IoError, BadFile: the message names file and tensor
   /// Source  huggingface/safetensors, the format section of its README
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& folder);

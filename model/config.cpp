@@ -31,7 +31,8 @@ constexpr uint32_t kMaxTiles = 64;
 // One object of the file. Each call reads one key into a value that already holds its default, and keeps the first error.
 class Section {
  public:
-  Section(const json& object, std::string prefix, Status& status) : object_(object), prefix_(std::move(prefix)), status_(status) {}
+  Section(const json& object, std::string prefix, Status& status)
+      : object_(object), prefix_(std::move(prefix)), status_(status) {}
 
   // An absent key is no error; callers that need it ask has().
   bool has(const char* key) const { return object_.contains(key); }
@@ -275,7 +276,8 @@ Status check_together(const Config& config, const std::string& where) {
     return fail(Code::BadFile, where, ": vision_config.patch_size: got ", vision.patch_size, ", wanted 1 to ", kMaxGrid,
                 " patches along image_size, ", vision.image_size);
   if (vision.width % vision.heads != 0)
-    return fail(Code::BadFile, where, ": vision_config.width: got ", vision.width, ", wanted a multiple of heads, ", vision.heads);
+    return fail(Code::BadFile, where, ": vision_config.width: got ", vision.width, ", wanted a multiple of heads, ",
+                vision.heads);
   if (vision.mlp_width() < 1 || vision.mlp_width() > kMaxWidth * 4)
     return fail(Code::BadFile, where, ": vision_config.mlp_ratio: got ", vision.mlp_ratio, ", wanted 1 to ", kMaxWidth * 4,
                 " inner features");
@@ -292,8 +294,8 @@ Status check_together(const Config& config, const std::string& where) {
     return fail(Code::BadFile, where, ": language_config.qk_rope_head_dim: got ", language.qk_rope_head_dim,
                 ", wanted an even number");
   if (!language.use_mla && language.hidden_size / language.num_attention_heads % 2 != 0)
-    return fail(Code::BadFile, where, ": language_config.hidden_size: got ", language.hidden_size, ", wanted an even number for each of ",
-                language.num_attention_heads, " heads");
+    return fail(Code::BadFile, where, ": language_config.hidden_size: got ", language.hidden_size,
+                ", wanted an even number for each of ", language.num_attention_heads, " heads");
   return {};
 }
 

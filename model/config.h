@@ -20,8 +20,8 @@ struct VisionConfig {
   uint32_t image_size = 384;
   uint32_t heads = 16;
 
-  uint32_t grid() const { return image_size / patch_size; }   ///< patches along a side: 27
-  uint32_t tokens() const { return grid() * grid(); }         ///< patches of a view: 729
+  uint32_t grid() const { return image_size / patch_size; }                        ///< patches along a side: 27
+  uint32_t tokens() const { return grid() * grid(); }                              ///< patches of a view: 729
   uint32_t mlp_width() const { return static_cast<uint32_t>(width * mlp_ratio); }  ///< truncated, as Python's int()
   bool operator==(const VisionConfig&) const = default;
 };
@@ -78,9 +78,7 @@ struct Config {
   std::vector<std::array<uint32_t, 2>> candidate_resolutions;  ///< (width, height), in the order of the file
 
   /// Vision tokens along a side of a view: 14.
-  uint32_t tokens_per_side() const {
-    return (vision.grid() + projector.downsample_ratio - 1) / projector.downsample_ratio;
-  }
+  uint32_t tokens_per_side() const { return (vision.grid() + projector.downsample_ratio - 1) / projector.downsample_ratio; }
   /// Vision tokens of a view: 196.
   uint32_t tokens_per_view() const { return tokens_per_side() * tokens_per_side(); }
   bool operator==(const Config&) const = default;
@@ -90,8 +88,8 @@ struct Config {
 ///
 /// where   how messages name the text: a path
 /// Errors  BadFile: not JSON, a value of the wrong type, out of range, or contradicting another, by its key ("config.json:
-///         language_config.hidden_size: got a string, wanted a count"); Unsupported: well-formed, but a model that this program does not
-///         run (rope_scaling, q_lora_rank, n_group above 1, another tile_tag, ...)
+///         language_config.hidden_size: got a string, wanted a count"); Unsupported: well-formed, but a model that this program
+///         does not run (rope_scaling, q_lora_rank, n_group above 1, another tile_tag, ...)
 /// Source  DeepSeek-VL2 configuration_deepseek.py, modeling_deepseek_vl_v2.py
 Result<Config> parse_config(const std::string& text, const std::string& where);
 

@@ -11,8 +11,11 @@ namespace {
 
 constexpr uint32_t kTiledPictures = 2;  // with more, every picture is one tile (tile_grid())
 
-// Tokens recorded before they are read back: on a GPU a round trip costs as much as a small token; on a CPU nothing is won by waiting.
-uint32_t tokens_per_step(const Device& device) { return device.caps().type == DeviceType::Cpu ? 1 : 8; }
+// Tokens recorded before they are read back: on a GPU a round trip costs as much as a small token; on a CPU nothing is won by
+// waiting.
+uint32_t tokens_per_step(const Device& device) {
+  return device.caps().type == DeviceType::Cpu ? 1 : 8;
+}
 
 }  // namespace
 
@@ -45,8 +48,8 @@ Status Conversation::count_image_tokens(Message& message, uint32_t pictures_in_c
   message.turn.image_tokens.clear();
   for (const OwnedPicture& picture : message.pictures) {
     VL2_TRY(check_picture_size(picture.width, picture.height));
-    VL2_ASSIGN(const TileGrid grid, tile_grid(picture.width, picture.height, config.candidate_resolutions, config.vision.image_size,
-                                              pictures_in_conversation));
+    VL2_ASSIGN(const TileGrid grid, tile_grid(picture.width, picture.height, config.candidate_resolutions,
+                                              config.vision.image_size, pictures_in_conversation));
     message.turn.image_tokens.push_back(static_cast<uint32_t>(image_token_count(grid, config.tokens_per_side())));
   }
   return {};
@@ -68,8 +71,8 @@ Status Conversation::prefill(std::span<Message> messages, bool from_start, uint3
   }
   const uint32_t in_cache = from_start ? 0 : session_->length();
   if (prompt.ids.size() > session_->capacity() - in_cache)
-    return fail(Code::ContextFull, "context: the prompt has ", prompt.ids.size(), " tokens, the context holds ", session_->capacity(),
-                " and ", in_cache, " are in it");
+    return fail(Code::ContextFull, "context: the prompt has ", prompt.ids.size(), " tokens, the context holds ",
+                session_->capacity(), " and ", in_cache, " are in it");
 
   std::vector<EncodedPicture> encoded;
   for (const Message& message : messages)

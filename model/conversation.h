@@ -35,8 +35,8 @@ enum class StopReason { EndOfSequence, MaxTokens, ContextFull, Stopped };
 const char* stop_reason_name(StopReason reason);
 
 struct Reply {
-  std::string text;         ///< without special tokens
-  std::string tagged_text;  ///< with grounding tags
+  std::string text;          ///< without special tokens
+  std::string tagged_text;   ///< with grounding tags
   std::vector<TokenId> ids;  ///< the end token left out
   StopReason stop = StopReason::EndOfSequence;
 };
@@ -53,7 +53,8 @@ class Conversation {
   /// pictures  of this turn
   /// progress  told "encoding picture" and "reading" steps; may be empty
   /// Errors    ContextFull with the numbers, BadArgument (marks, sizes), those of the device. The conversation is as before.
-  Status ask(const std::string& text, std::vector<OwnedPicture> pictures, const std::function<void(std::string_view)>& progress = {});
+  Status ask(const std::string& text, std::vector<OwnedPicture> pictures,
+             const std::function<void(std::string_view)>& progress = {});
 
   /// Generates the answer to the last turn.
   Result<Reply> reply(const ReplyOptions& options);

@@ -18,7 +18,8 @@ std::string gigabytes(uint64_t bytes) {
 uint64_t vision_working_bytes(const Config& config, uint64_t act) {
   const VisionConfig& vision = config.vision;
   const uint64_t rows = kMaxViews * vision.tokens();
-  const uint64_t a_row = 4 * vision.width + act * (3 * vision.patch_size * vision.patch_size + 6 * vision.width + vision.mlp_width());
+  const uint64_t a_row =
+      4 * vision.width + act * (3 * vision.patch_size * vision.patch_size + 6 * vision.width + vision.mlp_width());
   const uint64_t tokens = kMaxViews * config.tokens_per_view();
   return rows * a_row + tokens * (act * (4 * vision.width + config.projector.n_embed) + 4 * config.language.hidden_size);
 }
@@ -26,7 +27,8 @@ uint64_t vision_working_bytes(const Config& config, uint64_t act) {
 uint64_t language_working_bytes(const LanguageConfig& language, uint64_t act, uint64_t context) {
   const uint64_t heads = language.num_attention_heads, hidden = language.hidden_size;
   const uint64_t q = heads * (language.use_mla ? language.qk_nope_head_dim + language.qk_rope_head_dim + language.v_head_dim : 0);
-  const uint64_t dense = 3 * std::max<uint64_t>(language.intermediate_size, language.n_shared_experts * language.moe_intermediate_size);
+  const uint64_t dense =
+      3 * std::max<uint64_t>(language.intermediate_size, language.n_shared_experts * language.moe_intermediate_size);
   const uint64_t routed = language.num_experts_per_tok * (3 * language.moe_intermediate_size * act + hidden * 4);
   const uint64_t a_token = act * (4 * hidden + q + dense) + routed + 4 * (3 * hidden + language.n_routed_experts);
   const uint64_t expanded = language.use_mla ? context * heads * (language.qk_nope_head_dim + language.v_head_dim) * act : 0;
@@ -39,7 +41,8 @@ MemoryPlan plan_memory(const Config& config, DType act, uint32_t context) {
   MemoryPlan plan;
   plan.weight_bytes = weight_bytes(config);
   plan.cache_bytes = kv_cache_bytes_per_token(config.language, act) * context;
-  plan.working_bytes = vision_working_bytes(config, dtype_bytes(act)) + language_working_bytes(config.language, dtype_bytes(act), context);
+  plan.working_bytes =
+      vision_working_bytes(config, dtype_bytes(act)) + language_working_bytes(config.language, dtype_bytes(act), context);
   return plan;
 }
 

@@ -32,7 +32,8 @@ class Engine {
  public:
   /// Loads `folder`: config.json and *.safetensors (the tokenizer is loaded by whoever needs text).
   ///
-  /// Errors  everything that Config, Checkpoint, Device and load_weights say; OutOfMemory with the plan when the model does not fit
+  /// Errors  everything that Config, Checkpoint, Device and load_weights say; OutOfMemory with the plan when the model does not
+  /// fit
   static Result<std::unique_ptr<Engine>> load(const std::string& folder, const EngineOptions& options);
 
   Device& device() const { return *device_; }

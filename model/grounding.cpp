@@ -15,7 +15,7 @@ constexpr struct {
   Piece piece;
   std::string_view text;
 } kTags[] = {
-    {Piece::RefOpen, "<|ref|>"},   {Piece::RefClose, "<|/ref|>"},        {Piece::DetOpen, "<|det|>"},
+    {Piece::RefOpen, "<|ref|>"},   {Piece::RefClose, "<|/ref|>"},       {Piece::DetOpen, "<|det|>"},
     {Piece::DetClose, "<|/det|>"}, {Piece::Grounding, "<|grounding|>"},
 };
 
@@ -228,8 +228,7 @@ class Parser {
     const auto pixel = [](uint32_t value, uint32_t side) {
       return static_cast<uint32_t>(static_cast<double>(value) / kBoxScale * side);
     };
-    result_.boxes.push_back(
-        {label, box, {pixel(x1, width_), pixel(y1, height_), pixel(x2, width_), pixel(y2, height_)}});
+    result_.boxes.push_back({label, box, {pixel(x1, width_), pixel(y1, height_), pixel(x2, width_), pixel(y2, height_)}});
   }
 
   const std::vector<Span> spans_;

@@ -9,7 +9,8 @@
 
 namespace vl2 {
 
-inline constexpr uint64_t kMaxJsonBytes = uint64_t{256} << 20;  // the largest published file, Base's tokenizer.json, has about 8 MB
+inline constexpr uint64_t kMaxJsonBytes = uint64_t{256}
+                                          << 20;  // the largest published file, Base's tokenizer.json, has about 8 MB
 
 /// The bytes of a regular file.
 ///

@@ -5,7 +5,9 @@
 namespace vl2 {
 
 namespace {
-uint32_t latent_width(const LanguageConfig& config) { return config.kv_lora_rank + config.qk_rope_head_dim; }
+uint32_t latent_width(const LanguageConfig& config) {
+  return config.kv_lora_rank + config.qk_rope_head_dim;
+}
 }  // namespace
 
 uint64_t kv_cache_bytes_per_token(const LanguageConfig& config, DType act) {
@@ -18,7 +20,8 @@ Result<KvCache> make_kv_cache(Device& device, const LanguageConfig& config, uint
   cache.capacity = capacity;
   const DType act = device.act();
   const auto allocate = [&](uint32_t width, TensorView& view) -> Status {
-    VL2_ASSIGN(auto buffer, device.memory().allocate(uint64_t{capacity} * width * dtype_bytes(act), MemoryKind::Device, "kv cache"));
+    VL2_ASSIGN(auto buffer,
+               device.memory().allocate(uint64_t{capacity} * width * dtype_bytes(act), MemoryKind::Device, "kv cache"));
     view = make_view(*buffer, act, {capacity, width});
     cache.buffers.push_back(std::move(buffer));
     return {};

@@ -17,7 +17,8 @@ Status run_layers(Recorder& rec, Scratch& scratch, const LanguageConfig& config,
                   const TensorView& rope_table, const TensorView& residual) {
   const uint32_t token_count = residual.dim(0), first = cache.length;
   if (token_count > cache.capacity - first)
-    return fail(Code::ContextFull, "context: ", first, " tokens are in it and ", token_count, " more were given, it holds ", cache.capacity);
+    return fail(Code::ContextFull, "context: ", first, " tokens are in it and ", token_count, " more were given, it holds ",
+                cache.capacity);
   VL2_ASSIGN(const TensorView x, scratch.get("normed", rec.device().act(), {token_count, config.hidden_size}));
   for (uint32_t i = 0; i < config.num_hidden_layers; ++i) {
     const LayerWeights& layer = weights.layers[i];

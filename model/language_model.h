@@ -9,12 +9,13 @@
 
 namespace vl2 {
 
-/// Records the layers over `residual`, the embeddings of tokens that follow what the cache holds, and lengthens the cache by them.
+/// Records the layers over `residual`, the embeddings of tokens that follow what the cache holds, and lengthens the cache by
+/// them.
 ///
 /// rope_table  f32 [at least cache.capacity, rope width / 2, 2]
 /// residual    f32 [T, hidden], updated in place: afterwards the last layer's output, before the final norm
-/// Errors      ContextFull: the cache has no room for T tokens; whatever the operators give. Nothing is recorded when the context is full.
-/// Source      DeepSeek-VL2 modeling_deepseek.py, DeepseekV2DecoderLayer
+/// Errors      ContextFull: the cache has no room for T tokens; whatever the operators give. Nothing is recorded when the context
+/// is full. Source      DeepSeek-VL2 modeling_deepseek.py, DeepseekV2DecoderLayer
 Status run_layers(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LanguageWeights& weights, KvCache& cache,
                   const TensorView& rope_table, const TensorView& residual);
 

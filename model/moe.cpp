@@ -14,7 +14,8 @@ namespace vl2 {
 namespace {
 
 // y = down(silu(gate(x)) * up(x)) + residual
-Status mlp(Recorder& rec, Scratch& scratch, const MlpWeights& weights, const TensorView& x, const TensorView& y, const TensorView& residual) {
+Status mlp(Recorder& rec, Scratch& scratch, const MlpWeights& weights, const TensorView& x, const TensorView& y,
+           const TensorView& residual) {
   const uint32_t rows = x.dim(0), intermediate = weights.down.dim(1);
   VL2_ASSIGN(const TensorView gate_up, scratch.get("mlp gate_up", x.dtype, {rows, 2 * intermediate}));
   VL2_ASSIGN(const TensorView gated, scratch.get("mlp gated", x.dtype, {rows, intermediate}));
@@ -28,7 +29,8 @@ struct Routing {
   TensorView weights;  // f32 [T, top_k]
 };
 
-Result<Routing> route(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer, const TensorView& residual) {
+Result<Routing> route(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
+                      const TensorView& residual) {
   const uint32_t token_count = residual.dim(0), experts = config.n_routed_experts, top_k = config.num_experts_per_tok;
   VL2_ASSIGN(const TensorView x, scratch.get("router input", DType::F32, {token_count, config.hidden_size}));
   VL2_ASSIGN(const TensorView logits, scratch.get("router logits", DType::F32, {token_count, experts}));

@@ -15,8 +15,8 @@ namespace vl2 {
 Status dense_feed_forward(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
                           const TensorView& residual);
 
-/// Records residual += shared experts + weighted routed experts of rms_norm(residual). The device decides alone where tokens go; the router
-/// reads an f32 input whatever the tier, since its near-ties decide which experts run.
+/// Records residual += shared experts + weighted routed experts of rms_norm(residual). The device decides alone where tokens go;
+/// the router reads an f32 input whatever the tier, since its near-ties decide which experts run.
 ///
 /// residual  f32 [T, hidden], updated in place
 /// Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE

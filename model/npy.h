@@ -31,7 +31,8 @@ Result<NpyArray> read_npy(const std::string& path);
 /// Writes format 1.0, beside `path` first and then renamed: a reader sees the old file or the whole new one.
 ///
 /// data    little endian, C order, exactly as many bytes as shape and dtype say
-/// Errors  BadArgument: another number of bytes, or more than 32 dimensions (NumPy's own limit); IoError: the file named is as it was
+/// Errors  BadArgument: another number of bytes, or more than 32 dimensions (NumPy's own limit); IoError: the file named is as it
+/// was
 Status write_npy(const std::string& path, NpyDType dtype, std::span<const uint64_t> shape, std::span<const std::byte> data);
 
 }  // namespace vl2

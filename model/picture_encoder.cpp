@@ -53,7 +53,8 @@ struct CanvasMaker {
 
 }  // namespace
 
-Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const Picture& picture, uint32_t pictures_in_conversation) {
+Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const Picture& picture,
+                                      uint32_t pictures_in_conversation) {
   PictureCanvases result;
   VL2_TRY(check_picture_size(picture.width, picture.height));
   VL2_ASSIGN(result.grid, tile_grid(picture.width, picture.height, config.candidate_resolutions, config.vision.image_size,
@@ -84,7 +85,8 @@ Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Con
   const auto rows = static_cast<uint32_t>(grid.row_count());
   VL2_ASSIGN(encoded.buffer, rec.device().memory().allocate(uint64_t{rows} * hidden * 4, MemoryKind::Device, "image sequence"));
   encoded.sequence = make_view(*encoded.buffer, DType::F32, {rows, hidden});
-  VL2_TRY(image_sequence(rec, encoded.tokens, weights.projector.image_newline, weights.projector.view_separator, grid, encoded.sequence));
+  VL2_TRY(image_sequence(rec, encoded.tokens, weights.projector.image_newline, weights.projector.view_separator, grid,
+                         encoded.sequence));
   VL2_TRY(rec.finish());
   scratch.drop_outgrown();
   return encoded;

@@ -34,12 +34,14 @@ struct PictureCanvases {
 /// pictures_in_conversation  with more than two, every picture is one tile
 /// Errors  BadArgument: sides of 0, too many pixels, or so narrow that a resized side would be 0
 /// Source  DeepSeek-VL2 processing_deepseek_vl_v2.py, tokenize_with_images
-Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const Picture& picture, uint32_t pictures_in_conversation);
+Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const Picture& picture,
+                                      uint32_t pictures_in_conversation);
 
 /// A picture's place-holders filled: what the language model reads instead of the image token's embedding.
 struct EncodedPicture {
   TileGrid grid;
-  TensorView features;  // act [views, 729, width] after the final norm: the encoder's output, valid until the next picture is encoded
+  TensorView
+      features;  // act [views, 729, width] after the final norm: the encoder's output, valid until the next picture is encoded
   TensorView tokens;    // f32 [views, 196, hidden]: the projector's output, valid likewise
   TensorView sequence;  // f32 [image_token_count(grid), hidden]: lives as long as this
   std::unique_ptr<Buffer> buffer;

@@ -5,8 +5,8 @@
 
 namespace vl2 {
 
-Status projector(Recorder& rec, Scratch& scratch, const Config& config, const ProjectorWeights& weights, const TensorView& features,
-                 const TensorView& tokens) {
+Status projector(Recorder& rec, Scratch& scratch, const Config& config, const ProjectorWeights& weights,
+                 const TensorView& features, const TensorView& tokens) {
   const uint32_t rows = tokens.dim(0) * tokens.dim(1), n_embed = config.projector.n_embed;
   VL2_ASSIGN(const TensorView unfolded, scratch.get("unfolded", features.dtype, {rows, 4 * config.projector.input_dim}));
   VL2_ASSIGN(const TensorView inner, scratch.get("projector inner", features.dtype, {rows, n_embed}));

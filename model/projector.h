@@ -13,7 +13,7 @@ namespace vl2 {
 /// features  act [views, 729, width], contiguous
 /// tokens    f32 [views, 196, n_embed], contiguous
 /// Source    DeepSeek-VL2 modeling_deepseek_vl_v2.py, MlpProjector
-Status projector(Recorder& rec, Scratch& scratch, const Config& config, const ProjectorWeights& weights, const TensorView& features,
-                 const TensorView& tokens);
+Status projector(Recorder& rec, Scratch& scratch, const Config& config, const ProjectorWeights& weights,
+                 const TensorView& features, const TensorView& tokens);
 
 }  // namespace vl2

@@ -68,7 +68,8 @@ Status check_prompt(std::span<const uint32_t> ids, std::span<const PictureRun> r
   for (const PictureRun& run : runs) {
     const uint32_t rows = run.picture->sequence.dim(0);
     if (run.first_token < free_from || uint64_t{run.first_token} + rows > ids.size())
-      return fail(Code::BadArgument, "prompt: a picture of ", rows, " tokens at token ", run.first_token, " does not fit into ", ids.size());
+      return fail(Code::BadArgument, "prompt: a picture of ", rows, " tokens at token ", run.first_token, " does not fit into ",
+                  ids.size());
     free_from = uint64_t{run.first_token} + rows;
   }
   return {};
@@ -76,13 +77,14 @@ Status check_prompt(std::span<const uint32_t> ids, std::span<const PictureRun> r
 
 }  // namespace
 
-Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits, uint32_t chunk) {
+Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits,
+                        uint32_t chunk) {
   const LanguageConfig& config = engine_.config().language;
   if (ids.empty() || chunk == 0)
     return fail(Code::BadArgument, "prompt: no tokens");
   if (ids.size() > cache_.capacity - cache_.length)
-    return fail(Code::ContextFull, "context: the prompt has ", ids.size(), " tokens, the context holds ", cache_.capacity, " and ",
-                cache_.length, " are in it");
+    return fail(Code::ContextFull, "context: the prompt has ", ids.size(), " tokens, the context holds ", cache_.capacity,
+                " and ", cache_.length, " are in it");
   VL2_TRY(check_prompt(ids, runs, config));
   TensorView all_ids;
   VL2_ASSIGN(const auto id_buffer, upload_ids(ids, all_ids));
@@ -107,8 +109,8 @@ Result<std::unique_ptr<Buffer>> Session::upload_ids(std::span<const uint32_t> id
   return buffer;
 }
 
-Status Session::run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids,
-                          std::span<const PictureRun> runs, const TensorView& residual) {
+Status Session::run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids, std::span<const PictureRun> runs,
+                          const TensorView& residual) {
   const LanguageWeights& weights = engine_.weights().language;
   VL2_TRY(embed_tokens(rec_, weights.embed_tokens, all_ids.rows(first, count), residual));
   for (const PictureRun& run : runs) {
@@ -116,12 +118,14 @@ Status Session::run_chunk(uint32_t first, uint32_t count, const TensorView& all_
     const uint32_t begin = std::max(first, run.first_token), end = std::min(first + count, run_end);
     if (begin >= end)
       continue;
-    VL2_TRY(copy_rows(rec_, run.picture->sequence.rows(begin - run.first_token, end - begin), residual.rows(begin - first, end - begin)));
+    VL2_TRY(copy_rows(rec_, run.picture->sequence.rows(begin - run.first_token, end - begin),
+                      residual.rows(begin - first, end - begin)));
   }
   return run_layers(rec_, scratch_, engine_.config().language, weights, cache_, rope_table_, residual);
 }
 
-Status Session::keep_logits(uint32_t first, uint32_t count, uint32_t total, const TensorView& residual, const LogitsRequest& request) {
+Status Session::keep_logits(uint32_t first, uint32_t count, uint32_t total, const TensorView& residual,
+                            const LogitsRequest& request) {
   const LanguageConfig& config = engine_.config().language;
   const LanguageWeights& weights = engine_.weights().language;
   constexpr uint32_t kRowsAtATime = 16;

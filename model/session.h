@@ -17,7 +17,7 @@ namespace vl2 {
 
 /// Rows of a picture that stand where the prompt has `row_count` image tokens in a row.
 struct PictureRun {
-  uint32_t first_token = 0;      ///< index into the ids given with it
+  uint32_t first_token = 0;  ///< index into the ids given with it
   const EncodedPicture* picture = nullptr;
 };
 
@@ -45,7 +45,8 @@ class Session {
   /// Encodes a picture on the device. pictures_in_conversation decides on tiling (tile_grid()).
   Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation);
 
-  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens, with pictures in place of their runs of image tokens.
+  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens, with pictures in place of their runs of image
+  /// tokens.
   ///
   /// ids     each below vocab_size
   /// runs    ascending, not overlapping, inside ids
@@ -64,8 +65,8 @@ class Session {
   explicit Session(Engine& engine);
   Status create_buffers();
   Result<std::unique_ptr<Buffer>> upload_ids(std::span<const uint32_t> ids, TensorView& view);
-  Status run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids,
-                   std::span<const PictureRun> runs, const TensorView& residual);
+  Status run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids, std::span<const PictureRun> runs,
+                   const TensorView& residual);
   Status keep_logits(uint32_t first, uint32_t count, uint32_t total, const TensorView& residual, const LogitsRequest& request);
 
   Engine& engine_;

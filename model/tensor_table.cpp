@@ -19,8 +19,8 @@ class TableBuilder {
     slots.push_back(std::move(slot));
   }
   // For each of `batch` experts the matrices experts.{e}.<names>, one below the other.
-  void experts(TensorView& target, const std::string& prefix, const std::vector<std::string>& names, uint32_t batch, uint32_t rows_each,
-               uint32_t columns) {
+  void experts(TensorView& target, const std::string& prefix, const std::vector<std::string>& names, uint32_t batch,
+               uint32_t rows_each, uint32_t columns) {
     TensorSlot slot{&target, true, false, {batch, static_cast<uint32_t>(names.size()) * rows_each, columns}, {}};
     for (uint32_t e = 0; e < batch; ++e)
       for (const std::string& name : names)
@@ -80,7 +80,8 @@ void add_attention(TableBuilder& table, const LanguageConfig& config, const std:
     table.matrix(layer.o, prefix + "o_proj.weight", hidden, hidden);
     return;
   }
-  const uint32_t nope = config.qk_nope_head_dim, rope = config.qk_rope_head_dim, v = config.v_head_dim, rank = config.kv_lora_rank;
+  const uint32_t nope = config.qk_nope_head_dim, rope = config.qk_rope_head_dim, v = config.v_head_dim,
+                 rank = config.kv_lora_rank;
   table.matrix(layer.q, prefix + "q_proj.weight", heads * (nope + rope), hidden);
   table.matrix(layer.kv_a, prefix + "kv_a_proj_with_mqa.weight", rank + rope, hidden);
   table.vector(layer.kv_a_norm, prefix + "kv_a_layernorm.weight", rank);
@@ -142,6 +143,8 @@ std::vector<TensorSlot> tensor_table(const Config& config, Weights& weights) {
   return std::move(table.slots);
 }
 
-bool is_expected_and_unused(const std::string& name) { return name.rfind("vision.attn_pool.", 0) == 0; }
+bool is_expected_and_unused(const std::string& name) {
+  return name.rfind("vision.attn_pool.", 0) == 0;
+}
 
 }  // namespace vl2

@@ -18,10 +18,10 @@ struct TensorPart {
 
 /// One tensor on the device: its parts, one below the other.
 struct TensorSlot {
-  TensorView* target;            ///< the member of Weights that it becomes
-  bool matrix;                   ///< a weight matrix (16-bit, padded rows); otherwise f32, unpadded
-  bool keep_f32;                 ///< a matrix that stays f32: the router
-  std::vector<uint32_t> dims;    ///< [rows, columns], [batch, rows, columns], or [count]
+  TensorView* target;          ///< the member of Weights that it becomes
+  bool matrix;                 ///< a weight matrix (16-bit, padded rows); otherwise f32, unpadded
+  bool keep_f32;               ///< a matrix that stays f32: the router
+  std::vector<uint32_t> dims;  ///< [rows, columns], [batch, rows, columns], or [count]
   std::vector<TensorPart> parts;
 
   uint32_t columns() const { return dims.back(); }

@@ -1,5 +1,5 @@
-// Every expression here keeps the order and the width (double) of the reference's, because the last bit decides a tile or a pixel.
-// This file is compiled with -ffp-contract=off: a fused multiply-add would round once where the reference rounds twice.
+// Every expression here keeps the order and the width (double) of the reference's, because the last bit decides a tile or a
+// pixel. This file is compiled with -ffp-contract=off: a fused multiply-add would round once where the reference rounds twice.
 #include "model/tiling.h"
 
 #include <algorithm>
@@ -15,7 +15,8 @@ constexpr double kBicubicSupport = 2.0;
 constexpr double kBicubicA = -0.5;
 constexpr double kWeightOne = 1 << 22;  // Pillow's PRECISION_BITS for 8-bit pictures
 
-// Python's round() of a value of 0 or more: to the nearest, halves to the even neighbour; whatever the rounding mode of the thread.
+// Python's round() of a value of 0 or more: to the nearest, halves to the even neighbour; whatever the rounding mode of the
+// thread.
 double round_half_even(double value) {
   const double below = std::floor(value);
   const double rest = value - below;  // exact

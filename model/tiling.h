@@ -1,4 +1,5 @@
-// Which canvas a picture goes on, where, and the coefficients of the resize: the arithmetic that has to agree with Pillow and Python exactly.
+// Which canvas a picture goes on, where, and the coefficients of the resize: the arithmetic that has to agree with Pillow and
+// Python exactly.
 #pragma once
 
 #include <array>
@@ -21,19 +22,21 @@ inline constexpr uint64_t kMaxPicturePixels = uint64_t{1} << 28;
 /// Errors  BadArgument: a side of 0, or more than kMaxPicturePixels
 Status check_picture_size(uint32_t width, uint32_t height);
 
-/// The canvas (width, height) of `candidates` that keeps most pixels of the picture, of those the one that wastes least, of those the first.
-/// Doubles, in the order of the reference's operations. Neither side of the picture is 0; candidates are not empty.
+/// The canvas (width, height) of `candidates` that keeps most pixels of the picture, of those the one that wastes least, of those
+/// the first. Doubles, in the order of the reference's operations. Neither side of the picture is 0; candidates are not empty.
 ///
 /// Source  DeepSeek-VL2 processing_deepseek_vl_v2.py, select_best_resolution
-std::array<uint32_t, 2> select_best_resolution(uint32_t width, uint32_t height, std::span<const std::array<uint32_t, 2>> candidates);
+std::array<uint32_t, 2> select_best_resolution(uint32_t width, uint32_t height,
+                                               std::span<const std::array<uint32_t, 2>> candidates);
 
 /// The tiles of a picture: its best canvas in units of image_size, or 1 x 1 when the conversation has more than two pictures.
 ///
 /// Errors  BadArgument: a side of 0, or a picture so narrow that a resized side would be 0
-Result<TileGrid> tile_grid(uint32_t width, uint32_t height, std::span<const std::array<uint32_t, 2>> candidates, uint32_t image_size,
-                           uint32_t pictures_in_conversation);
+Result<TileGrid> tile_grid(uint32_t width, uint32_t height, std::span<const std::array<uint32_t, 2>> candidates,
+                           uint32_t image_size, uint32_t pictures_in_conversation);
 
-/// Tokens of a picture: side * (side + 1) + 1 + side * grid.height * (side * grid.width + 1), with side = 14 in the published models.
+/// Tokens of a picture: side * (side + 1) + 1 + side * grid.height * (side * grid.width + 1), with side = 14 in the published
+/// models.
 uint64_t image_token_count(TileGrid grid, uint32_t side);
 
 /// A picture's place on a canvas.

@@ -31,15 +31,16 @@ Status embed_patches(Recorder& rec, Scratch& scratch, const VisionConfig& config
   uint32_t first = 0;
   for (const Canvas& canvas : canvases) {
     const uint32_t rows = canvas.views * config.tokens();
-    VL2_TRY(patchify(rec, canvas.pixels, patches.rows(first, rows), {.view_size = config.image_size, .patch_size = config.patch_size}));
+    VL2_TRY(patchify(rec, canvas.pixels, patches.rows(first, rows),
+                     {.view_size = config.image_size, .patch_size = config.patch_size}));
     first += rows;
   }
   VL2_TRY(matmul(rec, patches, weights.patch_embed, x, {.bias = weights.patch_embed_bias}));
   return add_rows(rec, x, weights.pos_embed);
 }
 
-Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const VisionBlockWeights& weights, uint32_t views, DType act,
-             const TensorView& x) {
+Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const VisionBlockWeights& weights, uint32_t views,
+             DType act, const TensorView& x) {
   const uint32_t rows = x.dim(0), width = config.width;
   VL2_ASSIGN(const TensorView normed, scratch.get("vision normed", act, {rows, width}));
   VL2_ASSIGN(const TensorView qkv, scratch.get("vision qkv", act, {rows, 3 * width}));
@@ -48,8 +49,8 @@ Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const 
   VL2_TRY(layer_norm(rec, x, weights.norm1.weight, weights.norm1.bias, normed, kLayerNormEps));
   VL2_TRY(matmul(rec, normed, weights.qkv, qkv, {.bias = weights.qkv_bias}));
   const float scale = 1.0f / std::sqrt(static_cast<float>(width / config.heads));
-  VL2_TRY(attention(rec, heads_of(qkv, 0, views, config), heads_of(qkv, width, views, config), heads_of(qkv, 2 * width, views, config),
-                    heads_of(attended, 0, views, config), {.scale = scale}));
+  VL2_TRY(attention(rec, heads_of(qkv, 0, views, config), heads_of(qkv, width, views, config),
+                    heads_of(qkv, 2 * width, views, config), heads_of(attended, 0, views, config), {.scale = scale}));
   VL2_TRY(matmul(rec, attended, weights.proj, x, {.bias = weights.proj_bias, .residual = x}));
   VL2_TRY(layer_norm(rec, x, weights.norm2.weight, weights.norm2.bias, normed, kLayerNormEps));
   VL2_TRY(matmul(rec, normed, weights.fc1, inner, {.bias = weights.fc1_bias, .activation = Activation::GeluTanh}));

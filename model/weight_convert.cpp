@@ -11,8 +11,12 @@ namespace {
 
 constexpr uint64_t kBlock = 32;
 
-bool finite_bfloat16(uint16_t bits) { return (bits & 0x7f80u) != 0x7f80u; }
-bool finite_half(uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; }
+bool finite_bfloat16(uint16_t bits) {
+  return (bits & 0x7f80u) != 0x7f80u;
+}
+bool finite_half(uint16_t bits) {
+  return (bits & 0x7c00u) != 0x7c00u;
+}
 
 // Exponents 2^-14..2^15 of bf16 become f16 by moving bits, which the compiler does 16 at a time; other values are rare.
 bool bfloat16_to_half(const uint16_t* source, uint64_t count, uint16_t* target) {
@@ -63,7 +67,8 @@ bool convert_row(FileType source_type, const std::byte* source, uint64_t count, 
   bool finite = true;
   if (target_type == DType::F16 && source_type == FileType::BF16)
     return bfloat16_to_half(reinterpret_cast<const uint16_t*>(source), count, reinterpret_cast<uint16_t*>(target));
-  if ((target_type == DType::F16 && source_type == FileType::F16) || (target_type == DType::BF16 && source_type == FileType::BF16)) {
+  if ((target_type == DType::F16 && source_type == FileType::F16) ||
+      (target_type == DType::BF16 && source_type == FileType::BF16)) {
     std::memcpy(target, source, count * 2);
     for (uint64_t i = 0; i < count; ++i)
       finite &= target_type == DType::F16 ? finite_half(load<uint16_t>(source, i)) : finite_bfloat16(load<uint16_t>(source, i));

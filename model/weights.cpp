@@ -63,7 +63,8 @@ Result<std::vector<Source>> match(const Checkpoint& checkpoint, std::vector<Tens
       FileType type;
       VL2_TRY(check_part(part, found->second, type));
       if (i > 0 && type != source.file_type)
-        return fail(Code::BadFile, "checkpoint: tensor ", part.name, " is ", found->second.dtype_text, ", unlike ", slot.parts[0].name);
+        return fail(Code::BadFile, "checkpoint: tensor ", part.name, " is ", found->second.dtype_text, ", unlike ",
+                    slot.parts[0].name);
       source.file_type = type;
       source.parts.push_back(&found->second);
       used.insert(part.name);
@@ -87,7 +88,8 @@ Status read_rows(const Checkpoint& checkpoint, const Source& source, uint64_t fi
   std::vector<std::byte> scratch;
   for (uint64_t row = 0; row < row_count;) {
     const uint64_t part = (first_row + row) / rows_per_part, row_in_part = (first_row + row) % rows_per_part;
-    const uint64_t batch = std::min({rows_per_part - row_in_part, row_count - row, std::max<uint64_t>((1u << 20) / file_row_bytes, 1)});
+    const uint64_t batch =
+        std::min({rows_per_part - row_in_part, row_count - row, std::max<uint64_t>((1u << 20) / file_row_bytes, 1)});
     scratch.resize(batch * file_row_bytes);
     VL2_TRY(checkpoint.read(*source.parts[part], row_in_part * file_row_bytes, scratch));
     for (uint64_t i = 0; i < batch; ++i) {
@@ -112,7 +114,8 @@ Status read_rows_parallel(const Checkpoint& checkpoint, const Source& source, ui
   for (uint64_t i = 0; i < thread_count; ++i) {
     const uint64_t begin = row_count * i / thread_count, end = row_count * (i + 1) / thread_count;
     const auto work = [&, i, begin, end] {
-      results[i] = read_rows(checkpoint, source, first_row + begin, target.subspan(begin * row_bytes, (end - begin) * row_bytes), overflow);
+      results[i] = read_rows(checkpoint, source, first_row + begin, target.subspan(begin * row_bytes, (end - begin) * row_bytes),
+                             overflow);
     };
     if (i + 1 == thread_count)
       work();

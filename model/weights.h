@@ -16,8 +16,8 @@ namespace vl2 {
 
 class Device;
 
-// Matrices are [outputs, inputs] in F16 (BF16 where a value does not fit, F32 where the file has F32), rows padded to a multiple of 8
-// elements. Everything else is f32.
+// Matrices are [outputs, inputs] in F16 (BF16 where a value does not fit, F32 where the file has F32), rows padded to a multiple
+// of 8 elements. Everything else is f32.
 
 struct LayerNormWeights {
   TensorView weight, bias;  // [width]
@@ -59,11 +59,11 @@ struct LayerWeights {
   TensorView kv_b;                             // MLA: [heads * (nope + v), kv_lora_rank]
   TensorView o;                                // [hidden, heads * v]
   bool is_moe = false;
-  MlpWeights mlp;         // dense layers
-  TensorView router;      // MoE: [n_routed_experts, hidden], f32
+  MlpWeights mlp;          // dense layers
+  TensorView router;       // MoE: [n_routed_experts, hidden], f32
   TensorView router_bias;  // MoE with noaux_tc: [n_routed_experts]
-  MlpWeights experts;     // MoE
-  MlpWeights shared;      // MoE: intermediate is n_shared_experts * moe_intermediate_size; empty without shared experts
+  MlpWeights experts;      // MoE
+  MlpWeights shared;       // MoE: intermediate is n_shared_experts * moe_intermediate_size; empty without shared experts
 };
 
 struct LanguageWeights {
@@ -90,7 +90,8 @@ uint64_t weight_bytes(const Config& config);
 
 /// Checks the whole list of tensors against `config`, then uploads them.
 ///
-/// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory; IoError.
+/// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory;
+/// IoError.
 ///         On an error nothing stays allocated.
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
                                               const LoadProgress& progress);

@@ -23,7 +23,8 @@ struct DeviceOptions {
   uint64_t heap_limit_bytes = 0;  ///< pretend that no heap is larger; 0: as it is
 };
 
-/// Options from the environment: VL2_DEVICE, VL2_VALIDATION, VL2_TIER, VL2_QUIRKS, VL2_CACHE_DIR, VL2_CHECK, VL2_HEAP_LIMIT (bytes).
+/// Options from the environment: VL2_DEVICE, VL2_VALIDATION, VL2_TIER, VL2_QUIRKS, VL2_CACHE_DIR, VL2_CHECK, VL2_HEAP_LIMIT
+/// (bytes).
 ///
 /// Without VL2_CACHE_DIR the cache is $XDG_CACHE_HOME/vl2 or ~/.cache/vl2; VL2_CACHE_DIR set but empty means no cache.
 /// Errors  BadArgument: a number that is none
@@ -50,7 +51,8 @@ class Device {
   PipelineStore& pipelines() { return *pipelines_; }
   const Instance& instance() const { return *instance_; }
 
-  /// Counters of f16 stores that saturated, host-visible. Dispatches take turns with them, so that two that may overlap never share one.
+  /// Counters of f16 stores that saturated, host-visible. Dispatches take turns with them, so that two that may overlap never
+  /// share one.
   const Buffer& saturation_buffer() const { return *saturation_; }
   static constexpr uint32_t kSaturationCounters = 4096;
   static constexpr uint32_t kSaturationStride = 256;  ///< bytes; the largest alignment that Vulkan lets a device ask for

@@ -77,7 +77,8 @@ bool has_extension(VkPhysicalDevice device, const char* name) {
   vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
   std::vector<VkExtensionProperties> extensions(count);
   vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data());
-  return std::any_of(extensions.begin(), extensions.end(), [&](const auto& e) { return std::strcmp(e.extensionName, name) == 0; });
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const auto& e) { return std::strcmp(e.extensionName, name) == 0; });
 }
 
 DeviceCaps read_caps(VkPhysicalDevice device) {
@@ -126,7 +127,8 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return result;
 }
 
@@ -160,8 +162,7 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
                 " is not installed (package vulkan-validationlayers)");
 
   std::unique_ptr<Instance> instance(new Instance);
-  const VkApplicationInfo application{
-      VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "vl2", 1, "vl2", 1, VK_API_VERSION_1_2};
+  const VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "vl2", 1, "vl2", 1, VK_API_VERSION_1_2};
   VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info(&instance->validation_messages_);
   const VkValidationFeatureEnableEXT enabled[] = {VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
   VkValidationFeaturesEXT features{VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, &messenger, 1, enabled, 0, nullptr};
@@ -180,7 +181,8 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
   if (created == VK_ERROR_INCOMPATIBLE_DRIVER)
     return fail(Code::NoDevice, "vulkan: no driver on this system: ", kHowToInstall);
   VL2_TRY(vk_status(created, "vkCreateInstance"));
-  // Device functions too come through the loader, which finds the right driver for each handle: a process may use several devices.
+  // Device functions too come through the loader, which finds the right driver for each handle: a process may use several
+  // devices.
   volkLoadInstance(instance->handle_);
   if (options.validation)
     VL2_VK(vkCreateDebugUtilsMessengerEXT(instance->handle_, &messenger, nullptr, &instance->messenger_));
@@ -195,8 +197,8 @@ std::vector<std::string> all_validation_messages() {
 Instance::~Instance() {
   if (messenger_ != VK_NULL_HANDLE) {
     // Asked for by name: another instance without the extension may have been made since.
-    const auto destroy = reinterpret_cast<PFN_vkDestroyDebugUtilsMessengerEXT>(
-        vkGetInstanceProcAddr(handle_, "vkDestroyDebugUtilsMessengerEXT"));
+    const auto destroy =
+        reinterpret_cast<PFN_vkDestroyDebugUtilsMessengerEXT>(vkGetInstanceProcAddr(handle_, "vkDestroyDebugUtilsMessengerEXT"));
     destroy(handle_, messenger_, nullptr);
   }
   if (handle_ != VK_NULL_HANDLE)
@@ -243,7 +245,8 @@ Result<size_t> choose_device(const std::vector<DeviceEntry>& devices, std::strin
         index = i;
   }
   if (index >= devices.size())
-    return fail(Code::NotFound, "device: got \"", std::string(wanted), "\", wanted a number, name or UUID of: ", list_names(devices));
+    return fail(Code::NotFound, "device: got \"", std::string(wanted),
+                "\", wanted a number, name or UUID of: ", list_names(devices));
   if (!devices[index].unusable.empty())
     return fail(Code::Unsupported, "device: ", devices[index].caps.name, " cannot run vl2: ", devices[index].unusable);
   return index;

@@ -50,9 +50,11 @@ class Instance {
 /// What the validation layers said to any instance of this process, those that are gone too: how a program shows it at its end.
 std::vector<std::string> all_validation_messages();
 
-/// Which device `wanted` means: an index, a UUID, or a part of a name in any case; empty: discrete before integrated before virtual before CPU.
+/// Which device `wanted` means: an index, a UUID, or a part of a name in any case; empty: discrete before integrated before
+/// virtual before CPU.
 ///
-/// Errors  NoDevice: the list is empty or nothing in it is usable; NotFound: no match, with the list; Unsupported: the match is unusable
+/// Errors  NoDevice: the list is empty or nothing in it is usable; NotFound: no match, with the list; Unsupported: the match is
+/// unusable
 Result<size_t> choose_device(const std::vector<DeviceEntry>& devices, std::string_view wanted);
 
 }  // namespace vl2

@@ -19,8 +19,8 @@ VmaAllocationCreateInfo allocation_info(MemoryKind kind) {
     case MemoryKind::Device:
       info.usage = VMA_MEMORY_USAGE_AUTO_PREFER_DEVICE;
       info.requiredFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-      info.flags = VMA_ALLOCATION_CREATE_HOST_ACCESS_SEQUENTIAL_WRITE_BIT | VMA_ALLOCATION_CREATE_HOST_ACCESS_ALLOW_TRANSFER_INSTEAD_BIT |
-                   VMA_ALLOCATION_CREATE_MAPPED_BIT;
+      info.flags = VMA_ALLOCATION_CREATE_HOST_ACCESS_SEQUENTIAL_WRITE_BIT |
+                   VMA_ALLOCATION_CREATE_HOST_ACCESS_ALLOW_TRANSFER_INSTEAD_BIT | VMA_ALLOCATION_CREATE_MAPPED_BIT;
       break;
     case MemoryKind::Upload:
       info.usage = VMA_MEMORY_USAGE_AUTO_PREFER_HOST;
@@ -36,8 +36,8 @@ VmaAllocationCreateInfo allocation_info(MemoryKind kind) {
 
 }  // namespace
 
-Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDevice physical, VkDevice device, const DeviceCaps& caps,
-                                               uint64_t heap_limit_bytes) {
+Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
+                                               const DeviceCaps& caps, uint64_t heap_limit_bytes) {
   std::unique_ptr<Memory> memory(new Memory);
   memory->physical_ = physical;
   memory->device_ = device;
@@ -71,7 +71,8 @@ Memory::~Memory() {
 Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind, const std::string& name) {
   const uint64_t rounded = std::max<uint64_t>((bytes + 15) / 16 * 16, 16);
   if (rounded > max_buffer_bytes_ && max_buffer_bytes_ != 0)
-    return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes in one piece, this device allocates at most ", max_buffer_bytes_);
+    return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes in one piece, this device allocates at most ",
+                max_buffer_bytes_);
 
   std::unique_ptr<Buffer> buffer(new Buffer);
   VkBufferCreateInfo buffer_info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};

@@ -56,8 +56,8 @@ class Buffer {
 class Memory {
  public:
   /// heap_limit_bytes  pretends that no heap is larger; 0: as it is
-  static Result<std::unique_ptr<Memory>> create(VkInstance instance, VkPhysicalDevice physical, VkDevice device, const DeviceCaps& caps,
-                                                uint64_t heap_limit_bytes);
+  static Result<std::unique_ptr<Memory>> create(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
+                                                const DeviceCaps& caps, uint64_t heap_limit_bytes);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;

@@ -91,7 +91,8 @@ Result<const Pipeline*> PipelineStore::make(ShaderId shader, std::span<const uin
     entries.push_back({i, i * 4, 4});
   entries.push_back({kSaturation, static_cast<uint32_t>(values.size() * 4), 4});
   values.push_back(options_.count_saturation ? VK_TRUE : VK_FALSE);
-  const VkSpecializationInfo specialization{static_cast<uint32_t>(entries.size()), entries.data(), values.size() * 4, values.data()};
+  const VkSpecializationInfo specialization{static_cast<uint32_t>(entries.size()), entries.data(), values.size() * 4,
+                                            values.data()};
 
   VkShaderModuleCreateInfo module_info{VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   module_info.codeSize = code.words.size_bytes();
@@ -100,7 +101,12 @@ Result<const Pipeline*> PipelineStore::make(ShaderId shader, std::span<const uin
   VL2_VK(vkCreateShaderModule(device_, &module_info, nullptr, &module));
 
   VkComputePipelineCreateInfo info{VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
-  info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, nullptr, 0, VK_SHADER_STAGE_COMPUTE_BIT, module, "main",
+  info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                nullptr,
+                0,
+                VK_SHADER_STAGE_COMPUTE_BIT,
+                module,
+                "main",
                 &specialization};
   info.layout = layout.layout;
   Pipeline pipeline = layout;

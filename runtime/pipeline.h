@@ -23,7 +23,8 @@ struct Pipeline {
   VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;
 };
 
-/// The pipelines of one device. The file on disk is named for device, driver and shaders; a foreign, torn or older one is ignored.
+/// The pipelines of one device. The file on disk is named for device, driver and shaders; a foreign, torn or older one is
+/// ignored.
 class PipelineStore {
  public:
   struct Options {

@@ -8,15 +8,17 @@ namespace {
 
 struct QuirkRow {
   const char* name;
-  bool Quirks::* field;
+  bool Quirks::*field;
   bool (*applies)(const DeviceCaps&);
 };
 
 constexpr QuirkRow kQuirks[] = {
-    // CPU drivers convert f16 in software. Seen on llvmpipe of Mesa 25.0.7, 2026-11, the demo model: 421 tokens of prefill 1.07 s in f32 and
+    // CPU drivers convert f16 in software. Seen on llvmpipe of Mesa 25.0.7, 2026-11, the demo model: 421 tokens of prefill 1.07 s
+    // in f32 and
     // 1.27 s in f16, vision equal, with the results of f16 less exact.
     {"f16_is_slow", &Quirks::f16_is_slow, [](const DeviceCaps& caps) { return caps.type == DeviceType::Cpu; }},
-    // CPU drivers switch between all invocations of a workgroup at a barrier: figures in tuning.cpp. Tests take it away to try the kernels'
+    // CPU drivers switch between all invocations of a workgroup at a barrier: figures in tuning.cpp. Tests take it away to try
+    // the kernels'
     // way for GPUs where there is none.
     {"barriers_are_slow", &Quirks::barriers_are_slow, [](const DeviceCaps& caps) { return caps.type == DeviceType::Cpu; }},
 };

@@ -12,7 +12,8 @@ struct DeviceCaps;
 /// One field a defect, named for the defect.
 struct Quirks {
   bool f16_is_slow = false;  ///< f16 storage and conversion cost more than they save: stay in tier 0 unless asked
-  bool barriers_are_slow = false;  ///< barriers in a workgroup cost more than shared memory saves: one subgroup a workgroup, no tiles in it
+  bool barriers_are_slow =
+      false;  ///< barriers in a workgroup cost more than shared memory saves: one subgroup a workgroup, no tiles in it
 };
 
 /// The quirks of a device, then `overrides` ("+name,-name", as in VL2_QUIRKS) applied.

@@ -5,21 +5,23 @@
 
 #include "runtime/device.h"
 
-// How submissions are bounded: every dispatch states its cost; finished submissions teach what a unit of work takes on this device
-// (two timestamps each); a submission ends when its expected time passes kSubmissionNs. Watchdogs kill at 2 s.
+// How submissions are bounded: every dispatch states its cost; finished submissions teach what a unit of work takes on this
+// device (two timestamps each); a submission ends when its expected time passes kSubmissionNs. Watchdogs kill at 2 s.
 
 namespace vl2 {
 
 namespace {
 
-constexpr size_t kFrames = 3;               // one recorded while two run
+constexpr size_t kFrames = 3;  // one recorded while two run
 constexpr uint32_t kSetsPerPool = 256;
 constexpr uint32_t kQueriesPerFrame = 8192;  // two a timed dispatch, two for the submission
 constexpr uint32_t kSaturationBinding = 31;
 constexpr double kSubmissionNs = 50e6;
-constexpr double kBytesToWork = 16;          // a byte takes about as long as 16 operations, from phones to data centres
+constexpr double kBytesToWork = 16;  // a byte takes about as long as 16 operations, from phones to data centres
 
-double work_of(Cost cost) { return static_cast<double>(cost.flops) + kBytesToWork * static_cast<double>(cost.bytes); }
+double work_of(Cost cost) {
+  return static_cast<double>(cost.flops) + kBytesToWork * static_cast<double>(cost.bytes);
+}
 
 }  // namespace
 
@@ -180,9 +182,13 @@ Status Recorder::finish() {
   return {};
 }
 
-void Recorder::enable_timing(bool on) { timing_ = on && device_.caps().timestamp_period_ns > 0; }
+void Recorder::enable_timing(bool on) {
+  timing_ = on && device_.caps().timestamp_period_ns > 0;
+}
 
-std::vector<DispatchTime> Recorder::take_times() { return std::exchange(times_, {}); }
+std::vector<DispatchTime> Recorder::take_times() {
+  return std::exchange(times_, {});
+}
 
 void Recorder::barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access) {
   VkMemoryBarrier memory{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_SHADER_WRITE_BIT, to_access};
@@ -222,8 +228,8 @@ Status Recorder::check_bindings(ShaderId shader, std::span<const TensorView> ten
   const ShaderCode& code = shader_code(shader);
   const auto& limit = device_.caps().max_groups;
   if (groups.x > limit[0] || groups.y > limit[1] || groups.z > limit[2])
-    return fail(Code::BadShape, code.name, ": ", groups.x, " x ", groups.y, " x ", groups.z, " workgroups, this device takes ", limit[0],
-                " x ", limit[1], " x ", limit[2]);
+    return fail(Code::BadShape, code.name, ": ", groups.x, " x ", groups.y, " x ", groups.z, " workgroups, this device takes ",
+                limit[0], " x ", limit[1], " x ", limit[2]);
   for (const ShaderBinding& binding : code.bindings) {
     if (binding.binding == kSaturationBinding)
       continue;
@@ -287,7 +293,7 @@ Status Recorder::write_descriptors(const Pipeline& pipeline, const ShaderCode& c
       const uint64_t turn = dispatch_count_ % Device::kSaturationCounters;
       info = {device_.saturation_buffer().handle(), turn * Device::kSaturationStride, 4};
     }
-    writes[count] = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,  binding.binding, 0, 1,
+    writes[count] = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,   binding.binding, 0, 1,
                      VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,      nullptr, &info, nullptr};
     ++count;
   }
@@ -380,8 +386,8 @@ Status Recorder::download(const TensorView& source, std::span<std::byte> target)
   VL2_TRY(copy(source, bytes));
   VL2_TRY(begin_if_needed());
   const VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_TRANSFER_WRITE_BIT, VK_ACCESS_HOST_READ_BIT};
-  vkCmdPipelineBarrier(current_->commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0,
-                       nullptr);
+  vkCmdPipelineBarrier(current_->commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr,
+                       0, nullptr);
   VL2_TRY(finish());
   VL2_TRY(buffer->invalidate(0, target.size()));
   std::memcpy(target.data(), buffer->mapped(), target.size());

@@ -48,10 +48,10 @@ struct AlignedView {
 
 /// Records work for one device, in order, and submits it. Every operator takes one. One thread at a time.
 ///
-/// A dispatch sees what every earlier dispatch of this recorder wrote: where a binding overlaps one that was written (or writes one that
-/// was read) since the last barrier, one narrow compute barrier goes in front. No operator writes a barrier.
-/// Copies and fills are ordered with everything before and after them.
-/// Long work is split into submissions by the measured cost of earlier ones, so that no driver's watchdog sees a long one.
+/// A dispatch sees what every earlier dispatch of this recorder wrote: where a binding overlaps one that was written (or writes
+/// one that was read) since the last barrier, one narrow compute barrier goes in front. No operator writes a barrier. Copies and
+/// fills are ordered with everything before and after them. Long work is split into submissions by the measured cost of earlier
+/// ones, so that no driver's watchdog sees a long one.
 class Recorder {
  public:
   explicit Recorder(Device& device);
@@ -112,12 +112,13 @@ class Recorder {
   };
   struct Frame;  // one command buffer with its descriptors, fence and queries
 
-  Status dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes, Groups groups,
-                        Cost cost, std::span<const uint32_t> constants);
+  Status dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes,
+                        Groups groups, Cost cost, std::span<const uint32_t> constants);
   Status check_bindings(ShaderId shader, std::span<const TensorView> tensors, Groups groups) const;
   Status begin_if_needed();
   Status retire(Frame& frame);
-  Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors, VkDescriptorSet& set);
+  Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
+                           VkDescriptorSet& set);
   Result<VkDescriptorSet> allocate_set(VkDescriptorSetLayout layout);
   void barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access);
   void order_dispatch(std::span<const Access> accesses);
@@ -130,12 +131,12 @@ class Recorder {
   std::vector<std::unique_ptr<Frame>> frames_;  // a ring
   size_t next_frame_ = 0;
   Frame* current_ = nullptr;
-  std::vector<Access> pending_;       // since the last barrier
-  bool pending_transfer_ = false;     // whether any of them was a copy
-  bool transferred_ = false;          // whether there ever was one
+  std::vector<Access> pending_;    // since the last barrier
+  bool pending_transfer_ = false;  // whether any of them was a copy
+  bool transferred_ = false;       // whether there ever was one
   bool timing_ = false;
   std::vector<DispatchTime> times_;
-  double ns_per_work_;                // learned from finished submissions
+  double ns_per_work_;                  // learned from finished submissions
   const char* last_label_ = "nothing";  // for the message of a lost device
   uint64_t dispatch_count_ = 0;
   uint64_t barrier_count_ = 0;

@@ -1,4 +1,5 @@
-// ShaderId (generated: one enumerator a compiled variant), what the build found out about each, and the choice of a variant by dtype.
+// ShaderId (generated: one enumerator a compiled variant), what the build found out about each, and the choice of a variant by
+// dtype.
 #pragma once
 
 #include <cassert>
@@ -33,7 +34,8 @@ inline ShaderId act_variant(ShaderId f32_variant, DType act) {
   return static_cast<ShaderId>(static_cast<uint32_t>(f32_variant) + (act == DType::F16 ? 1u : 0u));
 }
 
-/// The variant for weights of `weight`, given the first one: variants over WEIGHT follow each other in the order of WEIGHT_FORMATS.
+/// The variant for weights of `weight`, given the first one: variants over WEIGHT follow each other in the order of
+/// WEIGHT_FORMATS.
 inline ShaderId weight_variant(ShaderId first_variant, DType weight) {
   return static_cast<ShaderId>(static_cast<uint32_t>(first_variant) + weight_format_index(weight));
 }

@@ -13,19 +13,19 @@ namespace vl2 {
 /// What kind of thing went wrong; the message says which thing.
 enum class Code {
   Ok,
-  BadArgument,   ///< a caller's or user's value makes no sense
-  BadShape,      ///< a tensor has the wrong shape or stride
-  BadDType,      ///< a tensor has the wrong element type
-  BadFile,       ///< a file is malformed, truncated or contradicts itself
-  NotFound,      ///< a file, tensor, device or token does not exist
-  Unsupported,   ///< well-formed, but not something this program or device can do
-  OutOfMemory,   ///< host or device memory does not suffice
-  ContextFull,   ///< more tokens than the context holds
-  NoDevice,      ///< no usable Vulkan device
-  DeviceLost,    ///< the driver gave up; the message carries the last dispatch
-  VulkanError,   ///< any other VkResult
-  IoError,       ///< the operating system refused to read or write
-  Cancelled,     ///< the caller asked to stop
+  BadArgument,  ///< a caller's or user's value makes no sense
+  BadShape,     ///< a tensor has the wrong shape or stride
+  BadDType,     ///< a tensor has the wrong element type
+  BadFile,      ///< a file is malformed, truncated or contradicts itself
+  NotFound,     ///< a file, tensor, device or token does not exist
+  Unsupported,  ///< well-formed, but not something this program or device can do
+  OutOfMemory,  ///< host or device memory does not suffice
+  ContextFull,  ///< more tokens than the context holds
+  NoDevice,     ///< no usable Vulkan device
+  DeviceLost,   ///< the driver gave up; the message carries the last dispatch
+  VulkanError,  ///< any other VkResult
+  IoError,      ///< the operating system refused to read or write
+  Cancelled,    ///< the caller asked to stop
 };
 
 /// The short name of a code, for logs and JSON ("bad_shape").
@@ -50,7 +50,7 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}              // NOLINT: implicit on purpose, so that `return value;` reads well
+  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit on purpose, so that `return value;` reads well
   Result(Status status) : status_(std::move(status)) { assert(!status_.ok()); }  // NOLINT: likewise for `return fail(...);`
 
   bool ok() const { return status_.ok(); }

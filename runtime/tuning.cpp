@@ -9,10 +9,11 @@ namespace vl2 {
 
 namespace {
 
-// CPU drivers run a subgroup as one SIMD vector and spread workgroups over cores: one subgroup a workgroup, its lanes side by side along the
-// columns, sums in as many vector registers as there are, no shared memory. lavapipe 25.0.7, 729 x 1152 x 1152, f16 weights, two busy cores
-// (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 10, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through shared memory 8 x 8 4.4, 4 x 4 2.9.
-// GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy at f32.
+// CPU drivers run a subgroup as one SIMD vector and spread workgroups over cores: one subgroup a workgroup, its lanes side by
+// side along the columns, sums in as many vector registers as there are, no shared memory. lavapipe 25.0.7, 729 x 1152 x 1152,
+// f16 weights, two busy cores (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 10, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through
+// shared memory 8 x 8 4.4, 4 x 4 2.9. GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy
+// at f32.
 GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks) {
   if (quirks.barriers_are_slow)
     return {.threads_along_columns = std::max(caps.subgroup_size, 4u),
@@ -20,7 +21,11 @@ GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks) {
             .rows_per_thread = 4,
             .columns_per_thread = 4,
             .through_shared = false};
-  return {.threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4, .through_shared = true};
+  return {.threads_along_columns = 16,
+          .threads_along_rows = 16,
+          .rows_per_thread = 4,
+          .columns_per_thread = 4,
+          .through_shared = true};
 }
 
 // A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.

@@ -34,8 +34,8 @@ enum class MatmulKernel { GemmTiled, Gemv };
 
 struct MatmulPlan {
   MatmulKernel kernel;
-  GemmTile tile;     ///< for GemmTiled
-  GemvGroup group;   ///< for Gemv
+  GemmTile tile;    ///< for GemmTiled
+  GemvGroup group;  ///< for Gemv
   bool operator==(const MatmulPlan&) const = default;
 };
 
@@ -45,8 +45,8 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ro
 /// The plan for `pairs` rows spread over `experts` weights; nobody knows on the host how evenly.
 MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t pairs, uint32_t experts);
 
-/// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all, the sum a
-/// multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.
+/// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all,
+/// the sum a multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.
 uint32_t pieces_per_binding(uint32_t pieces, uint64_t piece_bytes, uint64_t max_bytes, uint32_t alignment);
 
 }  // namespace vl2

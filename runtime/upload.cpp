@@ -41,11 +41,12 @@ Status Uploader::upload(const Buffer& buffer, uint64_t bytes, uint64_t piece_byt
       VL2_TRY(buffer.flush(first, count));
       continue;
     }
-    VL2_ASSIGN(Slot* slot, take_slot(std::max(count, std::min(kStagingBytes, bytes))));
+    VL2_ASSIGN(Slot * slot, take_slot(std::max(count, std::min(kStagingBytes, bytes))));
     VL2_TRY(source(first, {slot->staging->mapped(), count}));
     VL2_TRY(slot->staging->flush(0, count));
     const auto elements = static_cast<uint32_t>(count);
-    VL2_TRY(slot->recorder.copy(make_view(*slot->staging, DType::U8, {elements}), make_view(buffer, DType::U8, {elements}, first)));
+    VL2_TRY(
+        slot->recorder.copy(make_view(*slot->staging, DType::U8, {elements}), make_view(buffer, DType::U8, {elements}, first)));
     VL2_TRY(slot->recorder.submit());
   }
   return {};

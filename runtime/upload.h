@@ -1,4 +1,5 @@
-// From host memory or files to the device: written straight into place where device memory is host-visible, else through a staging ring.
+// From host memory or files to the device: written straight into place where device memory is host-visible, else through a
+// staging ring.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +27,9 @@ class Uploader {
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;
 
-  /// Fills the first `bytes` of `buffer` (a Device buffer) from `source`, called with spans whose sizes are multiples of `piece_bytes`, the
-  /// last one apart; a row of a matrix is such a piece. At most kStagingBytes go into one call unless a piece is larger than that.
+  /// Fills the first `bytes` of `buffer` (a Device buffer) from `source`, called with spans whose sizes are multiples of
+  /// `piece_bytes`, the last one apart; a row of a matrix is such a piece. At most kStagingBytes go into one call unless a piece
+  /// is larger than that.
   ///
   /// Errors  whatever `source` gives, VulkanError, OutOfMemory
   Status upload(const Buffer& buffer, uint64_t bytes, uint64_t piece_bytes, const UploadSource& source);

@@ -2,8 +2,8 @@
 //
 // Usage: embed_spirv OUT.cpp NAME=FILE.spv [NAME=FILE.spv ...]     (order = order of enum ShaderId)
 //
-// Read from each module: its storage buffer bindings with the access that the source's `readonly` and `writeonly` promise, and the size
-// of its push constants. The recorder derives barriers from the former, so no operator states them a second time.
+// Read from each module: its storage buffer bindings with the access that the source's `readonly` and `writeonly` promise, and
+// the size of its push constants. The recorder derives barriers from the former, so no operator states them a second time.
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -17,8 +17,8 @@ namespace {
 
 // The few numbers of the SPIR-V specification (version 1.5, section 3) that are needed here.
 constexpr uint32_t kMagic = 0x07230203;
-constexpr uint32_t kOpTypeInt = 21, kOpTypeFloat = 22, kOpTypeStruct = 30, kOpTypePointer = 32, kOpVariable = 59, kOpDecorate = 71,
-                   kOpMemberDecorate = 72;
+constexpr uint32_t kOpTypeInt = 21, kOpTypeFloat = 22, kOpTypeStruct = 30, kOpTypePointer = 32, kOpVariable = 59,
+                   kOpDecorate = 71, kOpMemberDecorate = 72;
 constexpr uint32_t kNonWritable = 24, kNonReadable = 25, kBinding = 33, kDecorationOffset = 35;
 constexpr uint32_t kStoragePushConstant = 9, kStorageBuffer = 12;
 
@@ -156,9 +156,11 @@ int main(int argc, char** argv) {
       return 1;
     }
     write_module(out, name, module);
-    table += "    {\"" + name + "\", " + name + "_words, " + name + "_bindings, " + std::to_string(module.push_constant_bytes) + "},\n";
+    table += "    {\"" + name + "\", " + name + "_words, " + name + "_bindings, " + std::to_string(module.push_constant_bytes) +
+             "},\n";
   }
-  out << "constexpr ShaderCode kShaders[] = {\n" << table << "};\n}  // namespace\n\n"
+  out << "constexpr ShaderCode kShaders[] = {\n"
+      << table << "};\n}  // namespace\n\n"
       << "const ShaderCode& shader_code(ShaderId id) { return kShaders[static_cast<size_t>(id)]; }\n\n}  // namespace vl2\n";
   return out.flush() ? 0 : 1;
 }

@@ -1,6 +1,5 @@
 // Who includes whom: shaders/interface | runtime | runtime/ops | model | app, each itself and what stands to its left.
 #include <doctest/doctest.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>

@@ -1,4 +1,5 @@
-// The simplest form: three rows, each the median of some repeats after a warm-up of half a second, and on demand the time of each operator.
+// The simplest form: three rows, each the median of some repeats after a warm-up of half a second, and on demand the time of each
+// operator.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -15,7 +16,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 struct Sample {
   double median = 0, least = 0, most = 0;  // seconds
@@ -39,8 +42,8 @@ Result<Sample> measure(uint32_t repeats, const std::function<Status()>& work) {
 }
 
 void print_row(const std::string& what, const Sample& sample, double units, const char* unit) {
-  std::printf("| %-24s | %10.2f %-8s | %10.3f | %10.3f | %10.3f |\n", what.c_str(), units / sample.median, unit, 1e3 * sample.median,
-              1e3 * sample.least, 1e3 * sample.most);
+  std::printf("| %-24s | %10.2f %-8s | %10.3f | %10.3f | %10.3f |\n", what.c_str(), units / sample.median, unit,
+              1e3 * sample.median, 1e3 * sample.least, 1e3 * sample.most);
 }
 
 void print_ops(const std::vector<DispatchTime>& times) {
@@ -63,8 +66,9 @@ void print_ops(const std::vector<DispatchTime>& times) {
   std::printf("\n| operator                     | dispatches |      ms | share | GB/s     | GFLOP/s  |\n");
   std::printf("| ---------------------------- | ---------- | ------- | ----- | -------- | -------- |\n");
   for (const auto& [name, total] : sorted)
-    std::printf("| %-28s | %10llu | %7.2f | %4.1f%% | %8.1f | %8.1f |\n", name.c_str(), static_cast<unsigned long long>(total.count),
-                total.ns * 1e-6, 100 * total.ns / all, total.bytes / total.ns, total.flops / total.ns);
+    std::printf("| %-28s | %10llu | %7.2f | %4.1f%% | %8.1f | %8.1f |\n", name.c_str(),
+                static_cast<unsigned long long>(total.count), total.ns * 1e-6, 100 * total.ns / all, total.bytes / total.ns,
+                total.flops / total.ns);
 }
 
 std::vector<uint8_t> gradient_picture(uint32_t width, uint32_t height) {
@@ -91,8 +95,8 @@ Status bench_command(const BenchOptions& options) {
   std::vector<uint32_t> ids(options.prompt);
   for (uint32_t i = 0; i < options.prompt; ++i)
     ids[i] = (i * 2654435761u) % language.vocab_size;
-  std::printf("%s on %s (%s), tier %u: loaded %.2f GB in %.2f s\n", options.model.model.c_str(), engine->device().caps().name.c_str(),
-              engine->device().caps().driver_info.c_str(), engine->device().tier(),
+  std::printf("%s on %s (%s), tier %u: loaded %.2f GB in %.2f s\n", options.model.model.c_str(),
+              engine->device().caps().name.c_str(), engine->device().caps().driver_info.c_str(), engine->device().tier(),
               static_cast<double>(engine->weights().device_bytes) * 1e-9, load_seconds);
   std::printf("| what                     | rate                | median ms  | least ms   | most ms    |\n");
   std::printf("| ------------------------ | ------------------- | ---------- | ---------- | ---------- |\n");
@@ -113,7 +117,8 @@ Status bench_command(const BenchOptions& options) {
                return session->encode({side * options.tiles, side, rgb}, 1).status();
              }));
   print_row("vision, " + std::to_string(options.tiles + 1) + " views", vision, options.tiles + 1, "views/s");
-  std::printf("device memory: peak %.3f GB, weights %.3f GB\n", static_cast<double>(engine->device().memory().device_bytes_peak()) * 1e-9,
+  std::printf("device memory: peak %.3f GB, weights %.3f GB\n",
+              static_cast<double>(engine->device().memory().device_bytes_peak()) * 1e-9,
               static_cast<double>(engine->weights().device_bytes) * 1e-9);
   if (options.ops)
     print_ops(session->recorder().take_times());

@@ -45,13 +45,13 @@ Status features_command(const FeaturesOptions& options);
 struct LogitsOptions {
   ModelOptions model;
   std::vector<std::string> images;
-  std::string ids;               ///< .npy, i32 or i64 [T]; a picture's positions hold the image token's id
-  std::string out;               ///< .npy, f32 [N, vocab_size]
-  uint32_t last = 1;             ///< N
-  uint32_t greedy = 0;           ///< M greedy ids after the last one
-  std::string greedy_out;        ///< .npy, i32 [M]
-  int64_t image_token_id = -1;   ///< -1: from tokenizer.json
-  uint32_t chunk = 0;            ///< tokens a prefill step; 0: the default
+  std::string ids;              ///< .npy, i32 or i64 [T]; a picture's positions hold the image token's id
+  std::string out;              ///< .npy, f32 [N, vocab_size]
+  uint32_t last = 1;            ///< N
+  uint32_t greedy = 0;          ///< M greedy ids after the last one
+  std::string greedy_out;       ///< .npy, i32 [M]
+  int64_t image_token_id = -1;  ///< -1: from tokenizer.json
+  uint32_t chunk = 0;           ///< tokens a prefill step; 0: the default
 };
 Status logits_command(const LogitsOptions& options);
 

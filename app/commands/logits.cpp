@@ -37,7 +37,8 @@ Result<std::vector<uint32_t>> read_ids(const std::string& path) {
 }
 
 // Each picture takes the next run of image tokens.
-Result<std::vector<PictureRun>> find_runs(const std::vector<uint32_t>& ids, uint32_t image_id, const std::vector<EncodedPicture>& pictures) {
+Result<std::vector<PictureRun>> find_runs(const std::vector<uint32_t>& ids, uint32_t image_id,
+                                          const std::vector<EncodedPicture>& pictures) {
   std::vector<PictureRun> runs;
   uint32_t at = 0;
   const auto count = static_cast<uint32_t>(ids.size());
@@ -47,8 +48,8 @@ Result<std::vector<PictureRun>> find_runs(const std::vector<uint32_t>& ids, uint
     const uint32_t rows = picture.sequence.dim(0);
     for (uint32_t i = 0; i < rows; ++i)
       if (at + i >= count || ids[at + i] != image_id)
-        return fail(Code::BadArgument, "logits: picture ", runs.size(), " takes ", rows, " image tokens (id ", image_id, "), the ids have ", i,
-                    " at ", at);
+        return fail(Code::BadArgument, "logits: picture ", runs.size(), " takes ", rows, " image tokens (id ", image_id,
+                    "), the ids have ", i, " at ", at);
     runs.push_back({at, &picture});
     at += rows;
   }

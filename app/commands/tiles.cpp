@@ -18,7 +18,8 @@ Status download_bytes(Recorder& rec, const TensorView& view, std::vector<uint8_t
 }
 
 // Cuts the canvas [height, width, 3] into its views, row-major, and appends them.
-void append_views(const std::vector<uint8_t>& canvas, uint32_t tiles_w, uint32_t tiles_h, uint32_t side, std::vector<uint8_t>& views) {
+void append_views(const std::vector<uint8_t>& canvas, uint32_t tiles_w, uint32_t tiles_h, uint32_t side,
+                  std::vector<uint8_t>& views) {
   const size_t row_bytes = size_t{side} * 3;
   for (uint32_t tile = 0; tile < tiles_w * tiles_h; ++tile)
     for (uint32_t y = 0; y < side; ++y) {

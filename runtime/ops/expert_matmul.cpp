@@ -11,12 +11,15 @@ namespace vl2 {
 
 namespace {
 
-bool is_u32_list(const TensorView& view) { return view.dtype == DType::U32 && view.rank() == 1 && view.stride(0) == 1; }
+bool is_u32_list(const TensorView& view) {
+  return view.dtype == DType::U32 && view.rank() == 1 && view.stride(0) == 1;
+}
 
-Status check_shapes(const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k, ExpertRows rows,
-                    const TensorView& y) {
+Status check_shapes(const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
+                    ExpertRows rows, const TensorView& y) {
   if (!is_u32_list(schedule.slot_pair) || top_k == 0 || schedule.slot_pair.dim(0) % top_k != 0)
-    return fail(Code::BadShape, "expert_matmul: slot_pair ", schedule.slot_pair, " must be u32, a multiple of top_k ", top_k, " long");
+    return fail(Code::BadShape, "expert_matmul: slot_pair ", schedule.slot_pair, " must be u32, a multiple of top_k ", top_k,
+                " long");
   const uint32_t slots = schedule.slot_pair.dim(0);
   if (!is_u32_list(schedule.offsets) || schedule.offsets.dim(0) != uint64_t{weight.dim(0)} + 1)
     return fail(Code::BadShape, "expert_matmul: offsets ", schedule.offsets, " must be u32, one more than the ", weight.dim(0),
@@ -27,7 +30,8 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const ExpertS
   if (weight.dim(2) != x.dim(1))
     return fail(Code::BadShape, "expert_matmul: weight ", weight, " must be [E, N, ", x.dim(1), "], as wide as x");
   if (y.rank() != 2 || y.dim(0) != slots || y.dim(1) != weight.dim(1) || y.stride(1) != 1)
-    return fail(Code::BadShape, "expert_matmul: y ", y, " must be [", slots, ", ", weight.dim(1), "], the elements of a row adjacent");
+    return fail(Code::BadShape, "expert_matmul: y ", y, " must be [", slots, ", ", weight.dim(1),
+                "], the elements of a row adjacent");
   if (x.dtype != DType::F32 && x.dtype != DType::F16)
     return fail(Code::BadDType, "expert_matmul: x ", x, " must be f32 or f16");
   if (y.dtype != DType::F32 && y.dtype != x.dtype)
@@ -35,7 +39,9 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const ExpertS
   return {};
 }
 
-uint32_t groups_of(uint32_t count, uint32_t size) { return (count + size - 1) / size; }
+uint32_t groups_of(uint32_t count, uint32_t size) {
+  return (count + size - 1) / size;
+}
 
 }  // namespace
 
@@ -50,7 +56,8 @@ Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weigh
   const MatmulPlan plan = plan_expert_matmul(caps, rec.device().quirks(), slots, experts);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint64_t expert_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
-  const uint32_t piece_experts = pieces_per_binding(experts, expert_bytes, rec.max_binding_bytes(), caps.storage_buffer_alignment);
+  const uint32_t piece_experts =
+      pieces_per_binding(experts, expert_bytes, rec.max_binding_bytes(), caps.storage_buffer_alignment);
   if (piece_experts == 0)
     return fail(Code::BadShape, "expert_matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(),
                 " bytes, too few for its experts");
@@ -76,23 +83,25 @@ Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weigh
                             .slot_pair_offset = slot_pair.remainder,
                             .offsets_offset = offsets.remainder};
   const uint32_t x_rows_aligned = x_bound.remainder % 4 == 0 && k % 4 == 0 && (x.dim(0) == 1 || x.stride(0) % 4 == 0);
-  const ShaderId shader = act_weight_variant(gemv ? ShaderId::expert_gemv_f32_f32 : ShaderId::expert_gemm_tiled_f32_f32, x.dtype, weight.dtype);
+  const ShaderId shader =
+      act_weight_variant(gemv ? ShaderId::expert_gemv_f32_f32 : ShaderId::expert_gemm_tiled_f32_f32, x.dtype, weight.dtype);
   for (uint32_t first = 0; first < experts; first += piece_experts) {
     const uint32_t count = std::min(piece_experts, experts - first);
     params.first_expert = first;
     params.end_expert = first + count;
-    const std::initializer_list<TensorView> tensors = {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view,
-                                                       y_bound.view};
+    const std::initializer_list<TensorView> tensors = {x_bound.view, weight_piece(weight, first, count), slot_pair.view,
+                                                       offsets.view, y_bound.view};
     const Groups groups{.x = groups_x, .y = static_cast<uint32_t>(gemv ? slots : slots / plan.tile.rows() + count)};
     // As if the slots were spread evenly; at most as many experts are read as there are slots.
     const uint64_t results = uint64_t{slots} * columns * count / experts;
-    const Cost cost{.bytes = expert_bytes * std::min(slots, experts) * count / experts + x.element_count() * dtype_bytes(x.dtype) +
-                             results * dtype_bytes(y.dtype),
+    const Cost cost{.bytes = expert_bytes * std::min(slots, experts) * count / experts +
+                             x.element_count() * dtype_bytes(x.dtype) + results * dtype_bytes(y.dtype),
                     .flops = 2 * results * k};
-    VL2_TRY(gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, 0, 0, x_rows_aligned})
-                 : rec.dispatch(shader, tensors, params, groups, cost,
-                                {plan.tile.threads_along_columns, plan.tile.threads_along_rows, plan.tile.rows_per_thread,
-                                 plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared}));
+    VL2_TRY(
+        gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, 0, 0, x_rows_aligned})
+             : rec.dispatch(shader, tensors, params, groups, cost,
+                            {plan.tile.threads_along_columns, plan.tile.threads_along_rows, plan.tile.rows_per_thread,
+                             plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared}));
   }
   return {};
 }

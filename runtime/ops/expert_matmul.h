@@ -14,8 +14,9 @@ enum class ExpertRows : uint32_t {
 
 /// Records y[s, :] = weight[e(s)] x[row(s), :] for every slot s of the schedule.
 ///
-/// x         [rows, K] f32 or f16 (the activation type), rows strided, any offset; rows is token_count (Tokens) or token_count * top_k (Slots)
-/// weight    [E, N, K] of any weight format; row stride a multiple of 8, zeros beyond K; offset aligned; may be larger than one
+/// x         [rows, K] f32 or f16 (the activation type), rows strided, any offset; rows is token_count (Tokens) or token_count *
+/// top_k (Slots) weight    [E, N, K] of any weight format; row stride a multiple of 8, zeros beyond K; offset aligned; may be
+/// larger than one
 ///           binding, as long as one expert is not
 /// schedule  of these tokens; E = offsets.dim(0) - 1
 /// top_k     choices a token

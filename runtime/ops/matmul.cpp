@@ -20,7 +20,8 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
   if (weight.dim(1) != x.dim(1))
     return fail(Code::BadShape, "matmul: weight ", weight, " must be [N, ", x.dim(1), "], as wide as x");
   if (y.rank() != 2 || y.dim(0) != x.dim(0) || y.dim(1) != weight.dim(0) || y.stride(1) != 1)
-    return fail(Code::BadShape, "matmul: y ", y, " must be [", x.dim(0), ", ", weight.dim(0), "], the elements of a row adjacent");
+    return fail(Code::BadShape, "matmul: y ", y, " must be [", x.dim(0), ", ", weight.dim(0),
+                "], the elements of a row adjacent");
   if (x.dtype != DType::F32 && x.dtype != DType::F16)
     return fail(Code::BadDType, "matmul: x ", x, " must be f32 or f16");
   if (y.dtype != DType::F32 && y.dtype != x.dtype)
@@ -36,7 +37,9 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
   return {};
 }
 
-uint32_t groups_of(uint32_t count, uint32_t size) { return (count + size - 1) / size; }
+uint32_t groups_of(uint32_t count, uint32_t size) {
+  return (count + size - 1) / size;
+}
 
 }  // namespace
 
@@ -58,7 +61,8 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   const uint64_t piece_bytes = std::min(rec.max_binding_bytes(), row_bytes * group_columns * caps.max_groups[0]);
   const uint32_t piece_columns = pieces_per_binding(columns, row_bytes, piece_bytes, caps.storage_buffer_alignment);
   if (piece_columns == 0)
-    return fail(Code::BadShape, "matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(), " bytes, too few for its rows");
+    return fail(Code::BadShape, "matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(),
+                " bytes, too few for its rows");
 
   const AlignedView x_bound = rec.aligned(x), y_bound = rec.aligned(y);
   const AlignedView bias = options.bias.empty() ? AlignedView{} : rec.aligned(options.bias);
@@ -84,14 +88,15 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   for (uint32_t first = 0; first < columns; first += piece_columns) {
     params.first_column = first;
     params.columns = std::min(piece_columns, columns - first);
-    const std::initializer_list<TensorView> tensors = {x_bound.view, weight_piece(weight, first, params.columns), bias.view, residual.view,
-                                                       y_bound.view};
+    const std::initializer_list<TensorView> tensors = {x_bound.view, weight_piece(weight, first, params.columns), bias.view,
+                                                       residual.view, y_bound.view};
     const Groups groups{.x = groups_of(params.columns, group_columns), .y = groups_y};
     const uint64_t results = uint64_t{rows} * params.columns;
     const Cost cost{.bytes = row_bytes * params.columns + x.element_count() * dtype_bytes(x.dtype) +
                              results * (dtype_bytes(y.dtype) + (params.has_residual != 0 ? 4 : 0)),
                     .flops = 2 * results * k};
-    VL2_TRY(gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, plan.group.rows, 0, x_rows_aligned, 0, activation})
+    VL2_TRY(gemv ? rec.dispatch(shader, tensors, params, groups, cost,
+                                {plan.group.threads, plan.group.columns, plan.group.rows, 0, x_rows_aligned, 0, activation})
                  : rec.dispatch(shader, tensors, params, groups, cost,
                                 {plan.tile.threads_along_columns, plan.tile.threads_along_rows, plan.tile.rows_per_thread,
                                  plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared, activation}));

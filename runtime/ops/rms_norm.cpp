@@ -20,7 +20,8 @@ Status rms_norm(Recorder& rec, const TensorView& x, const TensorView& weight, co
                              .y_offset = y_bound.remainder,
                              .eps = eps};
   const Cost cost{.bytes = x.element_count() * (2 * 4 + dtype_bytes(y.dtype)), .flops = 4 * x.element_count()};
-  return rec.dispatch(act_variant(ShaderId::rms_norm_f32, y.dtype), {x_bound.view, weight, y_bound.view}, params, Groups{.x = x.dim(0)}, cost);
+  return rec.dispatch(act_variant(ShaderId::rms_norm_f32, y.dtype), {x_bound.view, weight, y_bound.view}, params,
+                      Groups{.x = x.dim(0)}, cost);
 }
 
 }  // namespace vl2

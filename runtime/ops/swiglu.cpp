@@ -8,7 +8,8 @@
 namespace vl2 {
 
 Status swiglu(Recorder& rec, const TensorView& x, const TensorView& y) {
-  if (x.rank() != 2 || y.rank() != 2 || x.dim(0) != y.dim(0) || x.dim(1) != 2 * uint64_t{y.dim(1)} || x.stride(1) != 1 || y.stride(1) != 1)
+  if (x.rank() != 2 || y.rank() != 2 || x.dim(0) != y.dim(0) || x.dim(1) != 2 * uint64_t{y.dim(1)} || x.stride(1) != 1 ||
+      y.stride(1) != 1)
     return fail(Code::BadShape, "swiglu: x ", x, " must be [rows, 2 I] and y ", y, " [rows, I], the elements of a row adjacent");
   if (y.dtype != DType::F32 && y.dtype != DType::F16)
     return fail(Code::BadDType, "swiglu: y ", y, " must be f32 or f16");
@@ -30,8 +31,9 @@ Status swiglu(Recorder& rec, const TensorView& x, const TensorView& y) {
                             .y_offset = y_bound.remainder,
                             .x_is_f32 = x.dtype == DType::F32};
   const Cost cost{.bytes = count * (2 * dtype_bytes(x.dtype) + dtype_bytes(y.dtype)), .flops = 6 * count};
-  return rec.dispatch(act_variant(ShaderId::swiglu_f32, y.dtype), {x_bound.view, y_bound.view}, params,
-                      Groups{.x = static_cast<uint32_t>(groups_x), .y = static_cast<uint32_t>((groups + groups_x - 1) / groups_x)}, cost);
+  return rec.dispatch(
+      act_variant(ShaderId::swiglu_f32, y.dtype), {x_bound.view, y_bound.view}, params,
+      Groups{.x = static_cast<uint32_t>(groups_x), .y = static_cast<uint32_t>((groups + groups_x - 1) / groups_x)}, cost);
 }
 
 }  // namespace vl2

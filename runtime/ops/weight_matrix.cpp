@@ -25,13 +25,14 @@ Status check_weight(const char* op, const TensorView& weight, uint32_t rank) {
     return fail(Code::BadShape, op, ": weight ", weight, " must be ", rank == 2 ? "[N, K]" : "[E, N, K]", ", none of them 0");
   const uint32_t row_stride = weight.stride(rank - 2);
   if (weight.stride(rank - 1) != 1 || row_stride % kRowAlignment != 0 || row_stride < weight.dim(rank - 1))
-    return fail(Code::BadShape, op, ": weight ", weight, " has rows ", row_stride, " elements apart, wanted a multiple of ", kRowAlignment,
-                " that holds a row");
+    return fail(Code::BadShape, op, ": weight ", weight, " has rows ", row_stride, " elements apart, wanted a multiple of ",
+                kRowAlignment, " that holds a row");
   if (rank == 3 && (weight.stride(0) % kRowAlignment != 0 || weight.stride(0) < uint64_t{weight.dim(1)} * row_stride))
-    return fail(Code::BadShape, op, ": weight ", weight, " has experts ", weight.stride(0), " elements apart, wanted a multiple of ",
-                kRowAlignment, " that holds ", weight.dim(1), " rows of ", row_stride);
+    return fail(Code::BadShape, op, ": weight ", weight, " has experts ", weight.stride(0),
+                " elements apart, wanted a multiple of ", kRowAlignment, " that holds ", weight.dim(1), " rows of ", row_stride);
   if (weight.offset_bytes() + padded_span(weight, weight.dim(0)) * dtype_bytes(weight.dtype) > weight.buffer->bytes())
-    return fail(Code::BadShape, op, ": weight ", weight, " is not padded to ", kRowAlignment, " elements a row inside its buffer");
+    return fail(Code::BadShape, op, ": weight ", weight, " is not padded to ", kRowAlignment,
+                " elements a row inside its buffer");
   return {};
 }
 

@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint ADD_ROWS_THREADS = 256u;  // per workgroup
+VL2_CONST uint ADD_ROWS_THREADS = 256u;               // per workgroup
 VL2_CONST uint ADD_ROWS_ADDED = 0u, ADD_ROWS_X = 1u;  // bindings
 
 struct AddRowsParams {

@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint COPY_ROWS_THREADS = 256u;  // per workgroup, an element each
+VL2_CONST uint COPY_ROWS_THREADS = 256u;            // per workgroup, an element each
 VL2_CONST uint COPY_ROWS_X = 0u, COPY_ROWS_Y = 1u;  // bindings
 
 struct CopyRowsParams {

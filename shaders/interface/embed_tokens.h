@@ -4,11 +4,11 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint EMBED_TOKENS_THREADS = 256u;  // per workgroup
+VL2_CONST uint EMBED_TOKENS_THREADS = 256u;                                          // per workgroup
 VL2_CONST uint EMBED_TOKENS_TABLE = 0u, EMBED_TOKENS_IDS = 1u, EMBED_TOKENS_Y = 2u;  // bindings
 
 struct EmbedTokensParams {
-  uint count;       // elements of y
+  uint count;  // elements of y
   uint width;
   uint first_id;    // the id of the first row that is bound
   uint id_count;    // rows that are bound

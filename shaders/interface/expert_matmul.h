@@ -19,7 +19,7 @@ struct ExpertMatmulParams {
   uint weight_expert_stride;
   uint y_row_stride;
   uint y_offset;
-  uint y_is_f32;      // 1: y is f32 although activations are f16
+  uint y_is_f32;  // 1: y is f32 although activations are f16
   uint slot_pair_offset;
   uint offsets_offset;
 };

@@ -5,7 +5,8 @@
 VL2_SHARED_BEGIN
 
 VL2_CONST uint IMAGE_SEQUENCE_THREADS = 256u;  // per workgroup
-VL2_CONST uint IMAGE_SEQUENCE_FEATURES = 0u, IMAGE_SEQUENCE_NEWLINE = 1u, IMAGE_SEQUENCE_SEPARATOR = 2u, IMAGE_SEQUENCE_Y = 3u;  // bindings
+VL2_CONST uint IMAGE_SEQUENCE_FEATURES = 0u, IMAGE_SEQUENCE_NEWLINE = 1u, IMAGE_SEQUENCE_SEPARATOR = 2u,
+               IMAGE_SEQUENCE_Y = 3u;  // bindings
 
 struct ImageSequenceParams {
   uint count;  // elements of y

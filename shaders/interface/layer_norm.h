@@ -12,11 +12,11 @@ struct LayerNormParams {
   uint width;         // elements per row
   uint x_row_stride;  // elements from one row of x to the next
   uint y_row_stride;
-  uint x_offset;      // elements from the start of the binding to the first row
+  uint x_offset;  // elements from the start of the binding to the first row
   uint weight_offset;
   uint bias_offset;
   uint y_offset;
-  float eps;          // added to the variance
+  float eps;  // added to the variance
 };
 
 VL2_SHARED_END

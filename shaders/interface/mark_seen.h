@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint MARK_SEEN_THREADS = 256u;  // per workgroup, each one id
+VL2_CONST uint MARK_SEEN_THREADS = 256u;                 // per workgroup, each one id
 VL2_CONST uint MARK_SEEN_IDS = 0u, MARK_SEEN_SEEN = 1u;  // bindings
 
 struct MarkSeenParams {

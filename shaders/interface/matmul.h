@@ -5,7 +5,7 @@
 VL2_SHARED_BEGIN
 
 VL2_CONST uint MATMUL_X = 0u, MATMUL_WEIGHT = 1u, MATMUL_BIAS = 2u, MATMUL_RESIDUAL = 3u, MATMUL_Y = 4u;  // bindings
-VL2_CONST uint MATMUL_GELU_TANH = 1u, MATMUL_GELU_ERF = 2u;  // enum class Activation
+VL2_CONST uint MATMUL_GELU_TANH = 1u, MATMUL_GELU_ERF = 2u;                                               // enum class Activation
 
 struct MatmulParams {
   uint rows;          // M, of x and y
@@ -17,7 +17,7 @@ struct MatmulParams {
   uint weight_row_stride;
   uint y_row_stride;
   uint y_offset;
-  uint y_is_f32;      // 1: y is f32 although activations are f16
+  uint y_is_f32;  // 1: y is f32 although activations are f16
   uint has_bias;
   uint bias_offset;
   uint has_residual;

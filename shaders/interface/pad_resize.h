@@ -4,8 +4,8 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint PAD_RESIZE_THREADS = 64u;   // per workgroup
-VL2_CONST uint PAD_RESIZE_PIXELS = 4u;     // per invocation: 12 bytes, three whole words
+VL2_CONST uint PAD_RESIZE_THREADS = 64u;    // per workgroup
+VL2_CONST uint PAD_RESIZE_PIXELS = 4u;      // per invocation: 12 bytes, three whole words
 VL2_CONST uint PAD_RESIZE_PRECISION = 22u;  // fractional bits of a weight
 VL2_CONST uint PAD_RESIZE_BACKGROUND = 127u;
 VL2_CONST uint PAD_RESIZE_SOURCE = 0u, PAD_RESIZE_BOUNDS = 1u, PAD_RESIZE_WEIGHTS = 2u, PAD_RESIZE_OUT = 3u;  // bindings

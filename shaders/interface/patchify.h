@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint PATCHIFY_THREADS = 256u;  // per workgroup
+VL2_CONST uint PATCHIFY_THREADS = 256u;                // per workgroup
 VL2_CONST uint PATCHIFY_CANVAS = 0u, PATCHIFY_Y = 1u;  // bindings
 
 struct PatchifyParams {
@@ -12,7 +12,7 @@ struct PatchifyParams {
   uint canvas_width;   // pixels
   uint canvas_offset;  // bytes from the start of the binding to the first pixel
   uint view_size;      // pixels
-  uint patch_size;          // pixels
+  uint patch_size;     // pixels
   uint grid;           // patches along a side of a view
   uint tiles_w;        // tiles along the canvas
   uint first_tile;

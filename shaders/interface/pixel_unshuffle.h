@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint PIXEL_UNSHUFFLE_THREADS = 256u;  // per workgroup
+VL2_CONST uint PIXEL_UNSHUFFLE_THREADS = 256u;                  // per workgroup
 VL2_CONST uint PIXEL_UNSHUFFLE_X = 0u, PIXEL_UNSHUFFLE_Y = 1u;  // bindings
 
 struct PixelUnshuffleParams {

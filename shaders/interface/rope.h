@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint ROPE_THREADS = 64u;  // per workgroup, a pair each
+VL2_CONST uint ROPE_THREADS = 64u;                         // per workgroup, a pair each
 VL2_CONST uint ROPE_X = 0u, ROPE_TABLE = 1u, ROPE_Y = 2u;  // bindings
 
 struct RopeParams {

@@ -17,10 +17,10 @@ struct RouterParams {
   uint bias_offset;
   uint ids_offset;
   uint weights_offset;
-  uint has_bias;           // 0: there is none
-  uint sigmoid;            // 0: softmax
-  uint normalise;          // divide by the sum of the chosen scores
-  float factor;            // routed_scaling_factor
+  uint has_bias;   // 0: there is none
+  uint sigmoid;    // 0: softmax
+  uint normalise;  // divide by the sum of the chosen scores
+  float factor;    // routed_scaling_factor
 };
 
 VL2_SHARED_END

@@ -1,7 +1,6 @@
 // Bad input to the built program: each gives one line on standard error that names the thing, exit status 2, nothing on standard
 // output, and no file.
 #include <doctest/doctest.h>
-
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -76,7 +75,8 @@ std::string safetensors(const std::string& header, const std::string& data) {
 // A model folder to be spoilt, ids and a picture for it, and a place for output that has to stay empty.
 class Refusals {
  public:
-  Refusals() : model(copy_small_model(folder / "model")), ids(write_ids(folder / "ids.npy", {1, 2, 3})), out(folder / "out.npy") {}
+  Refusals()
+      : model(copy_small_model(folder / "model")), ids(write_ids(folder / "ids.npy", {1, 2, 3})), out(folder / "out.npy") {}
 
   Words logits() const { return {"logits", "-m", model, "--ids", ids, "--out", out}; }
   Words run(const Words& more = {}) const {
@@ -141,7 +141,8 @@ TEST_SUITE("program") {
     });
     check_refused(logits(), {kTensor, "overlap"});
     for (const uint64_t size : {uint64_t{1} << 63, UINT64_MAX, UINT64_MAX - 7, uint64_t{1} << 40}) {
-      spoil_tensors([&](const Tensors& t) { return std::string(reinterpret_cast<const char*>(&size), 8) + t.header.dump() + t.data; });
+      spoil_tensors(
+          [&](const Tensors& t) { return std::string(reinterpret_cast<const char*>(&size), 8) + t.header.dump() + t.data; });
       check_refused(logits(), {name, std::to_string(size)});
     }
     spoil_tensors([](Tensors t) {
@@ -206,7 +207,8 @@ TEST_SUITE("program") {
     CHECK(!fs::exists(out));
   }
 
-  TEST_CASE_FIXTURE(Refusals, "vl2: a tokenizer.json that is broken, of an unknown pattern or without the control tokens is refused") {
+  TEST_CASE_FIXTURE(Refusals,
+                    "vl2: a tokenizer.json that is broken, of an unknown pattern or without the control tokens is refused") {
     const Words tokenize = {"tokenize", "-m", model, "--jsonl"};
     const auto refused_by_both = [&](const Words& named) {
       check_refused(tokenize, named, {.environment = {}, .input = "\"text\"\n"});
@@ -258,7 +260,8 @@ TEST_SUITE("program") {
     refused({}, "\xff", {"UTF-8"});
   }
 
-  TEST_CASE_FIXTURE(Refusals, "vl2: a picture that is none, truncated, too large or not there is named by every command that reads one") {
+  TEST_CASE_FIXTURE(Refusals,
+                    "vl2: a picture that is none, truncated, too large or not there is named by every command that reads one") {
     const std::string good = write_picture(folder / "good.png"), bytes = read_file(good);
     const auto refused_everywhere = [&](const std::string& path, const std::string& part) {
       check_refused({"tiles", good, path}, {path, part});
@@ -284,7 +287,8 @@ TEST_SUITE("program") {
     CHECK(!fs::exists(folder / "boxes.png"));
   }
 
-  TEST_CASE_FIXTURE(Refusals, "vl2: a picture whose header claims more pixels than are read is refused with its size, and takes no memory") {
+  TEST_CASE_FIXTURE(
+      Refusals, "vl2: a picture whose header claims more pixels than are read is refused with its size, and takes no memory") {
     std::string bytes = read_file(write_picture(folder / "good.png"));
     const auto put = [&](size_t at, uint32_t value) {
       for (size_t i = 0; i < 4; ++i)
@@ -316,8 +320,10 @@ TEST_SUITE("program") {
 
   TEST_CASE_FIXTURE(Refusals, "vl2: a prompt longer than the context is refused with the numbers") {
     const std::string picture = write_picture(folder / "a.png");
-    check_refused(run({"--image", picture, "-c", "64", "--annotate", folder / "boxes.png"}), {"context", " 64 ", " 4"});  // 421 and some
-    check_refused({"run", "-m", model, "-c", "64", "-p", std::string(100, 'x')}, {" 64 ", " 108 "});  // a token a letter, and 8 around them
+    check_refused(run({"--image", picture, "-c", "64", "--annotate", folder / "boxes.png"}),
+                  {"context", " 64 ", " 4"});  // 421 and some
+    check_refused({"run", "-m", model, "-c", "64", "-p", std::string(100, 'x')},
+                  {" 64 ", " 108 "});  // a token a letter, and 8 around them
     write_ids(ids, std::vector<int32_t>(65, 7));
     check_refused({"logits", "-m", model, "--ids", ids, "--out", out, "-c", "64"}, {"65", "64"});
     check_refused(run({"-c", "5000"}), {"5000", "4096"});
@@ -327,7 +333,8 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE_FIXTURE(Refusals, "vl2: without a Vulkan driver or loader it says what to install") {
-    const ProgramOptions no_driver{.environment = {{"VK_DRIVER_FILES", "/nonexistent.json"}, {"VK_ICD_FILENAMES", "/nonexistent.json"}}};
+    const ProgramOptions no_driver{
+        .environment = {{"VK_DRIVER_FILES", "/nonexistent.json"}, {"VK_ICD_FILENAMES", "/nonexistent.json"}}};
     check_refused(logits(), {"driver", "mesa-vulkan-drivers"}, no_driver);
     check_refused({"devices"}, {"driver", "mesa-vulkan-drivers"}, no_driver);
     check_refused({"devices", "--json"}, {"driver", "mesa-vulkan-drivers"}, no_driver);
@@ -382,7 +389,8 @@ TEST_SUITE("program") {
     const Words before = listing(folder.path());
     for (const std::string& path : {folder / "none/out", folder / "ids.npy/out", folder / "taken"}) {
       check_refused({"logits", "-m", model, "--ids", ids, "--out", path}, {path, "written"});
-      check_refused({"logits", "-m", model, "--ids", ids, "--out", out, "--greedy", "2", "--greedy-out", path}, {path, "written"});
+      check_refused({"logits", "-m", model, "--ids", ids, "--out", out, "--greedy", "2", "--greedy-out", path},
+                    {path, "written"});
       check_refused({"tiles", picture, "--npy", path}, {path, "written"});
       check_refused(run({"--image", picture, "--annotate", path}), {path, "written"});
     }

@@ -1,7 +1,8 @@
 // The built program on input that is fine: what each command prints and writes.
-#include <doctest/doctest.h>
+#include "tests/support/program.h"
 
 #include <cstring>
+#include <doctest/doctest.h>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -9,7 +10,6 @@
 #include "model/npy.h"
 #include "tests/support/compare.h"
 #include "tests/support/pictures.h"
-#include "tests/support/program.h"
 
 using namespace vl2;
 using nlohmann::json;
@@ -21,7 +21,8 @@ using Words = std::vector<std::string>;
 
 const std::string kGolden = std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_softmax";
 
-// What the program printed; fails the test when it did not end well, or said anything on standard error (which is no terminal here).
+// What the program printed; fails the test when it did not end well, or said anything on standard error (which is no terminal
+// here).
 std::string printed(const Words& arguments, const std::string& input = "") {
   const ProgramResult result = run_program(arguments, {.environment = {}, .input = input});
   CHECK(result.exit_status == 0);
@@ -77,7 +78,8 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE("vl2 tokenize: text comes back from its ids, in both forms") {
-    const Words encode = {"tokenize", "-m", small_model(), "--jsonl"}, decode = {"tokenize", "-m", small_model(), "--jsonl", "--decode"};
+    const Words encode = {"tokenize", "-m", small_model(), "--jsonl"},
+                decode = {"tokenize", "-m", small_model(), "--jsonl", "--decode"};
     const std::string lines = "\"two words\"\n\"1234 \\u00e9\\ud83d\\ude00\\n\"\n\"\"\n\"<image>\"\n";
     const std::string ids = printed(encode, lines);
     CHECK(ids.substr(0, ids.find('\n')) == "[116, 119, 111, 32, 119, 111, 114, 100, 115]");  // a token a byte
@@ -106,7 +108,8 @@ TEST_SUITE("program") {
 
   TEST_CASE("vl2 features: writes three arrays a picture, of the shapes promised, and finite") {
     const TemporaryFolder folder;
-    const std::string a = write_picture(folder / "a.png", 500, 375), b = write_picture(folder / "b.png", 40, 30), out = folder / "out";
+    const std::string a = write_picture(folder / "a.png", 500, 375), b = write_picture(folder / "b.png", 40, 30),
+                      out = folder / "out";
     printed({"features", "-m", small_model(), "--image", a, "--image", b, "--out", out});
     const auto check = [&](const std::string& name, const Shape& shape) {
       const NpyArray array = load(out + "/" + name);
@@ -134,8 +137,9 @@ TEST_SUITE("program") {
       const std::string recorded = kGolden + "/" + name, out = folder / "logits.npy", greedy_out = folder / "greedy.npy";
       const NpyArray wanted = load(recorded + "/logits.npy"), greedy = load(recorded + "/greedy.npy");
       const uint64_t tokens = wanted.shape[0];
-      Words words = {"logits", "-m",       small_model(), "--ids",    recorded + "/ids.npy", "--out", out, "--last", std::to_string(tokens),
-                     "--greedy", std::to_string(greedy.shape[0]), "--greedy-out", greedy_out};
+      Words words = {"logits",  "-m",     small_model(),          "--ids",    recorded + "/ids.npy",           "--out",
+                     out,       "--last", std::to_string(tokens), "--greedy", std::to_string(greedy.shape[0]), "--greedy-out",
+                     greedy_out};
       uint32_t k = 0;
       for (const json& picture : entry["pictures"]) {
         const uint32_t width = picture["width"], height = picture["height"];
@@ -179,7 +183,8 @@ TEST_SUITE("program") {
     CHECK((answer["stop"] == "max_tokens" || answer["stop"] == "eos"));
     CHECK(answer["boxes"].is_array());
     CHECK(answer["text"].get<std::string>() + "\n" == text);
-    const Words drawn = {"--temp", "1.5", "--top-k", "50", "--top-p", "0.9", "--min-p", "0.01", "--repeat-penalty", "1.1", "--seed"};
+    const Words drawn = {"--temp",  "1.5",  "--top-k",          "50",  "--top-p", "0.9",
+                         "--min-p", "0.01", "--repeat-penalty", "1.1", "--seed"};
     const auto draw = [&](const std::string& seed) {
       Words words = drawn;
       words.push_back(seed);
@@ -191,7 +196,8 @@ TEST_SUITE("program") {
 
   TEST_CASE("vl2 run: --annotate writes the last picture, in its own size") {
     const TemporaryFolder folder;
-    const std::string a = write_picture(folder / "a.png", 90, 40), b = write_picture(folder / "b.png", 77, 55), out = folder / "boxes.png";
+    const std::string a = write_picture(folder / "a.png", 90, 40), b = write_picture(folder / "b.png", 77, 55),
+                      out = folder / "boxes.png";
     printed({"run", "-m", small_model(), "--image", a, "--image", b, "-p", "<image> and <image>", "-n", "2", "--annotate", out});
     const auto image = read_image_file(out);
     REQUIRE_MESSAGE(image.ok(), image.message());

@@ -1,8 +1,7 @@
 #include "model/checkpoint.h"
 
-#include <doctest/doctest.h>
-
 #include <cstring>
+#include <doctest/doctest.h>
 #include <fstream>
 
 #include "tests/support/toy_checkpoint.h"
@@ -93,8 +92,10 @@ TEST_SUITE("cpu") {
     check_refused(R"({"a": {"dtype": "Q9", "shape": [1], "data_offsets": [0, 2]}})", "ab", "unknown dtype");
     check_refused(R"({"a": {"dtype": "BF16", "shape": [-1], "data_offsets": [0, 2]}})", "ab", "is no count");
     check_refused(R"({"a": {"dtype": "BF16", "shape": [1.5], "data_offsets": [0, 2]}})", "ab", "is no count");
-    check_refused(R"({"a": {"dtype": "BF16", "shape": [4294967296, 4294967296], "data_offsets": [0, 2]}})", "ab", "needs more than");
-    check_refused(R"({"a": {"dtype": "BF16", "shape": [18446744073709551615], "data_offsets": [0, 2]}})", "ab", "needs more than");
+    check_refused(R"({"a": {"dtype": "BF16", "shape": [4294967296, 4294967296], "data_offsets": [0, 2]}})", "ab",
+                  "needs more than");
+    check_refused(R"({"a": {"dtype": "BF16", "shape": [18446744073709551615], "data_offsets": [0, 2]}})", "ab",
+                  "needs more than");
     check_refused(R"({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 4]}})", "ab", "outside");
     check_refused(R"({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [2, 0]}})", "ab", "outside");
     check_refused(R"({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 2]}})", "abcd", "hold 2 bytes");

@@ -1,7 +1,6 @@
 #include "model/config.h"
 
 #include <doctest/doctest.h>
-
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -58,8 +57,8 @@ json published(const std::string& name) {
   return file;
 }
 
-// The message for the published file of `name` with one value changed; "" when it is accepted. `path` is a JSON pointer; the value
-// "absent" (as the text `absent`) takes the key away.
+// The message for the published file of `name` with one value changed; "" when it is accepted. `path` is a JSON pointer; the
+// value "absent" (as the text `absent`) takes the key away.
 std::string message_of(const std::string& name, const std::string& path, const std::string& value, Code code = Code::BadFile) {
   json file = published(name);
   const json::json_pointer key(path);
@@ -107,9 +106,11 @@ TEST_SUITE("cpu") {
              {"/vision_config", "null", "vision_config: got null, wanted an object"},
              {"/vision_config/mlp_ratio", "\"4\"", "vision_config.mlp_ratio: got a string, wanted a number"},
              {"/tile_tag", "2", "tile_tag: got 2, wanted a string"},
-             {"/candidate_resolutions", "absent", "candidate_resolutions: got none, wanted 1 to 64 pairs of a width and a height"},
+             {"/candidate_resolutions", "absent",
+              "candidate_resolutions: got none, wanted 1 to 64 pairs of a width and a height"},
              {"/candidate_resolutions", "7", "candidate_resolutions: got 7, wanted 1 to 64 pairs of a width and a height"},
-             {"/candidate_resolutions", "[]", "candidate_resolutions: got 0 entries, wanted 1 to 64 pairs of a width and a height"},
+             {"/candidate_resolutions", "[]",
+              "candidate_resolutions: got 0 entries, wanted 1 to 64 pairs of a width and a height"},
              {"/candidate_resolutions", "[[384]]",
               "candidate_resolutions: got an entry that is no pair of counts, wanted 1 to 64 pairs of a width and a height"},
              {"/candidate_resolutions/0/1", "-384",
@@ -154,17 +155,20 @@ TEST_SUITE("cpu") {
 
   TEST_CASE("config: refuses values that contradict each other") {
     for (const auto& [path, value, message] : std::initializer_list<Refusal>{
-             {"/projector_config/n_embed", "absent", "projector_config.n_embed: got 2048, wanted 1280, language_config.hidden_size"},
+             {"/projector_config/n_embed", "absent",
+              "projector_config.n_embed: got 2048, wanted 1280, language_config.hidden_size"},
              {"/projector_config/input_dim", "1024", "projector_config.input_dim: got 1024, wanted 1152, vision_config.width"},
              {"/vision_config/heads", "15", "vision_config.width: got 1152, wanted a multiple of heads, 15"},
-             {"/vision_config/patch_size", "385", "vision_config.patch_size: got 385, wanted 1 to 256 patches along image_size, 384"},
+             {"/vision_config/patch_size", "385",
+              "vision_config.patch_size: got 385, wanted 1 to 256 patches along image_size, 384"},
              {"/vision_config/patch_size", "1", "vision_config.patch_size: got 1, wanted 1 to 256 patches along image_size, 384"},
              {"/candidate_resolutions/3", "[384, 385]",
               "candidate_resolutions: got 384 x 385, wanted multiples of vision_config.image_size, 384, that make 1 to 64 tiles"},
              {"/candidate_resolutions/3", "[384, 0]",
               "candidate_resolutions: got 384 x 0, wanted multiples of vision_config.image_size, 384, that make 1 to 64 tiles"},
              {"/candidate_resolutions/3", "[24960, 384]",
-              "candidate_resolutions: got 24960 x 384, wanted multiples of vision_config.image_size, 384, that make 1 to 64 tiles"},
+              "candidate_resolutions: got 24960 x 384, wanted multiples of vision_config.image_size, 384, that make 1 to 64 "
+              "tiles"},
          })
       CHECK(message_of("tiny", path, value) == std::string("config.json: ") + message);
 
@@ -210,7 +214,8 @@ TEST_SUITE("cpu") {
              {"/language_config/topk_group", "3", "language_config.topk_group: got 3, wanted 1"},
              {"/language_config/topk_method", "\"group_limited_greedy\"",
               "language_config.topk_method: got \"group_limited_greedy\", wanted \"greedy\" or \"noaux_tc\""},
-             {"/language_config/scoring_func", "\"tanh\"", "language_config.scoring_func: got \"tanh\", wanted \"softmax\" or \"sigmoid\""},
+             {"/language_config/scoring_func", "\"tanh\"",
+              "language_config.scoring_func: got \"tanh\", wanted \"softmax\" or \"sigmoid\""},
              {"/language_config/hidden_act", "\"gelu\"", "language_config.hidden_act: got \"gelu\", wanted \"silu\""},
              {"/language_config/attention_bias", "true", "language_config.attention_bias: got true, wanted false"},
              {"/language_config/tie_word_embeddings", "true", "language_config.tie_word_embeddings: got true, wanted false"},
@@ -234,7 +239,8 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("config: a message stays on one line, whatever the file holds") {
-    const std::string message = message_of("tiny", "/tile_tag", R"("2\nD\u0000\u00e9)" + std::string(5000, 'x') + "\"", Code::Unsupported);
+    const std::string message =
+        message_of("tiny", "/tile_tag", R"("2\nD\u0000\u00e9)" + std::string(5000, 'x') + "\"", Code::Unsupported);
     CHECK(message.find('\n') == std::string::npos);
     CHECK(message.size() < 200);
     CHECK(message.starts_with(R"(config.json: tile_tag: got "2\nD\u0000\u00e9xxx)"));

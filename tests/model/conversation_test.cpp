@@ -36,7 +36,9 @@ class PicoTest : public GpuTest {
   std::optional<Tokenizer> tokenizer;
 };
 
-OwnedPicture noise(const std::string& name, uint32_t width, uint32_t height) { return {width, height, toy_picture(name, width, height)}; }
+OwnedPicture noise(const std::string& name, uint32_t width, uint32_t height) {
+  return {width, height, toy_picture(name, width, height)};
+}
 
 }  // namespace
 

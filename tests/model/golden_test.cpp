@@ -43,7 +43,8 @@ std::vector<uint32_t> read_ids(const std::string& path) {
 }
 
 // The rows of [batch, tokens, width] that the golden file keeps of each batch.
-std::vector<float> pick_rows(const std::vector<float>& values, uint32_t batch, uint32_t tokens, const std::vector<uint32_t>& rows) {
+std::vector<float> pick_rows(const std::vector<float>& values, uint32_t batch, uint32_t tokens,
+                             const std::vector<uint32_t>& rows) {
   const size_t width = values.size() / batch / tokens;
   std::vector<float> picked;
   for (uint32_t b = 0; b < batch; ++b)
@@ -240,7 +241,8 @@ TEST_CASE_FIXTURE(GpuTest, "session: ids beyond the vocabulary and pictures that
   auto encoded = session->encode({40, 30, rgb}, 1);
   REQUIRE(encoded.ok());
   const PictureRun run{1, &*encoded};
-  CHECK(session->prefill(std::vector<uint32_t>(40, 299), std::span(&run, 1)).code() == Code::BadArgument);  // the picture takes 421
+  CHECK(session->prefill(std::vector<uint32_t>(40, 299), std::span(&run, 1)).code() ==
+        Code::BadArgument);  // the picture takes 421
 }
 
 TEST_CASE_FIXTURE(GpuTest, "session: rewinding and going on gives what a fresh session gives") {

@@ -1,7 +1,6 @@
 #include "model/grounding.h"
 
 #include <doctest/doctest.h>
-
 #include <random>
 
 using namespace vl2;
@@ -25,7 +24,8 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("grounding: one label with several boxes, with and without spaces") {
-    const auto got = parse_grounding("<|ref|>Watermelon slices<|/ref|><|det|>[[0,0,1,2], [ 3 , 4,5,6],[7, 8, 9, 10]]<|/det|>", 999, 999);
+    const auto got =
+        parse_grounding("<|ref|>Watermelon slices<|/ref|><|det|>[[0,0,1,2], [ 3 , 4,5,6],[7, 8, 9, 10]]<|/det|>", 999, 999);
     CHECK(got.problems.empty());
     REQUIRE(got.boxes.size() == 3);
     CHECK(got.boxes[0].box == Four{0, 0, 1, 2});
@@ -39,7 +39,8 @@ TEST_SUITE("cpu") {
 
   TEST_CASE("grounding: a grounded conversation keeps its words") {
     const auto got = parse_grounding(
-        "<|grounding|>Put it into <|ref|>the blue can<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>, then close\n<|ref|>淡定姐<|/ref|><|det|>[[5, "
+        "<|grounding|>Put it into <|ref|>the blue can<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>, then "
+        "close\n<|ref|>淡定姐<|/ref|><|det|>[[5, "
         "6, 7, 8]]<|/det|>.",
         1998, 3996);
     CHECK(got.problems.empty());
@@ -66,8 +67,8 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("grounding: as many labels as lists are paired in their order, as the reference does") {
-    const auto got = parse_grounding(
-        "<|ref|>a<|/ref|><|ref|>b<|/ref|><|det|>[[1, 1, 1, 1]]<|/det|><|det|>[[2, 2, 2, 2]]<|/det|>", 999, 999);
+    const auto got =
+        parse_grounding("<|ref|>a<|/ref|><|ref|>b<|/ref|><|det|>[[1, 1, 1, 1]]<|/det|><|det|>[[2, 2, 2, 2]]<|/det|>", 999, 999);
     CHECK(got.problems.empty());
     REQUIRE(got.boxes.size() == 2);
     CHECK(got.boxes[0].label == "a");
@@ -115,8 +116,8 @@ TEST_SUITE("cpu") {
       const auto got = parse_grounding(before + list + after, 999, 999);
       CHECK(got.boxes.empty());
       REQUIRE(got.problems.size() == 1);
-      CHECK(got.problems[0] == "byte " + std::to_string(before.size() + row.byte) +
-                                   ": wanted [[x1, y1, x2, y2], ..] between <|det|> and <|/det|>");
+      CHECK(got.problems[0] ==
+            "byte " + std::to_string(before.size() + row.byte) + ": wanted [[x1, y1, x2, y2], ..] between <|det|> and <|/det|>");
       CHECK(got.text == "a");
     }
     const struct {
@@ -135,7 +136,8 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("grounding: an answer cut short keeps its whole boxes and its words") {
-    const std::string whole = "<|ref|>a b<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|> and <|ref|>c<|/ref|><|det|>[[5, 6, 7, 8], [9, 10, 11";
+    const std::string whole =
+        "<|ref|>a b<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|> and <|ref|>c<|/ref|><|det|>[[5, 6, 7, 8], [9, 10, 11";
     const auto got = parse_grounding(whole, 999, 999);
     REQUIRE(got.boxes.size() == 1);
     CHECK(got.boxes[0].box == Four{1, 2, 3, 4});
@@ -160,9 +162,9 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("grounding: survives any order of its pieces") {
-    const std::vector<std::string> pieces = {"<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "[[1, 2, 3, 4]]", "[",
-                                             "]",       ",",        "\n",      "7",        "<|",            "a",              std::string(1, '\0'),
-                                             "\xff"};
+    const std::vector<std::string> pieces = {
+        "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>",           "<|grounding|>", "[[1, 2, 3, 4]]", "[", "]", ",", "\n",
+        "7",       "<|",       "a",       std::string(1, '\0'), "\xff"};
     std::mt19937 random(1);
     size_t boxes = 0, problems = 0;
     for (int round = 0; round < 20000; ++round) {

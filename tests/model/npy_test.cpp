@@ -1,8 +1,7 @@
 #include "model/npy.h"
 
-#include <doctest/doctest.h>
-
 #include <cstring>
+#include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -14,7 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string golden(const std::string& name) { return VL2_SOURCE_DIR "/tests/golden/npy/" + name; }
+std::string golden(const std::string& name) {
+  return VL2_SOURCE_DIR "/tests/golden/npy/" + name;
+}
 
 std::string bytes_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -67,13 +68,15 @@ TEST_SUITE("cpu") {
     REQUIRE(i32.ok());
     CHECK(i32->dtype == NpyDType::I32);
     CHECK(i32->shape == Shape{3});
-    CHECK(values<int32_t>(*i32) == std::vector<int32_t>{std::numeric_limits<int32_t>::min(), -1, std::numeric_limits<int32_t>::max()});
+    CHECK(values<int32_t>(*i32) ==
+          std::vector<int32_t>{std::numeric_limits<int32_t>::min(), -1, std::numeric_limits<int32_t>::max()});
 
     const auto i64 = read_npy(golden("i64_1x1x2.npy"));
     REQUIRE(i64.ok());
     CHECK(i64->dtype == NpyDType::I64);
     CHECK(i64->shape == Shape{1, 1, 2});
-    CHECK(values<int64_t>(*i64) == std::vector<int64_t>{std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()});
+    CHECK(values<int64_t>(*i64) ==
+          std::vector<int64_t>{std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()});
 
     const auto f32 = read_npy(golden("f32_2x2.npy"));
     REQUIRE(f32.ok());
@@ -124,7 +127,8 @@ TEST_SUITE("cpu") {
 
   TEST_CASE("npy: refuses kinds that it does not read, by name") {
     CHECK(read_npy(golden("f64.npy")).message() == golden("f64.npy") + ": dtype \"<f8\", wanted |u1, <i4, <i8 or <f4");
-    CHECK(read_npy(golden("f32_big_endian.npy")).message() == golden("f32_big_endian.npy") + ": dtype \">f4\", wanted |u1, <i4, <i8 or <f4");
+    CHECK(read_npy(golden("f32_big_endian.npy")).message() ==
+          golden("f32_big_endian.npy") + ": dtype \">f4\", wanted |u1, <i4, <i8 or <f4");
     CHECK(read_npy(golden("f32_fortran.npy")).message() == golden("f32_fortran.npy") + ": Fortran order, wanted C order");
     for (const char* name : {"f64.npy", "f32_big_endian.npy", "f32_fortran.npy"})
       CHECK(read_npy(golden(name)).code() == Code::Unsupported);
@@ -169,7 +173,8 @@ TEST_SUITE("cpu") {
     for (int i = 0; i < 33; ++i)
       deep += "1,";
     CHECK(read_npy(folder.write("deep", npy(deep + ")}", "1234"))).code() == Code::BadFile);
-    const std::string named = folder.write("named", npy("{'descr': '\n\x01\xff', 'fortran_order': False, 'shape': (1,)}", "1234"));
+    const std::string named =
+        folder.write("named", npy("{'descr': '\n\x01\xff', 'fortran_order': False, 'shape': (1,)}", "1234"));
     CHECK(read_npy(named).message() == named + ": dtype \"???\", wanted |u1, <i4, <i8 or <f4");
   }
 
@@ -182,11 +187,11 @@ TEST_SUITE("cpu") {
     CHECK(with_shape("(2, 1)", "1234567").message() ==
           folder.file("size") + ": 7 bytes of data, wanted as many as its shape says");
     CHECK(with_shape("(2, 1)", "123456789").code() == Code::BadFile);
-    CHECK(with_shape("(4611686018427387904,)", "").code() == Code::BadFile);                      // 2^64 bytes: wraps to 0
-    CHECK(with_shape("(4611686018427387905,)", "1234").code() == Code::BadFile);                  // wraps to 4
-    CHECK(with_shape("(4294967296, 4294967296, 4)", "").code() == Code::BadFile);                 // likewise by factors
-    CHECK(with_shape("(1000000000000,)", "1234").code() == Code::BadFile);                        // no such allocation is tried
-    CHECK(with_shape("(4294967296, 4294967296, 4, 0)", "").ok());                                 // empty all the same
+    CHECK(with_shape("(4611686018427387904,)", "").code() == Code::BadFile);       // 2^64 bytes: wraps to 0
+    CHECK(with_shape("(4611686018427387905,)", "1234").code() == Code::BadFile);   // wraps to 4
+    CHECK(with_shape("(4294967296, 4294967296, 4)", "").code() == Code::BadFile);  // likewise by factors
+    CHECK(with_shape("(1000000000000,)", "1234").code() == Code::BadFile);         // no such allocation is tried
+    CHECK(with_shape("(4294967296, 4294967296, 4, 0)", "").ok());                  // empty all the same
   }
 
   TEST_CASE("npy: refuses a file cut at any byte, or of another format") {
@@ -197,7 +202,8 @@ TEST_SUITE("cpu") {
         CHECK(read_npy(folder.write("cut", whole.substr(0, length))).code() == Code::BadFile);
     }
     const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n";
-    CHECK(read_npy(folder.write("v3", npy(good, "1234", 3))).message() == folder.file("v3") + ": .npy format 3.0, wanted 1.0 or 2.0");
+    CHECK(read_npy(folder.write("v3", npy(good, "1234", 3))).message() ==
+          folder.file("v3") + ": .npy format 3.0, wanted 1.0 or 2.0");
     std::string other = npy(good, "1234");
     other[1] = 'M';
     CHECK(read_npy(folder.write("other", other)).message() == folder.file("other") + ": does not start like a .npy file");

@@ -1,9 +1,8 @@
 #include "model/tiling.h"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstdlib>
+#include <doctest/doctest.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -24,8 +23,9 @@ const std::vector<Size> kCandidates = {{384, 384},  {384, 768},  {768, 384},  {3
 // What tests/golden/tiling/make.py printed.
 constexpr uint32_t kSweepSide = 4096;
 constexpr uint32_t kSweepCrc = 0x9053a1e5;
-constexpr uint64_t kSweepCounts[] = {148736, 147456, 147456, 147456, 147456, 148132, 148132, 147456,  492964,  492964, 353148, 353148,
-                                     148628, 148628, 273255, 273255, 223331, 223331, 3199798, 3199798, 457600, 457600, 5297488};
+constexpr uint64_t kSweepCounts[] = {148736, 147456, 147456,  147456,  147456, 148132, 148132, 147456,
+                                     492964, 492964, 353148,  353148,  148628, 148628, 273255, 273255,
+                                     223331, 223331, 3199798, 3199798, 457600, 457600, 5297488};
 
 uint32_t crc32(const std::vector<uint8_t>& bytes) {
   uint32_t crc = 0xffffffffu;
@@ -48,7 +48,8 @@ std::vector<uint8_t> resize_row(const ResampleTable& table, const std::vector<ui
   for (size_t pixel = 0; pixel < table.bounds.size() / 2; ++pixel) {
     int64_t sum = 1 << 21;
     for (int32_t k = 0; k < table.bounds[2 * pixel + 1]; ++k)
-      sum += int64_t{table.weights[pixel * table.taps + static_cast<size_t>(k)]} * row[static_cast<size_t>(table.bounds[2 * pixel] + k)];
+      sum += int64_t{table.weights[pixel * table.taps + static_cast<size_t>(k)]} *
+             row[static_cast<size_t>(table.bounds[2 * pixel] + k)];
     result.push_back(static_cast<uint8_t>(std::min<int64_t>(255, std::max<int64_t>(0, sum >> 22))));
   }
   return result;
@@ -64,7 +65,8 @@ std::vector<uint8_t> random_row(uint32_t count) {
   return row;
 }
 
-// The quotient rounded to the nearest integer, or nothing at an exact half: there the reference rounds a double that may be off the half.
+// The quotient rounded to the nearest integer, or nothing at an exact half: there the reference rounds a double that may be off
+// the half.
 bool divide_rounded(uint64_t a, uint64_t b, uint64_t& quotient) {
   quotient = (2 * a + b) / (2 * b);
   return (2 * a + b) % (2 * b) != 0;
@@ -204,7 +206,8 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("tiling: places agree with integer arithmetic") {
-    // Where the exact quotient is no half, its rounding is beyond doubt: doubles err by 1e-13, and the nearest other quotient is 1e-4 away.
+    // Where the exact quotient is no half, its rounding is beyond doubt: doubles err by 1e-13, and the nearest other quotient is
+    // 1e-4 away.
     uint64_t compared = 0;
     for (const Size canvas : {Size{384, 384}, Size{768, 384}, Size{384, 3456}, Size{1152, 1152}})
       for (uint32_t width = 5; width <= 4096; width += 11)

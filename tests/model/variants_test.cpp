@@ -1,7 +1,6 @@
 #include "model/variants.h"
 
 #include <doctest/doctest.h>
-
 #include <string>
 
 using namespace vl2;
@@ -30,8 +29,8 @@ uint64_t language_parameters(const LanguageConfig& l) {
   const uint64_t h = l.hidden_size, heads = l.num_attention_heads;
   uint64_t attention = 4 * h * h;
   if (l.use_mla)
-    attention = h * heads * (l.qk_nope_head_dim + l.qk_rope_head_dim) + h * (l.kv_lora_rank + l.qk_rope_head_dim) + l.kv_lora_rank +
-                l.kv_lora_rank * heads * (l.qk_nope_head_dim + l.v_head_dim) + heads * l.v_head_dim * h;
+    attention = h * heads * (l.qk_nope_head_dim + l.qk_rope_head_dim) + h * (l.kv_lora_rank + l.qk_rope_head_dim) +
+                l.kv_lora_rank + l.kv_lora_rank * heads * (l.qk_nope_head_dim + l.v_head_dim) + heads * l.v_head_dim * h;
   uint64_t total = 2 * l.vocab_size * h + h;
   for (uint32_t layer = 0; layer < l.num_hidden_layers; ++layer) {
     total += attention + 2 * h;
@@ -65,7 +64,8 @@ TEST_SUITE("cpu") {
       CHECK(projector_parameters(c.projector) == row.projector);
       CHECK(language_parameters(c.language) == row.language);
       const uint64_t two_vectors = 2 * c.language.hidden_size;  // image_newline, view_seperator
-      CHECK(412987248 + 15238352 + projector_parameters(c.projector) + two_vectors + language_parameters(c.language) == row.total);
+      CHECK(412987248 + 15238352 + projector_parameters(c.projector) + two_vectors + language_parameters(c.language) ==
+            row.total);
     }
   }
 

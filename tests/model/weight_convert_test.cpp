@@ -1,9 +1,8 @@
 #include "model/weight_convert.h"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstring>
+#include <doctest/doctest.h>
 #include <limits>
 #include <vector>
 
@@ -18,7 +17,8 @@ uint16_t nearest_half(double value) {
   uint16_t best = 0;
   double best_distance = std::numeric_limits<double>::infinity();
   for (uint32_t code = 0; code < 0x7c00; ++code) {
-    const double candidate = code < 0x400 ? code * 0x1p-24 : std::ldexp(1.0 + (code & 0x3ff) / 1024.0, static_cast<int>(code >> 10) - 15);
+    const double candidate =
+        code < 0x400 ? code * 0x1p-24 : std::ldexp(1.0 + (code & 0x3ff) / 1024.0, static_cast<int>(code >> 10) - 15);
     const double distance = std::abs(std::abs(value) - candidate);
     if (distance < best_distance || (distance == best_distance && (code & 1) == 0)) {
       best = static_cast<uint16_t>(code);
@@ -73,8 +73,8 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("half: f32 to f16 rounds to nearest even, subnormals included") {
-    for (const float value : {0.0f, -0.0f, 1.0f, 0x1p-24f, 0x1p-25f, 0x1.8p-24f, 0x1p-14f, 0x1.ffcp-15f, 1.00048828125f, 1.00146484375f,
-                              65504.0f, 65519.0f, 0.1f, -3.14159f})
+    for (const float value : {0.0f, -0.0f, 1.0f, 0x1p-24f, 0x1p-25f, 0x1.8p-24f, 0x1p-14f, 0x1.ffcp-15f, 1.00048828125f,
+                              1.00146484375f, 65504.0f, 65519.0f, 0.1f, -3.14159f})
       CHECK(float_to_half(value) == nearest_half(static_cast<double>(value)));
     CHECK(float_to_half(65520.0f) == 0x7c00);
     for (uint32_t code = 0; code < 0x7c00; ++code)

@@ -64,7 +64,8 @@ class ExpertTest : public GpuTest {
   double error(const Problem& p, DType act, DType format, DType y_type, ExpertRows rows) {
     const auto ids = make_ids(p);
     const HostSchedule host = sort_pairs(ids, p.experts);
-    const ExpertSchedule schedule{upload_u32({p.tokens * p.top_k}, host.slot_pair), {}, upload_u32({p.experts + 1}, host.offsets)};
+    const ExpertSchedule schedule{
+        upload_u32({p.tokens * p.top_k}, host.slot_pair), {}, upload_u32({p.experts + 1}, host.offsets)};
     const auto weight =
         rounded(random_floats(size_t{p.experts} * p.columns * p.k, 3, 1 / std::sqrt(static_cast<float>(p.k))), format);
     std::vector<float> x, x_of_pair;
@@ -98,7 +99,8 @@ TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: agrees with the reference for few 
   for (const DType act : act_types())
     for (const DType format : {DType::F32, DType::F16, DType::BF16})
       for (const ExpertRows rows : {ExpertRows::Tokens, ExpertRows::Slots})
-        for (const Problem& p : {Problem{1, 2, 4, 37, 29}, {1, 6, 64, 33, 40}, {3, 1, 1, 5, 7}, {11, 6, 16, 65, 40}, {50, 2, 5, 37, 29}}) {
+        for (const Problem& p :
+             {Problem{1, 2, 4, 37, 29}, {1, 6, 64, 33, 40}, {3, 1, 1, 5, 7}, {11, 6, 16, 65, 40}, {50, 2, 5, 37, 29}}) {
           if (format != DType::F16 && p.k != 29)
             continue;  // one format through everything, the others through both kernels
           CAPTURE(dtype_name(act));
@@ -139,8 +141,8 @@ TEST_CASE_FIXTURE(GpuTest, "expert_matmul: refuses what does not fit, and record
   CHECK(message(expert_matmul(rec, x, weight, schedule, 2, ExpertRows::Tokens, tensor({6, 9}))) ==
         "expert_matmul: y [6, 9] f32 must be [6, 8], the elements of a row adjacent");
   CHECK(expert_matmul(rec, x, weight, schedule, 4, ExpertRows::Tokens, y).code() == Code::BadShape);
-  CHECK(expert_matmul(rec, x, weight, {schedule.slot_pair, schedule.pair_slot, tensor({4}, DType::U32)}, 2, ExpertRows::Tokens, y).code() ==
-        Code::BadShape);
+  CHECK(expert_matmul(rec, x, weight, {schedule.slot_pair, schedule.pair_slot, tensor({4}, DType::U32)}, 2, ExpertRows::Tokens, y)
+            .code() == Code::BadShape);
   CHECK(expert_matmul(rec, tensor({3, 16}, DType::BF16), weight, schedule, 2, ExpertRows::Tokens, y).code() == Code::BadDType);
   rec.set_max_binding_bytes(100);
   CHECK(expert_matmul(rec, x, weight, schedule, 2, ExpertRows::Tokens, y).code() == Code::BadShape);

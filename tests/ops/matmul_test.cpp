@@ -7,8 +7,9 @@ using namespace vl2;
 
 namespace {
 
-// Seen on lavapipe: 1.6e-6 in f32 (at k = 4304), 7.3e-4 in f16 (half a unit in the last place of 2 to 4 is 9.8e-4), 7.3e-7 behind the epilogue.
-// Planted faults: the last, partial 4 or 8 of k left out 0.64 and, at the models' sizes, 0.11; the residual added before the activation 1.1.
+// Seen on lavapipe: 1.6e-6 in f32 (at k = 4304), 7.3e-4 in f16 (half a unit in the last place of 2 to 4 is 9.8e-4), 7.3e-7 behind
+// the epilogue. Planted faults: the last, partial 4 or 8 of k left out 0.64 and, at the models' sizes, 0.11; the residual added
+// before the activation 1.1.
 constexpr double kF32Tolerance = 5e-6, kF16Tolerance = 1.5e-3, kEpilogueTolerance = 3e-6;
 
 struct Problem {
@@ -16,7 +17,9 @@ struct Problem {
 };
 
 // The tolerance for sums of about 0.3 (weights are scaled by 1 / sqrt(k)) that are stored as `y`.
-double tolerance(DType y) { return y == DType::F32 ? kF32Tolerance : kF16Tolerance; }
+double tolerance(DType y) {
+  return y == DType::F32 ? kF32Tolerance : kF16Tolerance;
+}
 
 }  // namespace
 
@@ -53,8 +56,15 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at awkward sizes, 
 
 TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at the models' own sizes") {
   // SigLIP's MLP and patches, the projector, the demo model's rows of odd length; rows in plenty only where the matrix is small.
-  for (const auto& [rows, columns, k] : {Problem{1, 1152, 4304}, {2, 4304, 1152}, {11, 1152, 4304}, {65, 1152, 588}, {2, 256, 807}, {64, 256, 807},
-                                        {729, 216, 216}, {2, 1280, 538}, {130, 100, 538}})
+  for (const auto& [rows, columns, k] : {Problem{1, 1152, 4304},
+                                         {2, 4304, 1152},
+                                         {11, 1152, 4304},
+                                         {65, 1152, 588},
+                                         {2, 256, 807},
+                                         {64, 256, 807},
+                                         {729, 216, 216},
+                                         {2, 1280, 538},
+                                         {130, 100, 538}})
     for (const DType act : act_types()) {
       CAPTURE(rows);
       CAPTURE(columns);
@@ -80,7 +90,8 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: adds the bias, then activates, then adds the
         const TensorView x_flat = upload({3 + rows * 51}, x_all, act), y_flat = upload({5 + rows * 83}, y_all);
         const TensorView y = make_strided_view(*y_flat.buffer, DType::F32, {rows, columns}, 83, 5);
         const TensorView bias_flat = upload({columns + 1}, bias);
-        REQUIRE(matmul(rec, make_strided_view(*x_flat.buffer, act, {rows, k}, 51, 3), upload_weight({columns, k}, weight, DType::F16), y,
+        REQUIRE(matmul(rec, make_strided_view(*x_flat.buffer, act, {rows, k}, 51, 3),
+                       upload_weight({columns, k}, weight, DType::F16), y,
                        {.bias = make_view(*bias_flat.buffer, DType::F32, {columns}, 1), .activation = activation, .residual = y})
                     .ok());
         std::vector<float> x;
@@ -121,7 +132,8 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: erf is within 2e-7, and neither GELU overflo
       const double error = std::abs(got[i] - wanted) / std::fmax(1.0, std::abs(wanted));
       worst = error <= worst ? worst : error;  // NaN is taken over, and stays
     }
-    // Seen: erf 1.3e-7, GELU 8.3e-8. Planted fault: the last coefficient of erf's first polynomial cut to 7.6e-5 5.6e-7 and 4.0e-7.
+    // Seen: erf 1.3e-7, GELU 8.3e-8. Planted fault: the last coefficient of erf's first polynomial cut to 7.6e-5 5.6e-7
+    // and 4.0e-7.
     CHECK(worst_erf < 2e-7);
     CHECK(worst < 3e-7);
   }
@@ -170,10 +182,12 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: refuses what does not fit, and records nothi
   const auto message = [&](const Status& status) { return status.message(); };
   CHECK(message(matmul(rec, tensor({4, 24}), weight, y)) == "matmul: weight [8, 16] f16 must be [N, 24], as wide as x");
   CHECK(message(matmul(rec, x, weight, tensor({4, 9}))) == "matmul: y [4, 9] f32 must be [4, 8], the elements of a row adjacent");
-  CHECK(message(matmul(rec, x, weight, tensor({4, 8}, DType::F16))) == "matmul: y [4, 8] f16 must be f32 or have the dtype of x [4, 16] f32");
+  CHECK(message(matmul(rec, x, weight, tensor({4, 8}, DType::F16))) ==
+        "matmul: y [4, 8] f16 must be f32 or have the dtype of x [4, 16] f32");
   CHECK(message(matmul(rec, x, weight, y, {.bias = tensor({7})})) == "matmul: bias [7] f32 must be [8]");
   CHECK(message(matmul(rec, x, weight, y, {.residual = tensor({4, 7})})) == "matmul: residual [4, 7] f32 must be [4, 8] like y");
-  CHECK(matmul(rec, tensor({4, 15}), upload({8, 15}, random_floats(120, 1), DType::F16), y).code() == Code::BadShape);  // rows not padded
+  CHECK(matmul(rec, tensor({4, 15}), upload({8, 15}, random_floats(120, 1), DType::F16), y).code() ==
+        Code::BadShape);  // rows not padded
   CHECK(matmul(rec, tensor({4, 16}, DType::BF16), weight, y).code() == Code::BadDType);
   CHECK(matmul(rec, x, tensor({8, 16}, DType::U32), y).code() == Code::BadDType);
   rec.set_max_binding_bytes(16);

@@ -6,8 +6,12 @@
 
 namespace vl2::reference {
 
-inline double gelu_erf(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
-inline double gelu_tanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x))); }
+inline double gelu_erf(double x) {
+  return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+}
+inline double gelu_tanh(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
 
 /// x [rows, k], weight [columns, k], both row-major -> [rows, columns]. Source: torch.nn.Linear.
 inline std::vector<double> matmul(const std::vector<float>& x, const std::vector<float>& weight, size_t k) {

@@ -1,7 +1,6 @@
 #include "runtime/pipeline_file.h"
 
 #include <doctest/doctest.h>
-
 #include <filesystem>
 #include <fstream>
 

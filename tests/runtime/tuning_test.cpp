@@ -14,7 +14,9 @@ DeviceCaps caps_of(DeviceType type, uint32_t subgroup_size) {
   return caps;
 }
 
-MatmulPlan matmul_plan(const DeviceCaps& caps, uint32_t rows) { return plan_matmul(caps, find_quirks(caps, "").value(), rows); }
+MatmulPlan matmul_plan(const DeviceCaps& caps, uint32_t rows) {
+  return plan_matmul(caps, find_quirks(caps, "").value(), rows);
+}
 
 MatmulPlan expert_matmul_plan(const DeviceCaps& caps, uint32_t pairs, uint32_t experts) {
   return plan_expert_matmul(caps, find_quirks(caps, "").value(), pairs, experts);

@@ -24,8 +24,8 @@ Device& test_device() {
     auto device = Device::create(*options);
     if (device.ok()) {
       shared_device = device.take();
-      std::printf("tests run on %s (%s %s), tier %u\n", shared_device->caps().name.c_str(), shared_device->caps().driver_name.c_str(),
-                  shared_device->caps().driver_info.c_str(), shared_device->tier());
+      std::printf("tests run on %s (%s %s), tier %u\n", shared_device->caps().name.c_str(),
+                  shared_device->caps().driver_name.c_str(), shared_device->caps().driver_info.c_str(), shared_device->tier());
       return *shared_device;
     }
     std::fprintf(stderr, "no device to test on: %s\n", device.message().c_str());

@@ -1,9 +1,8 @@
 // The fixture of every test that computes on a device.
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include <cstdint>
+#include <doctest/doctest.h>
 #include <initializer_list>
 #include <memory>
 #include <vector>

@@ -1,19 +1,18 @@
 #include "tests/support/program.h"
 
-#include <doctest/doctest.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <doctest/doctest.h>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 #include "tests/support/v3_tokenizer.h"
 
@@ -73,8 +72,15 @@ int wait_for(pid_t child, const std::string& out_path, size_t interrupt_after_by
 std::string make_small_model() {
   const std::string folder = shared_folder() / "model";
   write_toy_model(folder, std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_softmax");
-  std::vector<std::string> added = {"<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<|User|>", "<|Assistant|>", "<|ref|>",
-                                    "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>"};
+  std::vector<std::string> added = {"<｜begin▁of▁sentence｜>",
+                                    "<｜end▁of▁sentence｜>",
+                                    "<|User|>",
+                                    "<|Assistant|>",
+                                    "<|ref|>",
+                                    "<|/ref|>",
+                                    "<|det|>",
+                                    "<|/det|>",
+                                    "<|grounding|>"};
   while (256 + added.size() < kSmallModelImageId)
     added.push_back("<unused " + std::to_string(added.size()) + ">");
   added.push_back("<image>");

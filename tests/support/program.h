@@ -27,8 +27,8 @@ struct ProgramResult {
 /// Runs `vl2` with these arguments, with a pipeline cache that all runs of this process share.
 ProgramResult run_program(const std::vector<std::string>& arguments, const ProgramOptions& options = {});
 
-/// A folder with a whole small model that is there for as long as the process is: the toy MLA model, and a byte tokenizer whose image
-/// token has the model's id. Its answers are noise.
+/// A folder with a whole small model that is there for as long as the process is: the toy MLA model, and a byte tokenizer whose
+/// image token has the model's id. Its answers are noise.
 const std::string& small_model();
 
 /// The id of the image token of small_model(), and how many ids it has.

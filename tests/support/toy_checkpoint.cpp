@@ -1,13 +1,12 @@
 #include "tests/support/toy_checkpoint.h"
 
-#include <doctest/doctest.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cstring>
+#include <doctest/doctest.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <unistd.h>
 
 #include "runtime/half.h"
 
