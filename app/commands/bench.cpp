@@ -117,9 +117,10 @@ Status bench_command(const BenchOptions& options) {
                return session->encode({side * options.tiles, side, rgb}, 1).status();
              }));
   print_row("vision, " + std::to_string(options.tiles + 1) + " views", vision, options.tiles + 1, "views/s");
-  std::printf("device memory: peak %.3f GB, weights %.3f GB\n",
+  std::printf("device memory: peak %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n",
               static_cast<double>(engine->device().memory().device_bytes_peak()) * 1e-9,
-              static_cast<double>(engine->weights().device_bytes) * 1e-9);
+              static_cast<double>(engine->weights().device_bytes) * 1e-9, engine->context(),
+              static_cast<double>(engine->plan().cache_bytes) * 1e-9);
   if (options.ops)
     print_ops(session->recorder().take_times());
   return {};
