@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace vl2 {
@@ -76,13 +77,42 @@ Status Device::create_logical_device(VkPhysicalDevice physical, bool validation)
   queue_info.queueCount = 1;
   queue_info.pQueuePriorities = &priority;
 
-  VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+  const bool matrix = tier_ >= 3, workgroup_matrix = tier_ >= 4;
+  const bool size_control = caps_.max_subgroup_size > 0;
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+  matrix_features.cooperativeMatrix = VK_TRUE;
+  VkPhysicalDeviceCooperativeMatrix2FeaturesNV matrix2_features{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV};
+  matrix2_features.cooperativeMatrixWorkgroupScope = VK_TRUE;
+  matrix2_features.cooperativeMatrixFlexibleDimensions = VK_TRUE;
+  matrix2_features.cooperativeMatrixReductions = VK_TRUE;
+  matrix2_features.cooperativeMatrixConversions = VK_TRUE;
+  matrix2_features.cooperativeMatrixPerElementOperations = VK_TRUE;
+  matrix2_features.cooperativeMatrixTensorAddressing = VK_TRUE;
+  matrix2_features.cooperativeMatrixBlockLoads = VK_TRUE;
+  VkPhysicalDeviceSubgroupSizeControlFeatures size_features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+  size_features.subgroupSizeControl = VK_TRUE;
+  size_features.computeFullSubgroups = VK_TRUE;
+  void* chain = nullptr;
+  std::vector<const char*> extensions;
+  const auto use = [&](bool wanted, const char* extension, auto& feature) {
+    if (!wanted)
+      return;
+    extensions.push_back(extension);
+    feature.pNext = std::exchange(chain, &feature);
+  };
+  use(matrix, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, matrix_features);
+  use(workgroup_matrix, VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME, matrix2_features);
+  use(size_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, size_features);
+
+  VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, chain};
   f12.shaderFloat16 = caps_.float16;
+  f12.vulkanMemoryModel = matrix;
+  f12.vulkanMemoryModelDeviceScope = matrix;
   VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};
   f11.storageBuffer16BitAccess = caps_.storage16;
   VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f11};
 
-  std::vector<const char*> extensions;
   if (caps_.memory_budget)
     extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &features};

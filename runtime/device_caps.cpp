@@ -34,10 +34,21 @@ std::string missing_for_tier0(const DeviceCaps& caps) {
   return out.str();
 }
 
+const MatrixShape* matrix_shape(const DeviceCaps& caps) {
+  const auto found = std::find_if(caps.matrix_shapes.begin(), caps.matrix_shapes.end(), [](const auto& s) { return s.f32_sum; });
+  return found == caps.matrix_shapes.end() ? nullptr : &*found;
+}
+
 uint32_t choose_tier(const DeviceCaps& caps, const Quirks& quirks, int forced) {
-  const uint32_t best = caps.float16 && caps.storage16 && !quirks.f16_is_slow ? 1 : 0;
-  const uint32_t possible = caps.float16 && caps.storage16 ? 1 : 0;
-  return forced < 0 ? best : std::min(static_cast<uint32_t>(forced), possible);
+  const uint32_t limit = forced < 0 ? (quirks.f16_is_slow ? 0 : 4) : static_cast<uint32_t>(forced);
+  if (!caps.float16 || !caps.storage16 || limit == 0)
+    return 0;
+  const bool matrix = matrix_shape(caps) != nullptr;
+  if (limit >= 4 && matrix && !caps.workgroup_matrix.empty())
+    return 4;
+  if (limit >= 3 && matrix)
+    return 3;
+  return limit >= 2 && caps.integer_dot ? 2 : 1;
 }
 
 }  // namespace vl2

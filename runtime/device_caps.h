@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace vl2 {
 
@@ -12,6 +13,21 @@ struct Quirks;
 enum class DeviceType { Discrete, Integrated, Virtual, Cpu, Other };
 
 const char* device_type_name(DeviceType type);
+
+/// A product that one subgroup computes: f16 [m, k] x f16 [k, n], summed in f16 or f32 (VK_KHR_cooperative_matrix).
+struct MatrixShape {
+  uint32_t m = 0, n = 0, k = 0;
+  bool f32_sum = false;
+  bool operator==(const MatrixShape&) const = default;
+};
+
+/// Products that a workgroup of `invocations` computes: any multiples of m, n, k, f16 in (VK_NV_cooperative_matrix2).
+struct WorkgroupMatrix {
+  uint32_t m = 0, n = 0, k = 0;
+  uint32_t invocations = 0;
+  bool f32_sum = false;
+  bool operator==(const WorkgroupMatrix&) const = default;
+};
 
 struct DeviceCaps {
   std::string name;
@@ -39,12 +55,24 @@ struct DeviceCaps {
   bool storage16 = false;                 ///< 16-bit storage buffers
   double timestamp_period_ns = 0;         ///< 0: no timestamps on the compute queue
   bool memory_budget = false;             ///< VK_EXT_memory_budget
+
+  uint32_t min_subgroup_size = 0;  ///< what a pipeline may ask for; both 0: it cannot
+  uint32_t max_subgroup_size = 0;
+  bool integer_dot = false;                       ///< accelerated dot products of four signed bytes
+  std::vector<MatrixShape> matrix_shapes;         ///< in the device's order; empty: no matrix units
+  std::vector<WorkgroupMatrix> workgroup_matrix;  ///< empty: none, or not with all that the kernels need
+  uint32_t workgroup_matrix_shared_bytes = 0;     ///< of shared memory that the driver keeps for them
 };
+
+/// The first shape that sums in f32; null without one.
+const MatrixShape* matrix_shape(const DeviceCaps& caps);
 
 /// Why this device cannot run even tier 0; empty when it can.
 std::string missing_for_tier0(const DeviceCaps& caps);
 
-/// The tier of kernels for a device: 0 base (f32, 32-bit words), 1 half (f16 storage and arithmetic).
+/// The tier of kernels for a device: 0 base (f32, 32-bit words), 1 half (f16 storage and arithmetic), 2 dot (8-bit integer dot
+/// products), 3 matrix (subgroup matrices), 4 matrix2 (workgroup matrices). Each needs what those below it need, but for 2: a
+/// device with matrices and without dot products is in tier 3.
 ///
 /// forced  what VL2_TIER asks for, or -1; it can only lower the tier
 uint32_t choose_tier(const DeviceCaps& caps, const Quirks& quirks, int forced);

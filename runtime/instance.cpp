@@ -81,6 +81,86 @@ bool has_extension(VkPhysicalDevice device, const char* name) {
                      [&](const auto& e) { return std::strcmp(e.extensionName, name) == 0; });
 }
 
+// Every shape and feature that the matrix kernels ask for, or nothing: a device with half of them runs the tier below.
+void read_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
+  if (!has_extension(device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
+    return;
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+  VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, &matrix};
+  VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f12};
+  vkGetPhysicalDeviceFeatures2(device, &features);
+  if (!matrix.cooperativeMatrix || !f12.vulkanMemoryModel || !f12.vulkanMemoryModelDeviceScope ||
+      vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR == nullptr)
+    return;
+  uint32_t count = 0;
+  vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, nullptr);
+  std::vector<VkCooperativeMatrixPropertiesKHR> shapes(count, {VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR});
+  if (vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, shapes.data()) != VK_SUCCESS)
+    return;
+  for (const VkCooperativeMatrixPropertiesKHR& s : shapes) {
+    const bool f16_in = s.AType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.BType == VK_COMPONENT_TYPE_FLOAT16_KHR;
+    const bool f32_sum = s.CType == VK_COMPONENT_TYPE_FLOAT32_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR;
+    const bool f16_sum = s.CType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT16_KHR;
+    if (f16_in && (f32_sum || f16_sum) && s.scope == VK_SCOPE_SUBGROUP_KHR && !s.saturatingAccumulation)
+      caps.matrix_shapes.push_back({s.MSize, s.NSize, s.KSize, f32_sum});
+  }
+}
+
+void read_workgroup_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
+  if (caps.matrix_shapes.empty() || !has_extension(device, VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME) ||
+      vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV == nullptr)
+    return;
+  VkPhysicalDeviceCooperativeMatrix2FeaturesNV matrix{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV};
+  VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &matrix};
+  vkGetPhysicalDeviceFeatures2(device, &features);
+  if (!matrix.cooperativeMatrixWorkgroupScope || !matrix.cooperativeMatrixFlexibleDimensions ||
+      !matrix.cooperativeMatrixReductions || !matrix.cooperativeMatrixConversions ||
+      !matrix.cooperativeMatrixPerElementOperations || !matrix.cooperativeMatrixTensorAddressing ||
+      !matrix.cooperativeMatrixBlockLoads)
+    return;
+  VkPhysicalDeviceCooperativeMatrix2PropertiesNV limits{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV};
+  VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &limits};
+  vkGetPhysicalDeviceProperties2(device, &properties);
+  caps.workgroup_matrix_shared_bytes = limits.cooperativeMatrixWorkgroupScopeReservedSharedMemory;
+  uint32_t count = 0;
+  vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV(device, &count, nullptr);
+  std::vector<VkCooperativeMatrixFlexibleDimensionsPropertiesNV> shapes(
+      count, {VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV});
+  if (vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV(device, &count, shapes.data()) != VK_SUCCESS)
+    return;
+  for (const VkCooperativeMatrixFlexibleDimensionsPropertiesNV& s : shapes) {
+    const bool f16_in = s.AType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.BType == VK_COMPONENT_TYPE_FLOAT16_KHR;
+    const bool f32_sum = s.CType == VK_COMPONENT_TYPE_FLOAT32_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR;
+    const bool f16_sum = s.CType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT16_KHR;
+    if (f16_in && (f32_sum || f16_sum) && s.scope == VK_SCOPE_WORKGROUP_KHR && !s.saturatingAccumulation)
+      caps.workgroup_matrix.push_back({s.MGranularity, s.NGranularity, s.KGranularity, s.workgroupInvocations, f32_sum});
+  }
+}
+
+// Both became core with Vulkan 1.3; before, they are extensions.
+void read_subgroup_sizes_and_dot(VkPhysicalDevice device, DeviceCaps& caps) {
+  if (has_extension(device, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) {
+    VkPhysicalDeviceSubgroupSizeControlFeatures control{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+    VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &control};
+    vkGetPhysicalDeviceFeatures2(device, &features);
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &sizes};
+    vkGetPhysicalDeviceProperties2(device, &properties);
+    if (control.subgroupSizeControl && control.computeFullSubgroups &&
+        (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0) {
+      caps.min_subgroup_size = sizes.minSubgroupSize;
+      caps.max_subgroup_size = sizes.maxSubgroupSize;
+    }
+  }
+  if (has_extension(device, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
+    VkPhysicalDeviceShaderIntegerDotProductProperties dot{
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &dot};
+    vkGetPhysicalDeviceProperties2(device, &properties);
+    caps.integer_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
+  }
+}
+
 DeviceCaps read_caps(VkPhysicalDevice device) {
   DeviceCaps caps;
   VkPhysicalDeviceProperties basic{};
@@ -122,6 +202,9 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
     if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
       caps.device_local_bytes = std::max<uint64_t>(caps.device_local_bytes, memory.memoryHeaps[i].size);
   caps.memory_budget = has_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  read_subgroup_sizes_and_dot(device, caps);
+  read_matrix_caps(device, caps);
+  read_workgroup_matrix_caps(device, caps);
   return caps;
 }
 

@@ -7,6 +7,8 @@
 set -u
 folder=$1
 cd "$(dirname "$0")/.."
+VL2_SOURCE_DIR=$PWD
+export VL2_SOURCE_DIR
 failed=0
 table=
 for tier in 1 0; do

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -31,7 +33,7 @@ std::string quoted_include(const std::string& line) {
 
 TEST_SUITE("cpu") {
   TEST_CASE("layers: no file includes what stands above it") {
-    const fs::path root = VL2_SOURCE_DIR;
+    const fs::path root = vl2::source_dir();
     int seen = 0;
     for (const char* folder : {"shaders/interface", "runtime", "model", "app"}) {
       for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
@@ -53,7 +55,7 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("layers: only runtime includes Vulkan, and a third-party header stands in few files") {
-    const fs::path root = VL2_SOURCE_DIR;
+    const fs::path root = vl2::source_dir();
     for (const char* folder : {"model", "app"})
       for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
         const std::string extension = entry.path().extension().string();

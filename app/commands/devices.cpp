@@ -18,6 +18,9 @@ Status devices_command(const DevicesOptions& options) {
     const uint32_t tier = choose_tier(caps, quirks, device.tier);
     const bool is_chosen = chosen.ok() && *chosen == i;
     if (options.json) {
+      nlohmann::json shapes = nlohmann::json::array();
+      for (const MatrixShape& shape : caps.matrix_shapes)
+        shapes.push_back({{"m", shape.m}, {"n", shape.n}, {"k", shape.k}, {"sum", shape.f32_sum ? "f32" : "f16"}});
       list.push_back({{"index", i},
                       {"name", caps.name},
                       {"type", device_type_name(caps.type)},
@@ -25,6 +28,7 @@ Status devices_command(const DevicesOptions& options) {
                       {"uuid", caps.uuid},
                       {"memory_bytes", caps.device_local_bytes},
                       {"tier", tier},
+                      {"matrix_shapes", shapes},
                       {"chosen", is_chosen},
                       {"unusable", entries[i].unusable}});
       continue;

@@ -9,6 +9,7 @@
 #include "app/image_file.h"
 #include "model/npy.h"
 #include "tests/support/compare.h"
+#include "tests/support/paths.h"
 #include "tests/support/pictures.h"
 
 using namespace vl2;
@@ -19,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
-const std::string kGolden = std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_softmax";
+const std::string kGolden = source_dir() + "/tests/golden/mla_softmax";
 
 // What the program printed; fails the test when it did not end well, or said anything on standard error (which is no terminal
 // here).

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "app/commands/commands.h"
+#include "tests/support/paths.h"
 #include "tests/support/v3_tokenizer.h"
 
 namespace vl2 {
@@ -38,7 +39,7 @@ class TokenizeTest {
   std::string output;
 
  private:
-  std::string folder_ = std::string(VL2_BINARY_DIR) + "/tokenize_test";
+  std::string folder_ = binary_dir() + "/tokenize_test";
 };
 
 }  // namespace

@@ -2,13 +2,14 @@
 #include "model/conversation.h"
 
 #include "tests/support/gpu_test.h"
+#include "tests/support/paths.h"
 #include "tests/support/toy_checkpoint.h"
 
 using namespace vl2;
 
 namespace {
 
-const std::string kPico = std::string(VL2_SOURCE_DIR) + "/app/demo/pico";
+const std::string kPico = source_dir() + "/app/demo/pico";
 
 // The demo model, loaded once a test.
 class PicoTest : public GpuTest {

@@ -5,13 +5,14 @@
 #include "model/npy.h"
 #include "model/session.h"
 #include "tests/support/gpu_test.h"
+#include "tests/support/paths.h"
 #include "tests/support/toy_checkpoint.h"
 
 using namespace vl2;
 
 namespace {
 
-const std::string kGolden = std::string(VL2_SOURCE_DIR) + "/tests/golden/";
+const std::string kGolden = source_dir() + "/tests/golden/";
 const char* const kKinds[] = {"mha_softmax", "mla_softmax", "mla_sigmoid"};
 
 nlohmann::json read_json(const std::string& path) {

@@ -7,6 +7,8 @@
 #include <limits>
 #include <string>
 
+#include "tests/support/paths.h"
+
 using namespace vl2;
 
 namespace {
@@ -14,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string golden(const std::string& name) {
-  return VL2_SOURCE_DIR "/tests/golden/npy/" + name;
+  return source_dir() + "/tests/golden/npy/" + name;
 }
 
 std::string bytes_of(const std::string& path) {

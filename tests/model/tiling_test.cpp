@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/paths.h"
+
 using namespace vl2;
 
 namespace {
@@ -38,7 +40,7 @@ uint32_t crc32(const std::vector<uint8_t>& bytes) {
 }
 
 nlohmann::json golden(const char* name) {
-  std::ifstream in(std::string(VL2_SOURCE_DIR "/tests/golden/pillow/") + name);
+  std::ifstream in((source_dir() + "/tests/golden/pillow/") + name);
   return nlohmann::json::parse(in);
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/gpu_test.h"
+#include "tests/support/paths.h"
 #include "tests/support/toy_checkpoint.h"
 
 using namespace vl2;
@@ -21,7 +22,7 @@ struct Entry {
 // The toy MLA model's tensors, ready to be spoilt.
 std::vector<Entry> toy_entries() {
   std::vector<Entry> entries;
-  for (const ToyTensor& tensor : read_toy_tensors(std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_sigmoid/tensors.json"))
+  for (const ToyTensor& tensor : read_toy_tensors(source_dir() + "/tests/golden/mla_sigmoid/tensors.json"))
     entries.push_back({tensor.name, tensor.shape, "BF16", toy_values(tensor)});
   return entries;
 }
@@ -45,7 +46,7 @@ class WeightsTest : public GpuTest {
       header[entry.name] = {{"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {begin, data.size()}}};
     }
     write_safetensors(folder_ / "model.safetensors", header.dump(), data);
-    auto config = load_config(std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_sigmoid/config.json");
+    auto config = load_config(source_dir() + "/tests/golden/mla_sigmoid/config.json");
     REQUIRE_MESSAGE(config.ok(), config.message());
     auto checkpoint = Checkpoint::open(folder_.path());
     REQUIRE_MESSAGE(checkpoint.ok(), checkpoint.message());
@@ -72,7 +73,7 @@ const char* const kDown = "language.model.layers.1.mlp.experts.3.down_proj.weigh
 TEST_CASE_FIXTURE(WeightsTest, "weights: the toy model loads, and takes what was announced") {
   const auto loaded = load(toy_entries());
   REQUIRE_MESSAGE(loaded.ok(), loaded.message());
-  auto config = load_config(std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_sigmoid/config.json");
+  auto config = load_config(source_dir() + "/tests/golden/mla_sigmoid/config.json");
   CHECK((*loaded)->device_bytes == weight_bytes(*config));
   const TensorView down = (*loaded)->language.layers[1].experts.down;
   CHECK(down.dim(0) == 9);

@@ -7,6 +7,7 @@
 
 #include "tests/reference/pad_resize.h"
 #include "tests/support/gpu_test.h"
+#include "tests/support/paths.h"
 #include "tests/support/pictures.h"
 
 using namespace vl2;
@@ -53,7 +54,7 @@ std::string fnv1a(const std::vector<uint8_t>& bytes) {
 // Equal to the byte, so no tolerance: 0 levels apart. Planted faults: no half added before the shift 2 levels, the third byte of
 // a pixel that lies across two words lost 255.
 TEST_CASE_FIXTURE(PadResizeTest, "pad_resize: gives the bytes that Pillow gives, larger, smaller, stretched and one pixel wide") {
-  const std::string folder = VL2_SOURCE_DIR "/tests/golden/resize/";
+  const std::string folder = source_dir() + "/tests/golden/resize/";
   std::ifstream cases(folder + "cases.txt");
   uint32_t width, height, seed, canvas_width, canvas_height, case_count = 0;
   reference::Placement place;

@@ -92,6 +92,25 @@ TEST_SUITE("cpu") {
     CHECK(choose_tier(caps, quirks, 1) == 1);
   }
 
+  TEST_CASE("tier: matrices need a shape that sums in f32, and f16 as everything above tier 0") {
+    DeviceCaps caps = usable_caps("x", DeviceType::Discrete);
+    caps.matrix_shapes = {{16, 16, 16, false}, {16, 8, 16, true}};
+    CHECK(choose_tier(caps, {}, -1) == 0);
+    caps.float16 = caps.storage16 = true;
+    CHECK(choose_tier(caps, {}, -1) == 3);
+    CHECK(choose_tier(caps, {}, 2) == 1);
+    CHECK(*matrix_shape(caps) == MatrixShape{16, 8, 16, true});
+    caps.integer_dot = true;
+    CHECK(choose_tier(caps, {}, 2) == 2);
+    CHECK(choose_tier(caps, {}, -1) == 3);
+    caps.workgroup_matrix = {{32, 32, 16, 256, true}};
+    CHECK(choose_tier(caps, {}, -1) == 4);
+    CHECK(choose_tier(caps, {}, 3) == 3);
+    caps.matrix_shapes.pop_back();
+    CHECK(matrix_shape(caps) == nullptr);
+    CHECK(choose_tier(caps, {}, -1) == 2);
+  }
+
   TEST_CASE("quirks: switched by hand, and a misspelt one is refused") {
     const DeviceCaps caps = usable_caps("x", DeviceType::Discrete);
     CHECK(find_quirks(caps, "+f16_is_slow")->f16_is_slow);

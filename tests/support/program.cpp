@@ -14,6 +14,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "tests/support/paths.h"
 #include "tests/support/v3_tokenizer.h"
 
 namespace vl2 {
@@ -71,7 +72,7 @@ int wait_for(pid_t child, const std::string& out_path, size_t interrupt_after_by
 
 std::string make_small_model() {
   const std::string folder = shared_folder() / "model";
-  write_toy_model(folder, std::string(VL2_SOURCE_DIR) + "/tests/golden/mla_softmax");
+  write_toy_model(folder, source_dir() + "/tests/golden/mla_softmax");
   std::vector<std::string> added = {"<｜begin▁of▁sentence｜>",
                                     "<｜end▁of▁sentence｜>",
                                     "<|User|>",
@@ -111,7 +112,7 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const Progr
   std::map<std::string, std::string> extra = {{"VL2_CACHE_DIR", shared_folder() / "cache"}};
   for (const auto& [name, value] : options.environment)
     extra[name] = value;
-  std::vector<std::string> environment = environment_strings(extra), words = {VL2_PROGRAM};
+  std::vector<std::string> environment = environment_strings(extra), words = {program_path()};
   words.insert(words.end(), arguments.begin(), arguments.end());
 
   posix_spawn_file_actions_t files;
@@ -120,9 +121,10 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const Progr
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   pid_t child = 0;
-  const int spawned = ::posix_spawn(&child, VL2_PROGRAM, &files, nullptr, pointers(words).data(), pointers(environment).data());
+  const int spawned =
+      ::posix_spawn(&child, words[0].c_str(), &files, nullptr, pointers(words).data(), pointers(environment).data());
   posix_spawn_file_actions_destroy(&files);
-  REQUIRE_MESSAGE(spawned == 0, VL2_PROGRAM << ": " << std::strerror(spawned));
+  REQUIRE_MESSAGE(spawned == 0, words[0] << ": " << std::strerror(spawned));
 
   ProgramResult result;
   result.exit_status = wait_for(child, out_path, options.interrupt_after_bytes);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tests/support/paths.h"
+
 namespace vl2 {
 
 namespace {
@@ -71,8 +73,8 @@ json added_token(uint32_t id, const std::string& content) {
 }
 
 std::string read_v3_tokenizer() {
-  const std::string folder = std::string(VL2_BINARY_DIR) + "/tokenizer_v3";
-  const std::string command = "sh '" + std::string(VL2_SOURCE_DIR) + "/tests/fetch_tokenizer.sh' '" + folder + "'";
+  const std::string folder = binary_dir() + "/tokenizer_v3";
+  const std::string command = "sh '" + source_dir() + "/tests/fetch_tokenizer.sh' '" + folder + "'";
   REQUIRE_MESSAGE(std::system(command.c_str()) == 0, "tests/fetch_tokenizer.sh could not fetch the V3 vocabulary");
   std::ifstream file(folder + "/tokenizer.json", std::ios::binary);
   json root = json::parse(std::string{std::istreambuf_iterator<char>(file), {}});
