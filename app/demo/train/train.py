@@ -307,11 +307,11 @@ class HeldOut:
 
     def __init__(self, t, per_task):
         self.t, self.items = t, data.held_out_items(per_task)
-        self.views = np.stack([data.pad_view(i[2], 384, 384) for i in self.items])
+        self.views = np.stack([data.pad_view(i.images[0], 384, 384) for i in self.items])
         self.ids = np.full((len(self.items), data.TEXT), t.pad, np.int64)
         self.mask = np.zeros((len(self.items), data.TEXT), np.uint8)
-        for row, (_, _, _, question, answer) in enumerate(self.items):
-            ids, mask = data.encode_turns(t, [(question, answer)])
+        for row, item in enumerate(self.items):
+            ids, mask = data.encode_turns(t, [(item.question, item.answer)])
             self.ids[row, :len(ids)], self.mask[row, :len(ids)] = ids, mask
 
     @torch.no_grad()
@@ -328,7 +328,7 @@ class HeldOut:
             fine = ((guess == ids[:, 1:]) | (mask[:, 1:] == 0)).all(1).tolist()
             guess = guess.cpu().numpy()
             for row, ok in enumerate(fine):
-                task, damaged, _, _, answer = self.items[at + row]
+                task, damaged, answer = self.items[at + row].task, self.items[at + row].damaged, self.items[at + row].answer
                 if task == "box":
                     where = self.mask[at + row, 1:] > 0
                     got, want = box_of(self.t.decode(guess[row][where])), box_of(answer)
