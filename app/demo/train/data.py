@@ -33,7 +33,7 @@ def shared(shape, dtype):
 class Pool:
     def __init__(self, chunks):
         self.views = shared((chunks, CHUNK, 384, 384, 3), np.uint8)
-        self.cells = shared((chunks, CHUNK, 54, 54), np.uint8)
+        self.cells = shared((chunks, CHUNK, 2, 54, 54), np.uint8)  # characters and shapes; places of bars
         self.ids = shared((chunks, CHUNK, TEXT), np.int16)
         self.mask = shared((chunks, CHUNK, TEXT), np.uint8)
         self.task = shared((chunks, CHUNK), np.uint8)
