@@ -15,7 +15,6 @@
 //           - the mask: a tile of its own places, loaded the same way, says which row and column an element is; diagonal and last blocks only;
 //           - weights as left operands: as f16 through memory, the only way between two uses. Scores themselves never leave registers.
 //           PREFETCH loads the next keys and values into registers while this block is multiplied.
-//           A block of keys that none of the subgroup's queries sees is skipped.
 // Numbers   scores, maxima, sums and values f32; weights f16. All in powers of two: weight = 2^(score * scale * log2 e + bias), where the
 //           bias of a row makes 2^8 of its largest score, so that weights of 2^-22 of the largest are still normal f16 numbers. It
 //           follows the maximum lazily: only when a weight would exceed 2^14 are the row's sums and values scaled down (in f32; by
@@ -139,12 +138,13 @@ void fill_row(uint start, float value) {
     tiles[start + c] = uvec4(floatBitsToUint(value));
 }
 
+// A subgroup beyond the last query, or a block of keys beyond the last of a subgroup's, is computed like the others: that is rare, and so all
+// subgroups take the same way but for the scaling of sums. (Where some left the loop early, lavapipe 26.1.6 gave NaN to the others.)
 // block: which QUERIES queries. visible(t) = min(key_count, first_visible + t): query t sees keys 0 .. visible(t) - 1; at least one.
 void attention_matrix(uint block, uint query_count, uint key_count, uint first_visible) {
   const uint lane = gl_SubgroupInvocationID, scratch = SCRATCH_START + gl_SubgroupID * SCRATCH;
   const uint t0 = block * QUERIES + gl_SubgroupID * ROWS;  // the subgroup's first query
   const uint key_end = min(key_count, first_visible + min(block * QUERIES + QUERIES, query_count) - 1u);
-  const uint seen_by_any = t0 < query_count ? min(key_count, first_visible + min(t0 + ROWS, query_count) - 1u) : 0u;
   const uint seen_by_all = min(key_count, first_visible + t0);
   const float scale = p.scale * LOG2_E;
 
@@ -189,8 +189,6 @@ void attention_matrix(uint block, uint query_count, uint key_count, uint first_v
     barrier();
     if (PREFETCH)
       fetch(s0 + KEYS, key_end);
-    if (s0 >= seen_by_any)
-      continue;
 
     SumMatrix scores[KEY_TILES * ROW_TILES];
     [[unroll]] for (uint i = 0u; i < KEY_TILES * ROW_TILES; ++i)
@@ -284,8 +282,6 @@ void attention_matrix(uint block, uint query_count, uint key_count, uint first_v
     }
   }
 
-  if (t0 >= query_count)
-    return;
   subgroup_sync();
   [[unroll]] for (uint r = 0u; r < ROW_TILES; ++r)
     coopMatStore(sums[r], tiles, scratch + r * M * SCORE_PITCH, SCORE_PITCH, gl_CooperativeMatrixLayoutRowMajor);

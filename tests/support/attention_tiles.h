@@ -17,8 +17,11 @@ inline std::vector<AttentionTile> attention_tiles(const DeviceCaps& caps, uint32
       continue;
     for (const uint32_t subgroups : {1u, 4u, 8u})
       for (const uint32_t row_tiles : {1u, 2u})
-        for (const uint32_t keys : {32u, 64u})
+        for (const uint32_t keys : {16u, 32u, 64u})
           for (const bool prefetch : {false, true}) {
+            // A CPU driver takes seconds for each, and a minute for large ones.
+            if (caps.type == DeviceType::Cpu ? keys != 16 * row_tiles || subgroups == 8 || prefetch != (subgroups == 4) : keys == 16)
+              continue;
             const AttentionTile tile{shape,    matrix_subgroup_size(caps), subgroups,
                                      row_tiles, std::lcm(std::lcm(shape.n, shape.k), keys), prefetch};
             if (tile.threads() <= caps.max_workgroup_invocations && tile.shared_bytes(depth, value_width) <= caps.max_shared_bytes)
