@@ -39,6 +39,9 @@ class PipelineStore {
   PipelineStore& operator=(const PipelineStore&) = delete;
 
   /// The pipeline of a shader with constants 0, 1, 2, ... set to `constants`. The pointer stays valid.
+  ///
+  /// A shader on matrix units (ShaderCode::matrix) runs in full subgroups of matrix_subgroup_size(), which is its constant 30; its
+  /// workgroups are a multiple of that along x.
   Result<const Pipeline*> get(ShaderId shader, std::span<const uint32_t> constants);
 
   /// Whether pipelines of an earlier run were found on disk.
@@ -51,6 +54,8 @@ class PipelineStore {
 
   VkDevice device_ = VK_NULL_HANDLE;
   Options options_;
+  uint32_t matrix_subgroup_size_ = 0;
+  bool subgroup_size_control_ = false;
   std::string path_;  // of the cache file; empty: none
   uint64_t key_ = 0;  // of device, driver and shaders
   bool warm_ = false;
