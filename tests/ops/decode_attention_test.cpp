@@ -104,7 +104,7 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_attention: agrees with the reference at a
         REQUIRE_MESSAGE(status.ok(), status.message());
         const auto u = reference::mla_decode_attention(q, cache, {1, c.capacity, c.heads, nope, c.rope, c.value, c.latent}, scale,
                                                        position);
-        const auto wanted = reference::mla_expand_value(kv_b, {u.begin(), u.end()}, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
+        const auto wanted = reference::mla_expand_value({u.begin(), u.end()}, kv_b, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
         // Seen: 3e-6 of results up to 20. Planted faults: the last row not seen 0.4; a split left out 0.7.
         CHECK(max_abs_diff(download(y), wanted) < 3e-5);
         CHECK(download_u32(scratch.counter) == std::vector<uint32_t>(c.heads, 0));
