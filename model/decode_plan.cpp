@@ -71,10 +71,13 @@ Result<std::unique_ptr<DecodePlan>> DecodePlan::create(Device& device, const Lan
   if (const char* text = std::getenv("VL2_DECODE_TUNING"); text != nullptr) {
     VL2_ASSIGN(plan->tuning_, parse_decode_tuning(text));
   }
+  // lavapipe 25.0.7, the demo model at depth 450: 25 ms a token with one group, 44 with what fills 256 invocations.
+  if (device.quirks().barriers_are_slow && plan->tuning_.groups == 0)
+    plan->tuning_.groups = 1;
   const uint32_t heads = config.num_attention_heads, depth = head_depth(config);
-  plan->attention_ = decode_attention_shape(device.caps(), cache.capacity, depth, heads, config.use_mla ? heads : 1,
-                                            config.use_mla ? config.kv_lora_rank : depth,
-                                            config.use_mla ? config.v_head_dim : 0, plan->tuning_);
+  plan->attention_ =
+      decode_attention_shape(device.caps(), cache.capacity, depth, heads, config.use_mla ? heads : 1,
+                             config.use_mla ? config.kv_lora_rank : depth, config.use_mla ? config.v_head_dim : 0, plan->tuning_);
   VL2_TRY(plan->create_buffers(device));
   return plan;
 }
@@ -101,6 +104,7 @@ Status DecodePlan::create_buffers(Device& device) {
     VL2_TRY(allocate(DType::F32, {c.kv_lora_rank + c.qk_rope_head_dim}, "decode kv_a", kv_a_));
     VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank + c.qk_rope_head_dim}, "decode q_latent", q_latent_));
     VL2_TRY(allocate(DType::F32, {heads, c.v_head_dim}, "decode attended", attended_));
+    VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank}, "decode attended latent", attended_latent_));
   } else {
     VL2_TRY(allocate(DType::F32, {3 * hidden}, "decode qkv", q_));
     VL2_TRY(allocate(DType::F32, {heads, width}, "decode attended", attended_));
@@ -148,7 +152,16 @@ Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const La
   VL2_TRY(decode_latent(rec, kv_a_, layer.kv_a_norm, eps, in_.rope_table, state_, cache.latent));
   VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_));
 
-  return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, attention_);
+  if (tuning_.apart == 0)
+    return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale,
+                                attention_);
+  VL2_TRY(decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_latent_, scale,
+                               attention_, true));
+
+  Device& device = rec.device();
+  return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
+                            decode_gemv_group(device.caps(), device.quirks(), config_.num_attention_heads * config_.v_head_dim,
+                                              config_.kv_lora_rank, 8 * dtype_bytes(layer.kv_b.dtype), tuning_));
 }
 
 Status DecodePlan::attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
@@ -221,14 +234,15 @@ Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) con
     VL2_TRY(gemv(rec, {.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}));
     VL2_TRY(layer.is_moe ? moe(rec, layer) : dense(rec, layer));
   }
-  VL2_TRY(gemv(rec, {.x = residual_, .norm = weights_.norm, .weight = weights_.lm_head, .y = in_.logits, .eps = config_.rms_norm_eps}));
+  VL2_TRY(gemv(
+      rec, {.x = residual_, .norm = weights_.norm, .weight = weights_.lm_head, .y = in_.logits, .eps = config_.rms_norm_eps}));
   return decode_advance(rec, token_, state_, in_.ring);
 }
 
 uint32_t DecodePlan::levels() const {
   uint32_t levels = 2;  // embedding, logits
   for (const LayerWeights& layer : weights_.layers)
-    levels += (config_.use_mla ? 4 : 3) + (layer.is_moe ? 3 : 2);
+    levels += (config_.use_mla ? (tuning_.apart == 0 ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2);
   return levels;
 }
 

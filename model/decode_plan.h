@@ -80,6 +80,7 @@ class DecodePlan {
   TensorView residual_;                   // f32 [hidden]
   TensorView q_, kv_a_, q_latent_;        // f32, MLA; q_ of MHA: [3, heads, width]
   TensorView attended_;                   // f32 [heads, value width]
+  TensorView attended_latent_;            // f32 [heads, latent]: MLA with W_UV in a level of its own
   TensorView gated_;                      // f32 [intermediate] of dense layers
   TensorView shared_gated_, shared_out_;  // f32 [shared intermediate], [hidden]
   TensorView experts_gated_;              // f32 [top_k, moe intermediate]

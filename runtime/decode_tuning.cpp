@@ -8,11 +8,13 @@ namespace vl2 {
 
 namespace {
 
-constexpr uint32_t kBytesInFlight = 128;        // an invocation's: with 500 invocations a core 64 KiB, twice what latency asks for
-constexpr uint32_t kAttentionGroups = 256;      // workgroups: what fills a card of 132 cores twice
+constexpr uint32_t kBytesInFlight = 128;      // an invocation's: with 500 invocations a core 64 KiB, twice what latency asks for
+constexpr double kDeviceBytesInFlight = 6e6;  // what 4.5 TB/s at a microsecond of latency takes, and more than smaller cards need
+constexpr uint32_t kAttentionGroups = 256;    // workgroups: what fills a card of 132 cores twice
+constexpr uint32_t kGemvGroups = 264;         // two for each of 132 cores
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
-constexpr uint32_t kWeightLanes = 8;  // DECODE_ATTENTION_WEIGHT_LANES
+constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
 constexpr uint32_t kSharedRowBytes = 3 * 512 * 4;  // of decode_mha_attention: the token's query, key and value
 
 uint32_t ceil_div(uint32_t a, uint32_t b) {
@@ -25,7 +27,7 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
       {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}};
+      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"apart", &tuning.apart}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -48,23 +50,21 @@ DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, 
   const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
   if (quirks.barriers_are_slow)
     return {.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true};
-  // The number of invocations whose turns fit K best; of equal ones the largest that leaves each two chunks.
+  // The number of invocations whose turns fit K best, of those that leave each two chunks and put enough bytes in flight.
   const uint32_t most = std::min(256u, caps.max_workgroup_invocations);
   DecodeGemvGroup group{.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = false};
   double best = -1;
   for (uint32_t threads = subgroup; threads <= most; threads += subgroup) {
-    const uint32_t turns = ceil_div(chunks, threads);
+    const uint32_t turns = ceil_div(chunks, threads), unroll = std::min(turns, 2u);
     double score = static_cast<double>(chunks) / (turns * threads);
-    if (threads < std::min(64u, most) || turns < 2)
-      score -= 0.05;
-    if (threads > 128)
-      score -= 0.03;
+    score -= threads < std::min(64u, most) || turns < 2 ? 0.05 : 0;
+    score -= threads > 128 ? 0.03 : 0;
+    const double in_flight = static_cast<double>(rows) * threads * unroll * chunk_bytes;
+    score -= 0.2 * std::max(0.0, 1 - in_flight / kDeviceBytesInFlight);
     if (score > best) {
       best = score;
       group.threads = threads;
-      group.unroll = std::min(turns, 4u);
-      while (turns % group.unroll != 0)
-        --group.unroll;
+      group.unroll = unroll;
     }
   }
   if (tuning.threads != 0)
@@ -76,7 +76,7 @@ DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, 
   group.rows = std::clamp(kBytesInFlight / chunk_bytes / group.unroll, 2u, 8u) / 2 * 2;
   if (tuning.rows != 0)
     group.rows = std::max(tuning.rows / 2 * 2, 2u);
-  while (group.rows > 2 && rows / group.rows < 128)  // a matrix of few rows: rather more workgroups
+  while (group.rows > 2 && rows / group.rows < kGemvGroups)  // a matrix of few rows: rather more workgroups
     group.rows -= 2;
   return group;
 }

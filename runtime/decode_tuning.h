@@ -34,6 +34,7 @@ struct DecodeAttentionShape {
 struct DecodeTuning {
   uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
+  uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
 };
 
 /// "threads=128,rows=4,heads=2": any of the fields above.

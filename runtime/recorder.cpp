@@ -48,8 +48,7 @@ struct Recorder::Descriptors {
       const bool fresh = in_use == pools.size();
       if (fresh) {
         const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, kSetsPerPool * 8};
-        const VkDescriptorPoolCreateInfo info{
-            VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, kSetsPerPool, 1, &size};
+        const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, kSetsPerPool, 1, &size};
         VkDescriptorPool pool = VK_NULL_HANDLE;
         VL2_VK(vkCreateDescriptorPool(device, &info, nullptr, &pool));
         pools.push_back(pool);
@@ -306,7 +305,8 @@ Status Recorder::replay(Replay& replay, uint32_t times) {
   assert(capture_ == nullptr);
   if (times == 0)
     return {};
-  if (current_ != nullptr || transferred_) {  // copies and fills too must be over before the narrow barrier that a run begins with
+  if (current_ != nullptr ||
+      transferred_) {  // copies and fills too must be over before the narrow barrier that a run begins with
     VL2_TRY(begin_if_needed());
     pending_transfer_ |= transferred_;
     barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);

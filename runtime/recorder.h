@@ -46,9 +46,9 @@ struct AlignedView {
   uint32_t remainder;  ///< elements from its start to the original's first element
 };
 
-/// Dispatches recorded once, to be submitted any number of times: Recorder::begin_capture() .. replay(). Barriers, descriptors and
-/// push constants are fixed; what changes from one run to the next is in buffers that its own shaders move on. The recorder that
-/// made it outlives it, and so do the buffers it binds.
+/// Dispatches recorded once, to be submitted any number of times: Recorder::begin_capture() .. replay(). Barriers, descriptors
+/// and push constants are fixed; what changes from one run to the next is in buffers that its own shaders move on. The recorder
+/// that made it outlives it, and so do the buffers it binds.
 class Replay {
  public:
   ~Replay();
@@ -172,9 +172,9 @@ class Recorder {
   Frame* current_ = nullptr;
   std::unique_ptr<Replay> capture_;  // what is recorded goes there
   bool after_replay_ = false;        // nothing recorded here is ordered after it yet
-  std::vector<Access> pending_;    // since the last barrier
-  bool pending_transfer_ = false;  // whether any of them was a copy
-  bool transferred_ = false;       // whether there ever was one
+  std::vector<Access> pending_;      // since the last barrier
+  bool pending_transfer_ = false;    // whether any of them was a copy
+  bool transferred_ = false;         // whether there ever was one
   bool timing_ = false;
   std::vector<DispatchTime> times_;
   double ns_per_work_;                  // learned from finished submissions

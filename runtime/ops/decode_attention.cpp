@@ -1,5 +1,7 @@
 #include "runtime/ops/decode_attention.h"
 
+#include <algorithm>
+
 #include "runtime/ops/weight_matrix.h"
 #include "shaders/interface/decode_attention.h"
 #include "shaders/interface/decode_latent.h"
@@ -63,24 +65,22 @@ Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv
   VL2_TRY(check_weight("decode_mla_query", kv_b, 2));
   VL2_TRY(check_state("decode_mla_query", state));
   const uint32_t latent = kv_b.dim(1);
-  if (q.rank() != 2 || y.rank() != 2 || q.dim(0) != y.dim(0) || y.dim(1) < latent || q.dim(1) + latent < y.dim(1) || latent % 8 != 0 ||
-      !is_f32(q, q.element_count()) || !is_f32(y, y.element_count()))
-    return fail(Code::BadShape, "decode_mla_query: q ", q, " and y ", y, " must be [heads, nope + rope] and [heads, latent + rope] f32, kv_b ",
-                kv_b, " as wide as a multiple of 8");
+  if (q.rank() != 2 || y.rank() != 2 || q.dim(0) != y.dim(0) || y.dim(1) < latent || q.dim(1) + latent < y.dim(1) ||
+      latent % 8 != 0 || !is_f32(q, q.element_count()) || !is_f32(y, y.element_count()))
+    return fail(Code::BadShape, "decode_mla_query: q ", q, " and y ", y,
+                " must be [heads, nope + rope] and [heads, latent + rope] f32, kv_b ", kv_b, " as wide as a multiple of 8");
   const uint32_t heads = q.dim(0), rope = y.dim(1) - latent, nope = q.dim(1) - rope;
   if (kv_b.dim(0) % heads != 0 || kv_b.dim(0) / heads < nope || nope == 0 || rope % 2 != 0)
     return fail(Code::BadShape, "decode_mla_query: kv_b ", kv_b, " must have at least ", nope, " rows for each head of q ", q);
   VL2_TRY(check_rope("decode_mla_query", rope_table, 1, rope));
-  const DecodeMlaQueryParams params{.nope = nope,
-                                    .rope = rope,
-                                    .latent = latent,
-                                    .rows_per_head = kv_b.dim(0) / heads,
-                                    .row_chunks = kv_b.stride(0) / 8};
+  const DecodeMlaQueryParams params{
+      .nope = nope, .rope = rope, .latent = latent, .rows_per_head = kv_b.dim(0) / heads, .row_chunks = kv_b.stride(0) / 8};
   const uint32_t columns = DECODE_MLA_QUERY_CHUNKS * 8;
   const uint64_t count = uint64_t{heads} * nope * latent;
   return rec.dispatch(weight_variant(ShaderId::decode_mla_query_f32, kv_b.dtype),
                       {q, weight_piece(kv_b, 0, kv_b.dim(0)), rope_table, state, y}, params,
-                      {.x = (latent + columns - 1) / columns, .y = heads}, {.bytes = count * dtype_bytes(kv_b.dtype), .flops = 2 * count});
+                      {.x = (latent + columns - 1) / columns, .y = heads},
+                      {.bytes = count * dtype_bytes(kv_b.dtype), .flops = 2 * count});
 }
 
 Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& norm, float eps, const TensorView& rope_table,
@@ -99,18 +99,22 @@ Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& no
 
 Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
                             const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
-                            const DecodeAttentionShape& shape) {
+                            const DecodeAttentionShape& shape, bool values_apart) {
   VL2_TRY(check_weight("decode_mla_attention", kv_b, 2));
   VL2_TRY(check_state("decode_mla_attention", state));
   if (q.rank() != 2 || !is_f32(q, q.element_count()) || !is_cache(cache, q.dim(1)))
-    return fail(Code::BadShape, "decode_mla_attention: cache ", cache, " must be [capacity, width] for q ", q, ", [heads, width] f32");
+    return fail(Code::BadShape, "decode_mla_attention: cache ", cache, " must be [capacity, width] for q ", q,
+                ", [heads, width] f32");
   const uint32_t heads = q.dim(0), depth = q.dim(1), latent = kv_b.dim(1);
   if (depth % 8 != 0 || latent % 8 != 0 || latent > depth)
     return fail(Code::BadShape, "decode_mla_attention: q ", q, " and kv_b ", kv_b, " must be as wide as multiples of 8");
-  if (y.rank() != 2 || y.dim(0) != heads || !is_f32(y, y.element_count()) || kv_b.dim(0) % heads != 0 || kv_b.dim(0) / heads < y.dim(1))
+  if (y.rank() != 2 || y.dim(0) != heads || !is_f32(y, y.element_count()) || kv_b.dim(0) % heads != 0 ||
+      (!values_apart && kv_b.dim(0) / heads < y.dim(1)))
     return fail(Code::BadShape, "decode_mla_attention: y ", y, " must be [", heads, ", value width] f32, within kv_b ", kv_b);
   VL2_TRY(check_scratch("decode_mla_attention", scratch, heads, shape.splits, latent));
-  const uint32_t value_width = y.dim(1);
+  if (values_apart && y.dim(1) != latent)
+    return fail(Code::BadShape, "decode_mla_attention: y ", y, " must be [", heads, ", ", latent, "] without W_UV");
+  const uint32_t value_width = values_apart ? 0 : y.dim(1);
   const DecodeAttentionParams params{.heads = heads,
                                      .q_width = depth,
                                      .row_chunks = depth / 8,
@@ -119,14 +123,14 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
                                      .rows_per_head = kv_b.dim(0) / heads,
                                      .first_value_row = kv_b.dim(0) / heads - value_width,
                                      .weight_row_chunks = kv_b.stride(0) / 8};
-  const uint64_t weights = uint64_t{heads} * value_width * latent;
+  const uint64_t weights = uint64_t{heads} * std::max(value_width, 1u) * latent;
   return rec.dispatch(act_weight_variant(ShaderId::decode_mla_attention_f32_f32, cache.dtype, kv_b.dtype),
                       {q, cache, TensorView{}, state, scratch.parts, scratch.limits, scratch.counter,
                        weight_piece(kv_b, 0, kv_b.dim(0)), TensorView{}, y},
                       params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
                       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
-                      {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks, depth / 8,
-                       latent / 8, shape.splits, decode_attention_parts(shape, value_width)});
+                      {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
+                       depth / 8, latent / 8, shape.splits, decode_attention_parts(shape, value_width), values_apart});
 }
 
 Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorView& keys, const TensorView& values,
@@ -139,8 +143,8 @@ Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorVi
   const uint32_t heads = y.dim(0), width = y.dim(1);
   if (!is_f32(qkv, 3 * uint64_t{heads} * width) || !is_cache(keys, heads * width) || !is_cache(values, heads * width) ||
       keys.dtype != values.dtype || keys.dim(0) != values.dim(0))
-    return fail(Code::BadShape, "decode_mha_attention: qkv ", qkv, ", keys ", keys, " and values ", values, " must be [3, ", heads,
-                ", ", width, "] f32 and twice [capacity, ", heads * width, "] f32 or f16");
+    return fail(Code::BadShape, "decode_mha_attention: qkv ", qkv, ", keys ", keys, " and values ", values, " must be [3, ",
+                heads, ", ", width, "] f32 and twice [capacity, ", heads * width, "] f32 or f16");
   VL2_TRY(check_rope("decode_mha_attention", rope_table, keys.dim(0), width));
   VL2_TRY(check_scratch("decode_mha_attention", scratch, heads, shape.splits, width));
   if (shape.heads != 1)
@@ -155,9 +159,10 @@ Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorVi
                                      .weight_row_chunks = 0};
   return rec.dispatch(act_variant(ShaderId::decode_mha_attention_f32, keys.dtype),
                       {qkv, keys, values, state, scratch.parts, scratch.limits, scratch.counter, TensorView{}, rope_table, y},
-                      params, {.x = shape.splits, .y = heads}, {.bytes = 24 * uint64_t{heads} * width, .flops = 8 * uint64_t{heads} * width},
-                      {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks, width / 8,
-                       width / 8, shape.splits, decode_attention_parts(shape, 0)});
+                      params, {.x = shape.splits, .y = heads},
+                      {.bytes = 24 * uint64_t{heads} * width, .flops = 8 * uint64_t{heads} * width},
+                      {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
+                       width / 8, width / 8, shape.splits, decode_attention_parts(shape, 0)});
 }
 
 }  // namespace vl2

@@ -41,12 +41,13 @@ struct DecodeAttentionScratch {
 ///
 /// q      f32 [heads, latent + rope]; latent + rope and latent multiples of 8
 /// cache  f32 or f16 [capacity, latent + rope]
-/// y      f32 [heads, value_width]
+/// y      f32 [heads, value_width]; with values_apart f32 [heads, latent]: W_UV is left to decode_head_values()
 Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
                             const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
-                            const DecodeAttentionShape& shape);
+                            const DecodeAttentionShape& shape, bool values_apart = false);
 
-/// Records the rotation of q and k, their and v's way into the cache at `position`, and y[h] = softmax(q[h] keys[h]^T scale) values[h].
+/// Records the rotation of q and k, their and v's way into the cache at `position`, and y[h] = softmax(q[h] keys[h]^T scale)
+/// values[h].
 ///
 /// qkv           f32 [3, heads, width]; width a multiple of 8, at most 512
 /// keys, values  f32 or f16 [capacity, heads * width]

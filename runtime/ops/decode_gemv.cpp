@@ -39,6 +39,35 @@ Status check(const DecodeGemv& op, uint32_t results, uint32_t chosen) {
 
 }  // namespace
 
+Status decode_head_values(Recorder& rec, const TensorView& u, const TensorView& kv_b, const TensorView& y,
+                          const DecodeGemvGroup& group) {
+  VL2_TRY(check_weight("decode_head_values", kv_b, 2));
+  if (u.rank() != 2 || y.rank() != 2 || u.dim(0) != y.dim(0) || u.dim(1) != kv_b.dim(1) || !is_f32(u, u.element_count()) ||
+      !is_f32(y, y.element_count()) || kv_b.dim(1) % 8 != 0 || kv_b.dim(0) % y.dim(0) != 0 || kv_b.dim(0) / y.dim(0) < y.dim(1))
+    return fail(Code::BadShape, "decode_head_values: u ", u, " and y ", y,
+                " must be [heads, latent] and [heads, value width] f32, within kv_b ", kv_b);
+  const uint32_t heads = y.dim(0), values = y.dim(1), latent = kv_b.dim(1), rows_per_head = kv_b.dim(0) / heads;
+  const uint32_t row_chunks = kv_b.stride(0) / 8;
+  const DecodeGemvParams params{.rows = values,
+                                .first_row = 0,
+                                .row_chunks = row_chunks,
+                                .pair_rows = 0,
+                                .expert_chunks = rows_per_head * row_chunks,
+                                .first_chunk = (rows_per_head - values) * row_chunks,
+                                .segment_chunks = latent / 8,
+                                .expert_count = 1,
+                                .y_stride = values,
+                                .has_addend = 0,
+                                .accumulate = 0,
+                                .eps = 0};
+  const uint64_t weights = uint64_t{heads} * values * latent;
+  return rec.dispatch(weight_variant(ShaderId::decode_gemv_f32, kv_b.dtype),
+                      {u, TensorView{}, weight_piece(kv_b, 0, kv_b.dim(0)), TensorView{}, TensorView{}, TensorView{}, y}, params,
+                      {.x = (values + group.rows - 1) / group.rows, .y = heads},
+                      {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
+                      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS});
+}
+
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group) {
   VL2_TRY(check_weight("decode_gemv", op.weight, op.ids.empty() ? 2 : 3));
   const TensorView& weight = op.weight;
@@ -56,14 +85,16 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
   // A weight larger than one binding goes by pieces of its rows, if that is possible: the recorder says when it is not.
   uint32_t piece_rows = results;
   if (mode == DECODE_GEMV_DENSE && !op.pairs)
-    piece_rows = std::max(1u, pieces_per_binding(rows, row_bytes, std::min(rec.max_binding_bytes(), row_bytes * group_results * caps.max_groups[0]),
-                                    caps.storage_buffer_alignment));
+    piece_rows = std::max(
+        1u, pieces_per_binding(rows, row_bytes, std::min(rec.max_binding_bytes(), row_bytes * group_results * caps.max_groups[0]),
+                               caps.storage_buffer_alignment));
   const uint32_t all_chunks = k / 8 * (mode == DECODE_GEMV_EXPERT_SUM ? chosen : 1);
   DecodeGemvParams params{.rows = results,
                           .first_row = 0,
                           .row_chunks = row_stride / 8,
                           .pair_rows = results,
                           .expert_chunks = experts ? weight.stride(0) / 8 : 0,
+                          .first_chunk = 0,
                           .segment_chunks = k / 8,
                           .expert_count = experts ? weight.dim(0) : 1,
                           .y_stride = results,
@@ -77,10 +108,11 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
     const bool whole = params.rows == results;
     const TensorView piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
     const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen;
-    VL2_TRY(rec.dispatch(shader, {op.x, op.norm, piece, op.ids, op.expert_weights, op.addend, op.y}, params,
-                         {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
-                         {.bytes = weights * dtype_bytes(weight.dtype), .flops = 2 * weights},
-                         {group.threads, group.rows, group.unroll, group.one_subgroup, all_chunks, !op.norm.empty(), op.pairs, mode}));
+    VL2_TRY(rec.dispatch(
+        shader, {op.x, op.norm, piece, op.ids, op.expert_weights, op.addend, op.y}, params,
+        {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
+        {.bytes = weights * dtype_bytes(weight.dtype), .flops = 2 * weights},
+        {group.threads, group.rows, group.unroll, group.one_subgroup, all_chunks, !op.norm.empty(), op.pairs, mode}));
   }
   return {};
 }

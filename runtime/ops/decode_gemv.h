@@ -29,4 +29,13 @@ struct DecodeGemv {
 /// Cost    reads the weight (of the chosen experts) once
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group);
 
+/// Records y[h] = W[h] u[h], W[h] the last value_width of head h's rows in kv_b: W_UV.
+///
+/// u     f32 [heads, latent], latent a multiple of 8
+/// kv_b  [heads * (nope + value_width), latent]
+/// y     f32 [heads, value_width]
+/// Errors  BadShape, BadDType: nothing is recorded
+Status decode_head_values(Recorder& rec, const TensorView& u, const TensorView& kv_b, const TensorView& y,
+                          const DecodeGemvGroup& group);
+
 }  // namespace vl2

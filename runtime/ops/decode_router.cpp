@@ -19,8 +19,8 @@ Status decode_router(Recorder& rec, const TensorView& x, const TensorView& norm,
   if (!is_vector(x, DType::F32, k) || !is_vector(norm, DType::F32, k))
     return fail(Code::BadShape, "decode_router: x ", x, " and norm ", norm, " must be [", k, "] f32");
   if (options.top_k == 0 || options.top_k > experts || options.top_k > DECODE_ROUTER_MAX_TOP_K)
-    return fail(Code::BadShape, "decode_router: top_k ", options.top_k, " must be 1 .. ", DECODE_ROUTER_MAX_TOP_K, " of ", experts,
-                " experts");
+    return fail(Code::BadShape, "decode_router: top_k ", options.top_k, " must be 1 .. ", DECODE_ROUTER_MAX_TOP_K, " of ",
+                experts, " experts");
   if ((!bias.empty() && !is_vector(bias, DType::F32, experts)) || !is_vector(logits, DType::F32, experts))
     return fail(Code::BadShape, "decode_router: bias ", bias, " and logits ", logits, " must be [", experts, "] f32");
   if (!is_vector(counter, DType::U32, 1) || !is_vector(ids, DType::U32, options.top_k) ||

@@ -108,8 +108,9 @@ Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, c
     VL2_TRY(rec.dispatch(ShaderId::sample_descend, {scratch.words}, params, Groups{}, Cost{}));
   }
   VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
-  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view, options.position},
-                      params, Groups{}, one_block);
+  return rec.dispatch(ShaderId::sample_draw,
+                      {scratch.words, seen_bound.view, logits_bound.view, token_bound.view, options.position}, params, Groups{},
+                      one_block);
 }
 
 }  // namespace vl2

@@ -1,6 +1,8 @@
 // One token's product with a weight: y = [y +] W norm(x) [+ addend], or y = silu(gate) * up, for one weight or for the chosen experts'.
 //
-// Shapes    x [k] f32    norm [k] f32    weight [rows or 2 rows, k] or [experts, ...] WEIGHT    ids [top_k] u32    expert_weights [top_k] f32
+//           Or a part of each head's rows times that head's row of x.
+//
+// Shapes    x [k] or [heads, k] f32    norm [k] f32    weight [rows or 2 rows, k] or [experts, ...] WEIGHT    ids [top_k] u32    expert_weights [top_k] f32
 //           addend, y [rows] f32, or y [top_k, rows]
 // Work      one workgroup ROWS rows of the weight, which share K out among all invocations; along y the chosen experts; see gemv_core.glsl
 // Numbers   products and sums in f32, in an order fixed by the sizes
@@ -36,8 +38,9 @@ uint weight_chunk_of(uint r, uint c) {
 }
 
 void load_x8(uint c, out vec4 low, out vec4 high) {
-  low = x_quads[2u * c];
-  high = x_quads[2u * c + 1u];
+  const uint at = EXPERTS == DECODE_GEMV_HEAD_ROWS ? gl_WorkGroupID.y * CHUNKS + c : c;
+  low = x_quads[2u * at];
+  high = x_quads[2u * at + 1u];
 }
 
 void load_norm8(uint c, out vec4 low, out vec4 high) {
@@ -53,10 +56,10 @@ void store_result(uint r, float sum, float up_sum, float scale) {
   if (PAIRS)
     value = silu(value) * (up_sum * scale);
   uint at = p.first_row + row;
-  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS) {
+  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
     value *= expert_weights[gl_WorkGroupID.y];
+  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS || EXPERTS == DECODE_GEMV_HEAD_ROWS)
     at += gl_WorkGroupID.y * p.y_stride;
-  }
   if (p.has_addend != 0u)
     value += addend[p.first_row + row];
   if (p.accumulate != 0u)
@@ -65,10 +68,14 @@ void store_result(uint r, float sum, float up_sum, float scale) {
 }
 
 void main() {
-  const uint expert = EXPERTS == DECODE_GEMV_EXPERT_ROWS ? min(ids[gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks : 0u;
+  uint first = p.first_chunk;
+  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
+    first += min(ids[gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks;
+  if (EXPERTS == DECODE_GEMV_HEAD_ROWS)
+    first += gl_WorkGroupID.y * p.expert_chunks;
   [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
     const uint row = min(gl_WorkGroupID.x * RESULTS + r % RESULTS, p.rows - 1u);  // beyond the last: the last again
-    row_start[r] = expert + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
+    row_start[r] = first + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
   }
   gemv();
   const float scale = sum_scale(p.eps);

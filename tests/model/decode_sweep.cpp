@@ -1,6 +1,7 @@
 // Measurements, not tests: which division of the work is fastest on a device. Run by hand:
 //   VL2_BENCH_MODEL=FOLDER VL2_CACHE_DIR= vl2_tests --no-skip -tc="measure: decode*"
-// VL2_BENCH_DEPTHS (default "0,4000") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING, split by ';') choose what is tried.
+// VL2_BENCH_DEPTHS (default "0,4000") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING, split by ';') choose what is
+// tried.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -52,10 +53,12 @@ double median_ms(const std::function<void()>& prepare, const std::function<void(
 TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip()) {
   const std::string folder = setting("VL2_BENCH_MODEL", "");
   REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names the folder of a model");
-  const auto candidates = split(setting("VL2_BENCH_TUNINGS",
-                                        "plain;;heads=1;heads=4;heads=2,splits=16;heads=2,splits=64;keys=8;groups=4;threads=64;"
-                                        "threads=128;threads=128,unroll=1,rows=8;threads=256;threads=128,rows=2;threads=64,unroll=4,rows=4"),
-                                ';');
+  const auto candidates =
+      split(setting("VL2_BENCH_TUNINGS",
+                    "plain;;apart=1;apart=1,heads=4;apart=1,heads=4,splits=32;heads=1;heads=4;heads=2,splits=16;heads=2,splits="
+                    "64;keys=8;groups=4;threads=64;"
+                    "threads=128;threads=128,unroll=1,rows=8;threads=256;threads=128,rows=2;threads=64,unroll=4,rows=4"),
+            ';');
   EngineOptions options;
   auto device = device_options_from_environment();
   REQUIRE(device.ok());
@@ -95,12 +98,18 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     uint32_t rows, k;
     bool norm, pairs;
   };
-  constexpr Shape kShapes[] = {{"small q", 3072, 2048, true, false},        {"small kv_a", 576, 2048, true, false},
-                               {"small o", 2048, 2048, false, false},       {"small experts gate_up", 16896, 2048, true, true},
-                               {"small shared gate_up", 5632, 2048, true, true}, {"small experts down", 2048, 8448, false, false},
-                               {"small shared down", 2048, 2816, false, false},  {"small lm_head", 102400, 2048, true, false},
-                               {"tiny qkv", 3840, 1280, true, false},       {"tiny o", 1280, 1280, false, false},
-                               {"tiny experts gate_up", 10752, 1280, true, true}, {"tiny experts down", 1280, 5376, false, false},
+  constexpr Shape kShapes[] = {{"small q", 3072, 2048, true, false},
+                               {"small kv_a", 576, 2048, true, false},
+                               {"small o", 2048, 2048, false, false},
+                               {"small experts gate_up", 16896, 2048, true, true},
+                               {"small shared gate_up", 5632, 2048, true, true},
+                               {"small experts down", 2048, 8448, false, false},
+                               {"small shared down", 2048, 2816, false, false},
+                               {"small lm_head", 102400, 2048, true, false},
+                               {"tiny qkv", 3840, 1280, true, false},
+                               {"tiny o", 1280, 1280, false, false},
+                               {"tiny experts gate_up", 10752, 1280, true, true},
+                               {"tiny experts down", 1280, 5376, false, false},
                                {"tiny lm_head", 129280, 1280, true, false}};
   const uint64_t pool_bytes = std::strtoull(setting("VL2_BENCH_POOL_MB", "1024").c_str(), nullptr, 10) << 20;
   auto pool = device.memory().allocate(pool_bytes, MemoryKind::Device, "weights");
@@ -150,15 +159,16 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
         const auto begin = Clock::now();
         REQUIRE(rec.replay(**replay, times).ok());
         download(sink);
-        all.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count() / static_cast<double>(copies * times));
+        all.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count() /
+                      static_cast<double>(copies * times));
       }
       std::sort(all.begin(), all.end());
       table.push_back({group, all[all.size() / 2]});
     }
     const double of_chosen = table[0].us;
     std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
-    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s\n", shape.what, shape.rows, shape.k,
-                static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
+    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s\n", shape.what, shape.rows,
+                shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
                 static_cast<double>(bytes) * 1e-3 / of_chosen);
     for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
       std::printf("    %3u threads %u rows %u unroll: %8.2f us %7.0f GB/s\n", table[i].group.threads, table[i].group.rows,

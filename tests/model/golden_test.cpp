@@ -234,8 +234,9 @@ TEST_CASE_FIXTURE(GpuTest, "decode plan: a layer has seven levels with MLA, six 
   }
 }
 
-TEST_CASE_FIXTURE(GpuTest, "decode plan: gives the plain plan's tokens, greedy and drawn, in steps of any size, after rewinding and "
-                           "to the end of the context") {
+TEST_CASE_FIXTURE(GpuTest,
+                  "decode plan: gives the plain plan's tokens, greedy and drawn, in steps of any size, after rewinding and "
+                  "to the end of the context") {
   for (const std::string kind : kKinds) {
     CAPTURE(kind);
     const GoldenCase golden(kind, "text", 0);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "runtime/ops/decode_gemv.h"
 #include "runtime/ops/rope.h"
 #include "tests/reference/decode.h"
 #include "tests/reference/mla.h"
@@ -37,10 +38,9 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_query: absorbs and rotates as the referen
       const auto kv_b = rounded(random_floats(c.heads * (c.nope + c.value) * c.latent, 2), format);
       const TensorView y = tensor({c.heads, c.latent + c.rope});
       const auto table = rope_table(c.position + 1, c.rope, kTheta);
-      const Status status =
-          decode_mla_query(rec, upload({c.heads, c.nope + c.rope}, q),
-                           upload_weight({c.heads * (c.nope + c.value), c.latent}, kv_b, format),
-                           upload({c.position + 1, c.rope / 2, 2}, table), upload_u32({2}, {c.position, 9}), y);
+      const Status status = decode_mla_query(rec, upload({c.heads, c.nope + c.rope}, q),
+                                             upload_weight({c.heads * (c.nope + c.value), c.latent}, kv_b, format),
+                                             upload({c.position + 1, c.rope / 2, 2}, table), upload_u32({2}, {c.position, 9}), y);
       REQUIRE_MESSAGE(status.ok(), status.message());
       auto wanted = reference::mla_absorb_query(q, kv_b, {1, 0, c.heads, c.nope, c.rope, c.value, c.latent});
       for (uint32_t h = 0; h < c.heads; ++h) {
@@ -48,7 +48,7 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_query: absorbs and rotates as the referen
             reference::rotated(doubles(part(q, h * (c.nope + c.rope) + c.nope, c.rope)), c.position, kTheta, true);
         std::copy(turned.begin(), turned.end(), wanted.begin() + h * (c.latent + c.rope) + c.latent);
       }
-      // Seen: 2.1e-6 of sums up to 15. Planted faults: the last row of nope left out 0.9; the position one off 0.8.
+      // Room for f32 sums, in f16 for one rounding. TODO: the error seen and those of planted faults are not measured yet.
       CHECK(max_abs_diff(download(y), wanted) < 2e-5);
     }
 }
@@ -61,20 +61,21 @@ TEST_CASE_FIXTURE(GpuTest, "decode_latent: writes the row at the position, and n
       const auto before = rounded(random_floats(kCapacity * kWidth, 3), act);
       const TensorView cache = upload({kCapacity, kWidth}, before, act);
       REQUIRE(decode_latent(rec, upload({kWidth}, kv_a), upload({kLatent}, norm), 1e-6f,
-                            upload({kCapacity, kRope / 2, 2}, rope_table(kCapacity, kRope, kTheta)), upload_u32({2}, {position, 0}),
-                            cache)
+                            upload({kCapacity, kRope / 2, 2}, rope_table(kCapacity, kRope, kTheta)),
+                            upload_u32({2}, {position, 0}), cache)
                   .ok());
       std::vector<double> wanted(before.begin(), before.end());
       const auto latent = reference::normed(part(kv_a, 0, kLatent), norm, 1e-6);
       const auto turned = reference::rotated(doubles(part(kv_a, kLatent, kRope)), position, kTheta, true);
       std::copy(latent.begin(), latent.end(), wanted.begin() + position * kWidth);
       std::copy(turned.begin(), turned.end(), wanted.begin() + position * kWidth + kLatent);
-      // Seen: 1.9e-7 in f32, 4.9e-4 in f16. Planted faults: the next row 2.0; no norm 0.9.
+      // Room for f32 sums, in f16 for one rounding. TODO: the error seen and those of planted faults are not measured yet.
       CHECK(max_abs_diff(download(cache), wanted) < (act == DType::F32 ? 2e-6 : 2e-3));
     }
 }
 
-TEST_CASE_FIXTURE(GpuTest, "decode_mla_attention: agrees with the reference at any position, number of splits and heads a workgroup") {
+TEST_CASE_FIXTURE(GpuTest,
+                  "decode_mla_attention: agrees with the reference at any position, number of splits and heads a workgroup") {
   struct Case {
     uint32_t heads, latent, rope, value, capacity;
     DecodeTuning tuning;
@@ -102,11 +103,21 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_attention: agrees with the reference at a
         const Status status =
             decode_mla_attention(rec, q_view, cache_view, kv_b_view, upload_u32({2}, {position, 0}), scratch, y, scale, shape);
         REQUIRE_MESSAGE(status.ok(), status.message());
-        const auto u = reference::mla_decode_attention(q, cache, {1, c.capacity, c.heads, nope, c.rope, c.value, c.latent}, scale,
-                                                       position);
-        const auto wanted = reference::mla_expand_value({u.begin(), u.end()}, kv_b, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
-        // Seen: 3e-6 of results up to 20. Planted faults: the last row not seen 0.4; a split left out 0.7.
+        const auto u =
+            reference::mla_decode_attention(q, cache, {1, c.capacity, c.heads, nope, c.rope, c.value, c.latent}, scale, position);
+        const auto wanted =
+            reference::mla_expand_value({u.begin(), u.end()}, kv_b, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
+        // Room for f32 sums, in f16 for one rounding. TODO: the error seen and those of planted faults are not measured yet.
         CHECK(max_abs_diff(download(y), wanted) < 3e-5);
+        const TensorView latents = tensor({c.heads, c.latent}), y_apart = tensor({c.heads, c.value});
+        REQUIRE(decode_mla_attention(rec, q_view, cache_view, kv_b_view, upload_u32({2}, {position, 0}), scratch, latents, scale,
+                                     shape, true)
+                    .ok());
+        REQUIRE(
+            decode_head_values(rec, latents, kv_b_view, y_apart, {.threads = 64, .rows = 2, .unroll = 2, .one_subgroup = false})
+                .ok());
+        CHECK(max_abs_diff(download(latents), u) < 3e-5);
+        CHECK(max_abs_diff(download(y_apart), wanted) < 3e-5);
         CHECK(download_u32(scratch.counter) == std::vector<uint32_t>(c.heads, 0));
       }
     }
@@ -117,14 +128,16 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mha_attention: rotates, caches and attends as
     uint32_t heads, width, capacity;
     DecodeTuning tuning;
   };
-  const Case kCases[] = {{1, 8, 10, {}}, {4, 16, 150, {.keys = 2, .splits = 4, .groups = 3}}, {2, 128, 200, {.keys = 2, .groups = 4}}};
+  const Case kCases[] = {
+      {1, 8, 10, {}}, {4, 16, 150, {.keys = 2, .splits = 4, .groups = 3}}, {2, 128, 200, {.keys = 2, .groups = 4}}};
   for (const DType act : act_types())
     for (const Case& c : kCases) {
       const uint32_t all = c.heads * c.width;
       const float scale = 1 / std::sqrt(static_cast<float>(c.width));
       const DecodeAttentionShape shape =
           decode_attention_shape(device.caps(), c.capacity, c.width, c.heads, 1, c.width, 0, c.tuning);
-      auto keys = rounded(random_floats(c.capacity * all, 2, 2), act), values = rounded(random_floats(c.capacity * all, 3, 2), act);
+      auto keys = rounded(random_floats(c.capacity * all, 2, 2), act),
+           values = rounded(random_floats(c.capacity * all, 3, 2), act);
       const TensorView key_view = upload({c.capacity, all}, keys, act), value_view = upload({c.capacity, all}, values, act);
       const TensorView table = upload({c.capacity, c.width / 2, 2}, rope_table(c.capacity, c.width, kTheta));
       const DecodeAttentionScratch scratch{tensor({c.heads, shape.splits, c.width}), tensor({c.heads, shape.splits, 2}),
@@ -160,8 +173,7 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mha_attention: rotates, caches and attends as
               row[d] += weights[s] / sum * values[s * all + h * c.width + d];
           wanted.insert(wanted.end(), row.begin(), row.end());
         }
-        // Seen: 9e-7 in f32; in f16 5e-4, where a key near the middle of two f16 is rounded to the other one. Planted faults: the
-        // token's own key not seen 0.5; not rotated 0.6; its value in the cache's next row 1.5.
+        // Room for f32 sums, in f16 for one rounding. TODO: the error seen and those of planted faults are not measured yet.
         const double tolerance = act == DType::F32 ? 1e-5 : 4e-3;
         CHECK(max_abs_diff(download(y), wanted) < tolerance);
         CHECK(max_abs_diff(download(key_view), keys) < tolerance);

@@ -29,8 +29,7 @@ double error(const std::vector<float>& got, const std::vector<double>& wanted) {
   return max_abs_diff(got, wanted) / largest;
 }
 
-// Seen: 3e-7 on all drivers. Planted faults: the last chunk of K left out 0.03; the norm of another chunk 0.02; the mean square over
-// one subgroup's share only 0.4; the up rows one off 0.9; expert_weights left out 0.5.
+// Room for f32 sums of up to 2048 products in any order. TODO: the error seen and those of planted faults are not measured yet.
 constexpr double kTolerance = 4e-6;
 
 }  // namespace
@@ -44,92 +43,98 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: agrees with the reference with and with
                              {7, 40, true, false, false, false},   {34, 264, true, true, false, true},
                              {33, 2048, true, false, true, false}, {19, 1408, false, false, true, true},
                              {10, 1096, false, true, false, false}};
-  for (const DType format : kFormats)
-    for (const DecodeGemvGroup& group : groups_of(device.caps()))
-      for (const Case& c : kCases) {
-        CAPTURE(dtype_name(format));
-        CAPTURE(group.threads);
-        CAPTURE(group.rows);
-        CAPTURE(group.unroll);
-        CAPTURE(c.rows);
-        CAPTURE(c.k);
-        const uint32_t results = c.pairs ? c.rows / 2 : c.rows;
-        const auto x = random_floats(c.k, 1, 3), weight = rounded(random_floats(c.rows * c.k, 2), format);
-        const auto norm = c.norm ? random_floats(c.k, 3) : std::vector<float>{};
-        const auto addend = random_floats(results, 4), before = random_floats(results, 5);
-        const TensorView y = upload({results}, before);
-        DecodeGemv op{.x = upload({c.k}, x), .weight = upload_weight({c.rows, c.k}, weight, format), .y = y};
-        if (c.norm)
-          op.norm = upload({c.k}, norm);
-        if (c.addend)
-          op.addend = upload({results}, addend);
-        op.pairs = c.pairs;
-        op.accumulate = c.accumulate;
-        op.eps = kEps;
-        const Status status = decode_gemv(rec, op, group);
-        REQUIRE_MESSAGE(status.ok(), status.message());
-        auto wanted = reference::product(weight, 0, c.rows, reference::normed(x, norm, kEps));
-        if (c.pairs)
-          wanted = reference::gated(wanted);
-        for (uint32_t i = 0; i < results; ++i)
-          wanted[i] += (c.addend ? addend[i] : 0.0) + (c.accumulate ? before[i] : 0.0);
-        CHECK(error(download(y), wanted) < kTolerance);
-      }
+  const auto groups = groups_of(device.caps());
+  for (size_t f = 0; f < 3; ++f)
+    for (size_t i = 0; i < std::size(kCases); ++i) {
+      const DType format = kFormats[f];
+      const Case& c = kCases[i];
+      const DecodeGemvGroup& group = groups[(i + f) % groups.size()];  // a pipeline each: software drivers compile for seconds
+      CAPTURE(dtype_name(format));
+      CAPTURE(group.threads);
+      CAPTURE(group.rows);
+      CAPTURE(group.unroll);
+      CAPTURE(c.rows);
+      CAPTURE(c.k);
+      const uint32_t results = c.pairs ? c.rows / 2 : c.rows;
+      const auto x = random_floats(c.k, 1, 3), weight = rounded(random_floats(c.rows * c.k, 2), format);
+      const auto norm = c.norm ? random_floats(c.k, 3) : std::vector<float>{};
+      const auto addend = random_floats(results, 4), before = random_floats(results, 5);
+      const TensorView y = upload({results}, before);
+      DecodeGemv op{.x = upload({c.k}, x), .weight = upload_weight({c.rows, c.k}, weight, format), .y = y};
+      if (c.norm)
+        op.norm = upload({c.k}, norm);
+      if (c.addend)
+        op.addend = upload({results}, addend);
+      op.pairs = c.pairs;
+      op.accumulate = c.accumulate;
+      op.eps = kEps;
+      const Status status = decode_gemv(rec, op, group);
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      auto wanted = reference::product(weight, 0, c.rows, reference::normed(x, norm, kEps));
+      if (c.pairs)
+        wanted = reference::gated(wanted);
+      for (uint32_t row = 0; row < results; ++row)
+        wanted[row] += (c.addend ? addend[row] : 0.0) + (c.accumulate ? before[row] : 0.0);
+      CHECK(error(download(y), wanted) < kTolerance);
+    }
 }
 
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: the chosen experts' pairs and the sum over their outputs agree with the reference") {
   constexpr uint32_t kExperts = 5, kChosen = 3, kHidden = 72, kWidth = 40;
   const std::vector<uint32_t> ids{4, 0, 3};
-  for (const DType format : kFormats)
-    for (const DecodeGemvGroup& group : groups_of(device.caps())) {
-      CAPTURE(dtype_name(format));
-      CAPTURE(group.threads);
-      const auto x = random_floats(kHidden, 1, 2), norm = random_floats(kHidden, 2), factors = random_floats(kChosen, 3);
-      const auto gate_up = rounded(random_floats(kExperts * 2 * kWidth * kHidden, 4), format);
-      const auto down = rounded(random_floats(kExperts * kHidden * kWidth, 5), format);
-      const auto addend = random_floats(kHidden, 6), before = random_floats(kHidden, 7);
-      const TensorView id_view = upload_u32({kChosen}, ids), gated = tensor({kChosen, kWidth}), y = upload({kHidden}, before);
-      REQUIRE(decode_gemv(rec,
-                          {.x = upload({kHidden}, x),
-                           .norm = upload({kHidden}, norm),
-                           .weight = upload_weight({kExperts, 2 * kWidth, kHidden}, gate_up, format),
-                           .ids = id_view,
-                           .expert_weights = upload({kChosen}, factors),
-                           .y = gated,
-                           .pairs = true,
-                           .eps = kEps},
-                          group)
-                  .ok());
-      REQUIRE(decode_gemv(rec,
-                          {.x = gated,
-                           .weight = upload_weight({kExperts, kHidden, kWidth}, down, format),
-                           .ids = id_view,
-                           .addend = upload({kHidden}, addend),
-                           .y = y,
-                           .accumulate = true},
-                          group)
-                  .ok());
-      std::vector<double> all_gated, sum(kHidden);
+  const auto groups = groups_of(device.caps());
+  for (size_t f = 0; f < 3; ++f) {
+    const DType format = kFormats[f];
+    const DecodeGemvGroup& group = groups[f];
+    CAPTURE(dtype_name(format));
+    CAPTURE(group.threads);
+    const auto x = random_floats(kHidden, 1, 2), norm = random_floats(kHidden, 2), factors = random_floats(kChosen, 3);
+    const auto gate_up = rounded(random_floats(kExperts * 2 * kWidth * kHidden, 4), format);
+    const auto down = rounded(random_floats(kExperts * kHidden * kWidth, 5), format);
+    const auto addend = random_floats(kHidden, 6), before = random_floats(kHidden, 7);
+    const TensorView id_view = upload_u32({kChosen}, ids), gated = tensor({kChosen, kWidth}), y = upload({kHidden}, before);
+    REQUIRE(decode_gemv(rec,
+                        {.x = upload({kHidden}, x),
+                         .norm = upload({kHidden}, norm),
+                         .weight = upload_weight({kExperts, 2 * kWidth, kHidden}, gate_up, format),
+                         .ids = id_view,
+                         .expert_weights = upload({kChosen}, factors),
+                         .y = gated,
+                         .pairs = true,
+                         .eps = kEps},
+                        group)
+                .ok());
+    REQUIRE(decode_gemv(rec,
+                        {.x = gated,
+                         .weight = upload_weight({kExperts, kHidden, kWidth}, down, format),
+                         .ids = id_view,
+                         .addend = upload({kHidden}, addend),
+                         .y = y,
+                         .accumulate = true},
+                        group)
+                .ok());
+    std::vector<double> all_gated, sum(kHidden);
+    for (uint32_t i = 0; i < kHidden; ++i)
+      sum[i] = double{addend[i]} + before[i];
+    for (uint32_t j = 0; j < kChosen; ++j) {
+      auto one = reference::gated(reference::product(gate_up, ids[j] * 2 * kWidth, 2 * kWidth, reference::normed(x, norm, kEps)));
+      for (double& value : one)
+        value *= factors[j];
+      const auto out = reference::product(down, ids[j] * kHidden, kHidden, one);
       for (uint32_t i = 0; i < kHidden; ++i)
-        sum[i] = double{addend[i]} + before[i];
-      for (uint32_t j = 0; j < kChosen; ++j) {
-        auto one = reference::gated(reference::product(gate_up, ids[j] * 2 * kWidth, 2 * kWidth, reference::normed(x, norm, kEps)));
-        for (double& value : one)
-          value *= factors[j];
-        const auto out = reference::product(down, ids[j] * kHidden, kHidden, one);
-        for (uint32_t i = 0; i < kHidden; ++i)
-          sum[i] += out[i];
-        all_gated.insert(all_gated.end(), one.begin(), one.end());
-      }
-      CHECK(error(download(gated), all_gated) < kTolerance);
-      CHECK(error(download(y), sum) < kTolerance);
+        sum[i] += out[i];
+      all_gated.insert(all_gated.end(), one.begin(), one.end());
     }
+    CHECK(error(download(gated), all_gated) < kTolerance);
+    CHECK(error(download(y), sum) < kTolerance);
+  }
 }
 
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: a weight larger than one binding goes in pieces") {
   constexpr uint32_t kRows = 100, kWidth = 64;
   const auto x = random_floats(kWidth, 1), weight = random_floats(kRows * kWidth, 2);
-  const TensorView y = tensor({kRows}), x_view = upload({kWidth}, x), weight_view = upload_weight({kRows, kWidth}, weight, DType::F32);
+  const TensorView y = tensor({kRows}), x_view = upload({kWidth}, x),
+                   weight_view = upload_weight({kRows, kWidth}, weight, DType::F32);
   rec.set_max_binding_bytes(30 * kWidth * 4);
   const DecodeGemvGroup group = groups_of(device.caps())[1];
   REQUIRE(decode_gemv(rec, {.x = x_view, .weight = weight_view, .y = y}, group).ok());
@@ -153,7 +158,8 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: refuses what does not fit together") {
   CHECK(rec.dispatch_count() == 0);
 }
 
-TEST_CASE_FIXTURE(GpuTest, "recorder: a replay runs the same dispatches again, ordered with each other and with what is around them") {
+TEST_CASE_FIXTURE(GpuTest,
+                  "recorder: a replay runs the same dispatches again, ordered with each other and with what is around them") {
   constexpr uint32_t kWidth = 64, kTimes = 5;
   std::vector<float> rows(kWidth * kWidth, 0.0f);
   for (uint32_t i = 0; i < kWidth; ++i)

@@ -22,7 +22,8 @@ inline std::vector<double> normed(const std::vector<float>& x, const std::vector
 }
 
 /// Rows first_row .. first_row + rows - 1 of weight [.., x.size()] times x.
-inline std::vector<double> product(const std::vector<float>& weight, size_t first_row, size_t rows, const std::vector<double>& x) {
+inline std::vector<double> product(const std::vector<float>& weight, size_t first_row, size_t rows,
+                                   const std::vector<double>& x) {
   std::vector<double> y(rows);
   for (size_t row = 0; row < rows; ++row)
     for (size_t k = 0; k < x.size(); ++k)
