@@ -13,10 +13,11 @@ namespace vl2 {
 
 Session::Session(Engine& engine) : engine_(engine), scratch_(engine.device().memory()), rec_(engine.device()) {}
 
-Result<std::unique_ptr<Session>> Session::create(Engine& engine) {
+Result<std::unique_ptr<Session>> Session::create(Engine& engine, PlanChoice plan) {
   std::unique_ptr<Session> session(new Session(engine));
   VL2_ASSIGN(session->cache_, make_kv_cache(engine.device(), engine.config().language, engine.context()));
   VL2_TRY(session->create_buffers());
+  VL2_TRY(session->create_plan(plan));
   VL2_TRY(session->clear());
   return session;
 }
@@ -40,6 +41,23 @@ Status Session::create_buffers() {
   VL2_TRY(allocate(DType::U32, {seen_words(config.vocab_size)}, "seen ids", seen_));
   VL2_TRY(allocate(DType::U32, {kTokenRing}, "tokens", tokens_));
   return allocate(DType::U32, {sample_scratch_words()}, "sampling", sample_scratch_.words);
+}
+
+Status Session::create_plan(PlanChoice choice) {
+  if (choice == PlanChoice::Auto) {
+    VL2_ASSIGN(choice, plan_choice_from_environment());
+  }
+  // CPU drivers take seconds to compile a kernel, and the plan has a dozen more of them; running, it is no slower there.
+  const bool wanted = choice == PlanChoice::Fused || (choice == PlanChoice::Auto && !engine_.device().quirks().barriers_are_slow);
+  if (!wanted)
+    return {};
+  const LanguageConfig& config = engine_.config().language;
+  const LanguageWeights& weights = engine_.weights().language;
+  if (const std::string reason = DecodePlan::unsupported(rec_, config, weights); !reason.empty())
+    return choice == PlanChoice::Fused ? fail(Code::Unsupported, "VL2_PLAN: fused is not possible here: ", reason) : Status{};
+  VL2_ASSIGN(plan_, DecodePlan::create(engine_.device(), config, weights, cache_,
+                                       {rope_table_, logits_, seen_, sample_scratch_, tokens_}));
+  return {};
 }
 
 void Session::rewind(uint32_t length) {
@@ -143,15 +161,31 @@ Status Session::keep_logits(uint32_t first, uint32_t count, uint32_t total, cons
   return compute_logits(rec_, scratch_, config, weights, residual.rows(count - 1, 1), logits_);
 }
 
+namespace {
+
+// All that is fixed when a token is recorded.
+bool same_sampling(const SampleOptions& a, const SampleOptions& b) {
+  return a.temperature == b.temperature && a.top_k == b.top_k && a.top_p == b.top_p && a.min_p == b.min_p &&
+         a.repetition_penalty == b.repetition_penalty && a.seed == b.seed;
+}
+
+}  // namespace
+
 Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOptions& options) {
-  const LanguageConfig& config = engine_.config().language;
-  const LanguageWeights& weights = engine_.weights().language;
   if (!logits_valid_)
     return fail(Code::BadArgument, "decode: nothing was prefilled");
   if (count > cache_.capacity - cache_.length)
     return fail(Code::ContextFull, "context: it holds ", cache_.capacity, " tokens and ", cache_.length, " are in it; ", count,
                 " more do not fit");
   std::vector<uint32_t> ids(count);
+  VL2_TRY(plan_ != nullptr ? decode_fused(count, options, ids) : decode_plain(count, options, ids));
+  scratch_.drop_outgrown();
+  return ids;
+}
+
+Status Session::decode_plain(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids) {
+  const LanguageConfig& config = engine_.config().language;
+  const LanguageWeights& weights = engine_.weights().language;
   for (uint32_t done = 0; done < count; done += kTokenRing) {
     const uint32_t batch = std::min(kTokenRing, count - done);
     for (uint32_t i = 0; i < batch; ++i) {
@@ -165,10 +199,33 @@ Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOption
       VL2_TRY(run_layers(rec_, scratch_, config, weights, cache_, rope_table_, residual));
       VL2_TRY(compute_logits(rec_, scratch_, config, weights, residual, logits_));
     }
-    VL2_TRY(rec_.download(tokens_.rows(0, batch), std::as_writable_bytes(std::span(ids).subspan(done, batch))));
+    VL2_TRY(rec_.download(tokens_.rows(0, batch), std::as_writable_bytes(ids.subspan(done, batch))));
   }
-  scratch_.drop_outgrown();
-  return ids;
+  return {};
+}
+
+Status Session::decode_fused(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids) {
+  const bool timed = rec_.timing();  // a replay has no timestamps: the same dispatches, recorded afresh
+  if (!timed && (replay_ == nullptr || !same_sampling(options, replay_options_))) {
+    replay_.reset();
+    VL2_TRY(rec_.begin_capture());
+    const Status recorded = plan_->record_token(rec_, options);
+    auto captured = rec_.end_capture();
+    VL2_TRY(recorded);
+    VL2_ASSIGN(replay_, std::move(captured));
+    replay_options_ = options;
+  }
+  for (uint32_t done = 0; done < count; done += kTokenRing) {
+    const uint32_t batch = std::min(kTokenRing, count - done);
+    VL2_TRY(plan_->start(rec_, cache_.length));
+    if (!timed)
+      VL2_TRY(rec_.replay(*replay_, batch));
+    for (uint32_t i = 0; i < batch && timed; ++i)
+      VL2_TRY(plan_->record_token(rec_, options));
+    cache_.length += batch;
+    VL2_TRY(rec_.download(tokens_.rows(0, batch), std::as_writable_bytes(ids.subspan(done, batch))));
+  }
+  return {};
 }
 
 }  // namespace vl2

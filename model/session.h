@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "model/decode_plan.h"
 #include "model/engine.h"
 #include "model/kv_cache.h"
 #include "model/picture_encoder.h"
@@ -30,12 +31,15 @@ struct LogitsRequest {
 /// The cache of one conversation, and what runs on it. One thread at a time; the engine outlives it.
 class Session {
  public:
-  /// Errors  OutOfMemory
-  static Result<std::unique_ptr<Session>> create(Engine& engine);
+  /// plan    Auto asks VL2_PLAN first
+  /// Errors  OutOfMemory; BadArgument: VL2_PLAN; Unsupported: Fused was asked for, and why it cannot be
+  static Result<std::unique_ptr<Session>> create(Engine& engine, PlanChoice plan = PlanChoice::Auto);
 
   uint32_t length() const { return cache_.length; }
   uint32_t capacity() const { return cache_.capacity; }
   Recorder& recorder() { return rec_; }
+  /// Null when tokens are decoded by the plain plan.
+  const DecodePlan* plan() const { return plan_.get(); }
 
   /// Forgets tokens from `length` on; the next logits are unknown until more is prefilled.
   void rewind(uint32_t length);
@@ -64,6 +68,9 @@ class Session {
  private:
   explicit Session(Engine& engine);
   Status create_buffers();
+  Status create_plan(PlanChoice choice);
+  Status decode_plain(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);
+  Status decode_fused(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);
   Result<std::unique_ptr<Buffer>> upload_ids(std::span<const uint32_t> ids, TensorView& view);
   Status run_chunk(uint32_t first, uint32_t count, const TensorView& all_ids, std::span<const PictureRun> runs,
                    const TensorView& residual);
@@ -79,7 +86,10 @@ class Session {
   SampleScratch sample_scratch_;
   bool logits_valid_ = false;
   Scratch scratch_;
-  Recorder rec_;  // last: gone before what it uses
+  std::unique_ptr<DecodePlan> plan_;
+  Recorder rec_;                    // gone before what it uses
+  std::unique_ptr<Replay> replay_;  // a token of plan_ with replay_options_
+  SampleOptions replay_options_;
 };
 
 /// Most tokens that one decode() records before it reads them back.

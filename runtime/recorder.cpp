@@ -25,22 +25,61 @@ double work_of(Cost cost) {
 
 }  // namespace
 
+// Pools that grow: filled from the first on, all emptied together.
+struct Recorder::Descriptors {
+  VkDevice device = VK_NULL_HANDLE;
+  std::vector<VkDescriptorPool> pools;
+  size_t in_use = 0;
+
+  ~Descriptors() {
+    for (const VkDescriptorPool pool : pools)
+      vkDestroyDescriptorPool(device, pool, nullptr);
+  }
+
+  Status reset() {
+    for (const VkDescriptorPool pool : pools)
+      VL2_VK(vkResetDescriptorPool(device, pool, 0));
+    in_use = 0;
+    return {};
+  }
+
+  Result<VkDescriptorSet> allocate(VkDescriptorSetLayout layout) {
+    for (;; ++in_use) {
+      const bool fresh = in_use == pools.size();
+      if (fresh) {
+        const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, kSetsPerPool * 8};
+        const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, kSetsPerPool, 1, &size};
+        VkDescriptorPool pool = VK_NULL_HANDLE;
+        VL2_VK(vkCreateDescriptorPool(device, &info, nullptr, &pool));
+        pools.push_back(pool);
+      }
+      VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
+      info.descriptorPool = pools[in_use];
+      info.descriptorSetCount = 1;
+      info.pSetLayouts = &layout;
+      VkDescriptorSet set = VK_NULL_HANDLE;
+      const VkResult result = vkAllocateDescriptorSets(device, &info, &set);
+      if (result == VK_SUCCESS)
+        return set;
+      if (fresh || (result != VK_ERROR_OUT_OF_POOL_MEMORY && result != VK_ERROR_FRAGMENTED_POOL))
+        return vk_status(result, "vkAllocateDescriptorSets");
+    }
+  }
+};
+
 struct Recorder::Frame {
   VkDevice device = VK_NULL_HANDLE;
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer commands = VK_NULL_HANDLE;
   VkFence fence = VK_NULL_HANDLE;
   VkQueryPool queries = VK_NULL_HANDLE;
-  std::vector<VkDescriptorPool> descriptor_pools;
-  size_t pool_in_use = 0;
+  Descriptors descriptors;
   bool in_flight = false;
   double work = 0;
   uint32_t query_count = 0;
   std::vector<std::pair<ShaderId, Cost>> timed;  // the dispatches whose queries start at 2
 
   ~Frame() {
-    for (const VkDescriptorPool descriptors : descriptor_pools)
-      vkDestroyDescriptorPool(device, descriptors, nullptr);
     if (queries != VK_NULL_HANDLE)
       vkDestroyQueryPool(device, queries, nullptr);
     if (fence != VK_NULL_HANDLE)
@@ -50,7 +89,7 @@ struct Recorder::Frame {
   }
 
   Status create(Device& owner) {
-    device = owner.handle();
+    device = descriptors.device = owner.handle();
     const VkCommandPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, 0, owner.queue_family()};
     VL2_VK(vkCreateCommandPool(device, &pool_info, nullptr, &pool));
     const VkCommandBufferAllocateInfo buffer_info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, pool,
@@ -69,9 +108,7 @@ struct Recorder::Frame {
 
   Status begin() {
     VL2_VK(vkResetCommandPool(device, pool, 0));
-    for (const VkDescriptorPool descriptors : descriptor_pools)
-      VL2_VK(vkResetDescriptorPool(device, descriptors, 0));
-    pool_in_use = 0;
+    VL2_TRY(descriptors.reset());
     work = 0;
     query_count = 0;
     timed.clear();
@@ -88,6 +125,50 @@ struct Recorder::Frame {
 
   void stamp() { vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, queries, query_count++); }
 };
+
+// The command buffers of one run, in order; more than one where a run takes longer than a submission should.
+struct Replay::Parts {
+  struct Part {
+    VkCommandBuffer commands;
+    double work;
+  };
+  VkDevice device = VK_NULL_HANDLE;
+  VkCommandPool pool = VK_NULL_HANDLE;
+  std::vector<Part> parts;
+  Recorder::Descriptors descriptors;
+  VkQueue queue = VK_NULL_HANDLE;
+  bool submitted = false;
+
+  ~Parts() {
+    if (submitted)
+      vkQueueWaitIdle(queue);
+    if (pool != VK_NULL_HANDLE)
+      vkDestroyCommandPool(device, pool, nullptr);
+  }
+
+  Status create(Device& owner) {
+    device = descriptors.device = owner.handle();
+    queue = owner.queue();
+    const VkCommandPoolCreateInfo info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, 0, owner.queue_family()};
+    return vk_status(vkCreateCommandPool(device, &info, nullptr, &pool), "vkCreateCommandPool");
+  }
+
+  Status begin_part() {
+    const VkCommandBufferAllocateInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, pool,
+                                           VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    VL2_VK(vkAllocateCommandBuffers(device, &info, &commands));
+    const VkCommandBufferBeginInfo begin{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, nullptr,
+                                         VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT, nullptr};
+    VL2_VK(vkBeginCommandBuffer(commands, &begin));
+    parts.push_back({commands, 0});
+    return {};
+  }
+};
+
+Replay::Replay(Device& device) : device_(device), parts_(std::make_unique<Parts>()) {}
+
+Replay::~Replay() = default;
 
 Recorder::Recorder(Device& device)
     : device_(device),
@@ -119,8 +200,12 @@ Status Recorder::describe(Status status) const {
   return fail(Code::DeviceLost, status.message(), "; the last dispatch recorded was ", last_label_);
 }
 
+VkCommandBuffer Recorder::commands() const {
+  return capture_ != nullptr ? capture_->parts_->parts.back().commands : current_->commands;
+}
+
 Status Recorder::begin_if_needed() {
-  if (current_ != nullptr)
+  if (current_ != nullptr || capture_ != nullptr)
     return {};
   if (frames_.size() < kFrames) {
     auto frame = std::make_unique<Frame>();
@@ -159,6 +244,7 @@ Status Recorder::retire(Frame& frame) {
 }
 
 Status Recorder::submit() {
+  assert(capture_ == nullptr);
   if (current_ == nullptr)
     return {};
   Frame& frame = *current_;
@@ -182,6 +268,74 @@ Status Recorder::finish() {
   return {};
 }
 
+Status Recorder::begin_capture() {
+  assert(capture_ == nullptr);
+  VL2_TRY(submit());
+  std::unique_ptr<Replay> capture(new Replay(device_));
+  VL2_TRY(capture->parts_->create(device_));
+  VL2_TRY(capture->parts_->begin_part());
+  capture_ = std::move(capture);
+  capture_->dispatch_count_ = dispatch_count_;
+  capture_->barrier_count_ = barrier_count_;
+  pending_transfer_ = false;
+  // Orders a run after the one before, or after whatever replay() closed with a barrier of its own.
+  barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+  after_replay_ = false;
+  return {};
+}
+
+Status Recorder::next_capture_part() {
+  VL2_VK(vkEndCommandBuffer(capture_->parts_->parts.back().commands));
+  return capture_->parts_->begin_part();
+}
+
+Result<std::unique_ptr<Replay>> Recorder::end_capture() {
+  assert(capture_ != nullptr);
+  std::unique_ptr<Replay> replay = std::move(capture_);
+  VL2_VK(vkEndCommandBuffer(replay->parts_->parts.back().commands));
+  replay->dispatch_count_ = dispatch_count_ - replay->dispatch_count_;
+  replay->barrier_count_ = barrier_count_ - replay->barrier_count_;
+  pending_.clear();
+  pending_transfer_ = transferred_;
+  after_replay_ = true;  // what was recorded before it is no longer known either
+  return replay;
+}
+
+Status Recorder::replay(Replay& replay, uint32_t times) {
+  assert(capture_ == nullptr);
+  if (times == 0)
+    return {};
+  if (current_ != nullptr ||
+      transferred_) {  // copies and fills too must be over before the narrow barrier that a run begins with
+    VL2_TRY(begin_if_needed());
+    pending_transfer_ |= transferred_;
+    barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+    VL2_TRY(submit());
+  }
+  std::vector<VkCommandBuffer> batch;
+  double work = 0;
+  const auto flush = [&]() -> Status {
+    VkSubmitInfo info{VK_STRUCTURE_TYPE_SUBMIT_INFO};
+    info.commandBufferCount = static_cast<uint32_t>(batch.size());
+    info.pCommandBuffers = batch.data();
+    VL2_TRY(describe(vk_status(vkQueueSubmit(device_.queue(), 1, &info, VK_NULL_HANDLE), "vkQueueSubmit")));
+    replay.parts_->submitted = true;
+    batch.clear();
+    work = 0;
+    return {};
+  };
+  for (uint32_t i = 0; i < times; ++i)
+    for (const Replay::Parts::Part& part : replay.parts_->parts) {
+      if (!batch.empty() && (work + part.work) * ns_per_work_ > kSubmissionNs)
+        VL2_TRY(flush());
+      batch.push_back(part.commands);
+      work += part.work;
+    }
+  after_replay_ = true;
+  dispatch_count_ += replay.dispatch_count_ * times;
+  return flush();
+}
+
 void Recorder::enable_timing(bool on) {
   timing_ = on && device_.caps().timestamp_period_ns > 0;
 }
@@ -197,10 +351,11 @@ void Recorder::barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access) 
     memory.srcAccessMask |= VK_ACCESS_TRANSFER_WRITE_BIT;
     from_stages |= VK_PIPELINE_STAGE_TRANSFER_BIT;
   }
-  vkCmdPipelineBarrier(current_->commands, from_stages, to_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
+  vkCmdPipelineBarrier(commands(), from_stages, to_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
   ++barrier_count_;
   pending_.clear();
   pending_transfer_ = false;
+  after_replay_ = false;
 }
 
 // Before a dispatch: a narrow barrier when one of its accesses overlaps an earlier one and either of the two writes.
@@ -210,7 +365,7 @@ void Recorder::order_dispatch(std::span<const Access> accesses) {
       return a.buffer == b.buffer && (a.write || b.write) && a.begin < b.end && b.begin < a.end;
     });
   };
-  if (std::any_of(accesses.begin(), accesses.end(), conflicts))
+  if (after_replay_ || std::any_of(accesses.begin(), accesses.end(), conflicts))
     barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
   pending_.insert(pending_.end(), accesses.begin(), accesses.end());
 }
@@ -251,33 +406,10 @@ Status Recorder::check_bindings(ShaderId shader, std::span<const TensorView> ten
   return {};
 }
 
-Result<VkDescriptorSet> Recorder::allocate_set(VkDescriptorSetLayout layout) {
-  Frame& frame = *current_;
-  for (;; ++frame.pool_in_use) {
-    const bool fresh = frame.pool_in_use == frame.descriptor_pools.size();
-    if (fresh) {
-      const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, kSetsPerPool * 8};
-      const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, kSetsPerPool, 1, &size};
-      VkDescriptorPool pool = VK_NULL_HANDLE;
-      VL2_VK(vkCreateDescriptorPool(device_.handle(), &info, nullptr, &pool));
-      frame.descriptor_pools.push_back(pool);
-    }
-    VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
-    info.descriptorPool = frame.descriptor_pools[frame.pool_in_use];
-    info.descriptorSetCount = 1;
-    info.pSetLayouts = &layout;
-    VkDescriptorSet set = VK_NULL_HANDLE;
-    const VkResult result = vkAllocateDescriptorSets(device_.handle(), &info, &set);
-    if (result == VK_SUCCESS)
-      return set;
-    if (fresh || (result != VK_ERROR_OUT_OF_POOL_MEMORY && result != VK_ERROR_FRAGMENTED_POOL))
-      return vk_status(result, "vkAllocateDescriptorSets");
-  }
-}
-
 Status Recorder::write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
                                    VkDescriptorSet& set) {
-  VL2_ASSIGN(set, allocate_set(pipeline.set_layout));
+  Descriptors& descriptors = capture_ != nullptr ? capture_->parts_->descriptors : current_->descriptors;
+  VL2_ASSIGN(set, descriptors.allocate(pipeline.set_layout));
   std::array<VkDescriptorBufferInfo, 32> infos;
   std::array<VkWriteDescriptorSet, 32> writes;
   uint32_t count = 0;
@@ -323,25 +455,30 @@ Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> ten
   }
   order_dispatch({accesses.data(), access_count});
 
-  Frame& frame = *current_;
   last_label_ = code.name;
-  vkCmdBindPipeline(frame.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
-  vkCmdBindDescriptorSets(frame.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->layout, 0, 1, &set, 0, nullptr);
+  vkCmdBindPipeline(commands(), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
+  vkCmdBindDescriptorSets(commands(), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->layout, 0, 1, &set, 0, nullptr);
   if (params_bytes > 0)
-    vkCmdPushConstants(frame.commands, pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, params_bytes, params);
-  const bool timed = timing_ && frame.queries != VK_NULL_HANDLE;
+    vkCmdPushConstants(commands(), pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, params_bytes, params);
+  const bool timed = timing_ && capture_ == nullptr && current_->queries != VK_NULL_HANDLE;
   if (timed) {
-    frame.timed.emplace_back(shader, cost);
-    frame.stamp();
+    current_->timed.emplace_back(shader, cost);
+    current_->stamp();
   }
-  vkCmdDispatch(frame.commands, groups.x, groups.y, groups.z);
+  vkCmdDispatch(commands(), groups.x, groups.y, groups.z);
   if (timed)
-    frame.stamp();
+    current_->stamp();
   ++dispatch_count_;
   return account(cost);
 }
 
 Status Recorder::account(Cost cost) {
+  if (capture_ != nullptr) {
+    double& work = capture_->parts_->parts.back().work;
+    work += work_of(cost);
+    capture_->work_ += work_of(cost);
+    return work * ns_per_work_ > kSubmissionNs ? next_capture_part() : Status{};
+  }
   current_->work += work_of(cost);
   const bool long_enough = current_->work * ns_per_work_ > kSubmissionNs;
   const bool queries_used_up = current_->query_count + 2 > kQueriesPerFrame;

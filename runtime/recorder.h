@@ -46,6 +46,31 @@ struct AlignedView {
   uint32_t remainder;  ///< elements from its start to the original's first element
 };
 
+/// Dispatches recorded once, to be submitted any number of times: Recorder::begin_capture() .. replay(). Barriers, descriptors
+/// and push constants are fixed; what changes from one run to the next is in buffers that its own shaders move on. The recorder
+/// that made it outlives it, and so do the buffers it binds.
+class Replay {
+ public:
+  ~Replay();
+  Replay(const Replay&) = delete;
+  Replay& operator=(const Replay&) = delete;
+
+  uint64_t dispatch_count() const { return dispatch_count_; }
+  /// Barriers of one run, the one that orders it after the run before included: its levels.
+  uint64_t barrier_count() const { return barrier_count_; }
+
+ private:
+  friend class Recorder;
+  struct Parts;  // command buffers and descriptors
+  explicit Replay(Device& device);
+
+  Device& device_;
+  std::unique_ptr<Parts> parts_;
+  double work_ = 0;
+  uint64_t dispatch_count_ = 0;
+  uint64_t barrier_count_ = 0;
+};
+
 /// Records work for one device, in order, and submits it. Every operator takes one. One thread at a time.
 ///
 /// A dispatch sees what every earlier dispatch of this recorder wrote: where a binding overlaps one that was written (or writes
@@ -96,9 +121,19 @@ class Recorder {
   uint64_t max_binding_bytes() const { return max_binding_bytes_; }
   void set_max_binding_bytes(uint64_t bytes) { max_binding_bytes_ = bytes; }
 
+  /// From here to end_capture(), dispatches go into a Replay instead of running; no copies, fills or finish() in between.
+  /// What was recorded before is submitted.
+  Status begin_capture();
+  Result<std::unique_ptr<Replay>> end_capture();
+
+  /// Submits `replay` `times` times without waiting, after everything recorded so far and before everything recorded later; split
+  /// into submissions by the measured cost of earlier work.
+  Status replay(Replay& replay, uint32_t times);
+
   /// Times every dispatch from now on; `take_times` gives and forgets them, after finish().
   void enable_timing(bool on);
   std::vector<DispatchTime> take_times();
+  bool timing() const { return timing_; }
 
   /// Dispatches and barriers recorded since construction, for tests.
   uint64_t dispatch_count() const { return dispatch_count_; }
@@ -110,7 +145,9 @@ class Recorder {
     uint64_t begin, end;
     bool write;
   };
+  struct Descriptors;
   struct Frame;  // one command buffer with its descriptors, fence and queries
+  friend class Replay;
 
   Status dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes,
                         Groups groups, Cost cost, std::span<const uint32_t> constants);
@@ -120,6 +157,8 @@ class Recorder {
   Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
                            VkDescriptorSet& set);
   Result<VkDescriptorSet> allocate_set(VkDescriptorSetLayout layout);
+  VkCommandBuffer commands() const;
+  Status next_capture_part();
   void barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access);
   void order_dispatch(std::span<const Access> accesses);
   void order_transfer(std::span<const Access> accesses);
@@ -131,9 +170,11 @@ class Recorder {
   std::vector<std::unique_ptr<Frame>> frames_;  // a ring
   size_t next_frame_ = 0;
   Frame* current_ = nullptr;
-  std::vector<Access> pending_;    // since the last barrier
-  bool pending_transfer_ = false;  // whether any of them was a copy
-  bool transferred_ = false;       // whether there ever was one
+  std::unique_ptr<Replay> capture_;  // what is recorded goes there
+  bool after_replay_ = false;        // nothing recorded here is ordered after it yet
+  std::vector<Access> pending_;      // since the last barrier
+  bool pending_transfer_ = false;    // whether any of them was a copy
+  bool transferred_ = false;         // whether there ever was one
   bool timing_ = false;
   std::vector<DispatchTime> times_;
   double ns_per_work_;                  // learned from finished submissions

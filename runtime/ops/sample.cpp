@@ -16,6 +16,8 @@ Status check_options(const SampleOptions& options) {
     return fail(Code::BadArgument, "sample: top_p ", options.top_p, " must be 0 .. 1");
   if (!(options.min_p >= 0 && options.min_p <= 1))
     return fail(Code::BadArgument, "sample: min_p ", options.min_p, " must be 0 .. 1");
+  if (!options.position.empty() && (options.position.dtype != DType::U32 || options.position.element_count() == 0))
+    return fail(Code::BadArgument, "sample: position ", options.position, " must be u32 and not empty");
   if (!std::isfinite(options.repetition_penalty) || options.repetition_penalty <= 0)
     return fail(Code::BadArgument, "sample: repetition_penalty ", options.repetition_penalty, " must be above 0 and finite");
   return {};
@@ -67,7 +69,8 @@ SampleParams params_of(const SampleOptions& options, uint32_t vocab_size) {
           .pass = 0,
           .seed_low = static_cast<uint32_t>(options.seed),
           .seed_high = static_cast<uint32_t>(options.seed >> 32),
-          .step = options.step};
+          .step = options.step,
+          .use_position = !options.position.empty()};
 }
 
 }  // namespace
@@ -105,8 +108,9 @@ Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, c
     VL2_TRY(rec.dispatch(ShaderId::sample_descend, {scratch.words}, params, Groups{}, Cost{}));
   }
   VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
-  return rec.dispatch(ShaderId::sample_draw, {scratch.words, seen_bound.view, logits_bound.view, token_bound.view}, params,
-                      Groups{}, one_block);
+  return rec.dispatch(ShaderId::sample_draw,
+                      {scratch.words, seen_bound.view, logits_bound.view, token_bound.view, options.position}, params, Groups{},
+                      one_block);
 }
 
 }  // namespace vl2

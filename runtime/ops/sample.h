@@ -13,6 +13,7 @@ struct SampleOptions {
   float repetition_penalty = 1.0f;  ///< above 0; 1: off
   uint64_t seed = 0;
   uint32_t step = 0;         ///< position of the sampled token: the counter of the random stream
+  TensorView position;       ///< u32, added to step where given: for what is recorded once and runs many times; its first word
   bool update_seen = false;  ///< set the bit of the sampled id in `seen`
 };
 

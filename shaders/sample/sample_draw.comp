@@ -1,6 +1,6 @@
 // Draws a token: the first id at which the sum of masses over ids ascending passes a random point. Last pass of sample.
 //
-// Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface    token [1] u32
+// Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface    token [1] u32    position [1] u32
 // Work      one workgroup: finds the block, then the run of neighbours in it (one an invocation), then walks that run
 // Numbers   the point is 64 random bits * total mass / 2^64, so every id has its share to within 2^-28 of the likeliest's
 // Needs     subgroup arithmetic, any subgroup size
@@ -13,6 +13,7 @@
 layout(local_size_x = SAMPLE_THREADS) in;
 layout(binding = SAMPLE_SCRATCH) readonly buffer Scratch { uint scratch[]; };
 layout(binding = SAMPLE_TOKEN) writeonly buffer Token { uint token[]; };
+layout(binding = SAMPLE_POSITION) readonly buffer Position { uint position[]; };
 #include "sample/mass.glsl"
 
 shared uvec4 found;  // index of the block or run, ids at the limit that may still stay from its start on, point from its start on
@@ -81,7 +82,8 @@ void main() {
       write_token(0u);
     return;
   }
-  const uvec2 random = philox4x32(uvec4(p.step, 0u, 0u, 0u), uvec2(p.seed_low, p.seed_high)).xy;
+  const uint step = p.step + (p.use_position != 0u ? position[0] : 0u);
+  const uvec2 random = philox4x32(uvec4(step, 0u, 0u, 0u), uvec2(p.seed_low, p.seed_high)).xy;
   find_holder(before, mass, room_here, wide_times_high(random, total));
   const uvec2 range = block_range(found.x);
   const uint room = found.y;

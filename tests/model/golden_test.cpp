@@ -84,8 +84,8 @@ class GoldenCase {
       FAIL_CHECK(message);
   }
 
-  std::unique_ptr<Session> session() const {
-    auto session = Session::create(*engine_);
+  std::unique_ptr<Session> session(PlanChoice plan = PlanChoice::Auto) const {
+    auto session = Session::create(*engine_, plan);
     REQUIRE_MESSAGE(session.ok(), session.message());
     return session.take();
   }
@@ -202,10 +202,67 @@ TEST_CASE_FIXTURE(GpuTest, "golden: logits and greedy ids agree with the referen
     MESSAGE(kind, " ", name, " tier ", tier, ": logits ", error);
     // Seen: 8e-7 in tier 0, 1.5e-3 in tier 1.
     CHECK(error < (tier == 0 ? 1e-5 : 1e-2));
-    const auto greedy = session->decode(static_cast<uint32_t>(golden.greedy().size()), {});
-    REQUIRE_MESSAGE(greedy.ok(), greedy.message());
-    CHECK(*greedy == golden.greedy());
+    for (const PlanChoice plan : {PlanChoice::Plain, PlanChoice::Fused}) {
+      CAPTURE(plan == PlanChoice::Fused);
+      const auto decoding = golden.session(plan);
+      golden.prefill(*decoding, kPrefillChunk);
+      const auto greedy = decoding->decode(static_cast<uint32_t>(golden.greedy().size()), {});
+      REQUIRE_MESSAGE(greedy.ok(), greedy.message());
+      CHECK(*greedy == golden.greedy());
+    }
   });
+}
+
+TEST_CASE_FIXTURE(GpuTest, "decode plan: a layer has seven levels with MLA, six with MHA, and a dense one fewer") {
+  for (const std::string kind : kKinds) {
+    CAPTURE(kind);
+    const GoldenCase golden(kind, "text", 0);
+    const auto session = golden.session(PlanChoice::Fused);
+    golden.prefill(*session, 64);
+    Recorder& recorder = session->recorder();
+    const LanguageConfig& config = golden.engine().config().language;
+    uint32_t wanted = 2 + 1 + 1;  // sampling, embedding, logits
+    for (uint32_t i = 0; i < config.num_hidden_layers; ++i)
+      wanted += (config.use_mla ? 7 : 6) - (config.is_moe_layer(i) ? 0 : 1);
+    REQUIRE(recorder.begin_capture().ok());
+    REQUIRE(session->plan()->record_token(recorder, {}).ok());
+    const auto replay = recorder.end_capture();
+    REQUIRE(replay.ok());
+    CHECK((*replay)->barrier_count() == wanted);
+    CHECK(session->plan()->levels() + 2 == wanted);
+    MESSAGE(kind, ": ", (*replay)->dispatch_count(), " dispatches in ", wanted, " levels a token");
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest,
+                  "decode plan: gives the plain plan's tokens, greedy and drawn, in steps of any size, after rewinding and "
+                  "to the end of the context") {
+  for (const std::string kind : kKinds) {
+    CAPTURE(kind);
+    const GoldenCase golden(kind, "text", 0);
+    const auto plain = golden.session(PlanChoice::Plain), fused = golden.session(PlanChoice::Fused);
+    for (const auto* session : {&plain, &fused})
+      golden.prefill(**session, 64);
+    const SampleOptions drawn{.temperature = 0.7f, .top_k = 40, .top_p = 0.9f, .repetition_penalty = 1.1f, .seed = 3};
+    const auto both = [&](uint32_t count, const SampleOptions& options) {
+      const auto a = plain->decode(count, options), b = fused->decode(count, options);
+      REQUIRE_MESSAGE(a.ok(), a.message());
+      REQUIRE_MESSAGE(b.ok(), b.message());
+      CHECK(*a == *b);
+      CHECK(plain->length() == fused->length());
+    };
+    both(1, {});
+    both(5, {});
+    both(7, drawn);
+    both(3, {.temperature = 1, .seed = 4});
+    for (const auto* session : {&plain, &fused}) {
+      (*session)->rewind(static_cast<uint32_t>(golden.ids().size()) - 2);
+      REQUIRE((*session)->prefill(std::span(golden.ids()).last(2), {}).ok());
+    }
+    both(4, {});
+    both(fused->capacity() - fused->length(), drawn);
+    CHECK(fused->decode(1, {}).code() == Code::ContextFull);
+  }
 }
 
 TEST_CASE_FIXTURE(GpuTest, "golden: prefill in any chunking gives the same logits") {

@@ -1,0 +1,249 @@
+#include "model/decode_plan.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <sstream>
+#include <string>
+
+#include "model/language_model.h"
+#include "runtime/device.h"
+#include "runtime/ops/decode_gemv.h"
+#include "runtime/ops/decode_router.h"
+#include "runtime/ops/embed_tokens.h"
+
+namespace vl2 {
+
+namespace {
+
+constexpr uint32_t kMaxMhaWidth = 512;  // DECODE_ATTENTION_MAX_HEAD
+
+uint32_t head_depth(const LanguageConfig& config) {
+  return config.use_mla ? config.kv_lora_rank + config.qk_rope_head_dim : rope_width(config);
+}
+
+std::string text_of(const TensorView& view) {
+  std::ostringstream out;
+  out << view;
+  return out.str();
+}
+
+}  // namespace
+
+Result<PlanChoice> plan_choice_from_environment() {
+  const char* value = std::getenv("VL2_PLAN");
+  const std::string word = value == nullptr ? "" : value;
+  if (word.empty() || word == "auto")
+    return PlanChoice::Auto;
+  if (word == "plain")
+    return PlanChoice::Plain;
+  if (word == "fused")
+    return PlanChoice::Fused;
+  return fail(Code::BadArgument, "VL2_PLAN: got \"", word, "\", wanted plain, fused or auto");
+}
+
+std::string DecodePlan::unsupported(Recorder& rec, const LanguageConfig& config, const LanguageWeights& weights) {
+  if (config.num_experts_per_tok > kRouterMaxTopK || config.n_routed_experts > kRouterMaxExperts)
+    return "more experts than the router takes";
+  const uint32_t depth = head_depth(config);
+  if (depth % 8 != 0 || (config.use_mla ? config.kv_lora_rank % 8 != 0 : depth > kMaxMhaWidth))
+    return "heads of " + std::to_string(depth) + " elements";
+  const auto bad = [&](const TensorView& weight, bool in_pieces) {
+    if (weight.empty())
+      return false;
+    return weight.dim(weight.rank() - 1) % 8 != 0 || (!in_pieces && weight.span_bytes() + 16 > rec.max_binding_bytes());
+  };
+  for (const LayerWeights& layer : weights.layers)
+    for (const TensorView* weight :
+         {&layer.mlp.gate_up, &layer.experts.gate_up, &layer.experts.down, &layer.shared.gate_up, &layer.kv_b, &layer.router})
+      if (bad(*weight, false))
+        return "weight " + text_of(*weight) + ": too large for one binding, or rows of no multiple of 8";
+  for (const LayerWeights& layer : weights.layers)
+    for (const TensorView* weight : {&layer.qkv, &layer.q, &layer.kv_a, &layer.o, &layer.mlp.down, &layer.shared.down})
+      if (bad(*weight, true))
+        return "weight " + text_of(*weight) + ": rows of no multiple of 8";
+  return bad(weights.lm_head, true) ? "lm_head " + text_of(weights.lm_head) : "";
+}
+
+Result<std::unique_ptr<DecodePlan>> DecodePlan::create(Device& device, const LanguageConfig& config,
+                                                       const LanguageWeights& weights, const KvCache& cache,
+                                                       const DecodeInputs& inputs) {
+  std::unique_ptr<DecodePlan> plan(new DecodePlan(config, weights, cache, inputs));
+  if (const char* text = std::getenv("VL2_DECODE_TUNING"); text != nullptr) {
+    VL2_ASSIGN(plan->tuning_, parse_decode_tuning(text));
+  }
+  // lavapipe 25.0.7, the demo model at depth 450: 25 ms a token with one group, 44 with what fills 256 invocations.
+  if (device.quirks().barriers_are_slow && plan->tuning_.groups == 0)
+    plan->tuning_.groups = 1;
+  const uint32_t heads = config.num_attention_heads, depth = head_depth(config);
+  plan->attention_ =
+      decode_attention_shape(device.caps(), cache.capacity, depth, heads, config.use_mla ? heads : 1,
+                             config.use_mla ? config.kv_lora_rank : depth, config.use_mla ? config.v_head_dim : 0, plan->tuning_);
+  VL2_TRY(plan->create_buffers(device));
+  return plan;
+}
+
+Status DecodePlan::create_buffers(Device& device) {
+  const auto allocate = [&](DType dtype, std::initializer_list<uint32_t> dims, const char* name, TensorView& view) -> Status {
+    uint64_t bytes = dtype_bytes(dtype);
+    for (const uint32_t dim : dims)
+      bytes *= dim;
+    if (bytes == 0)
+      return {};
+    VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, MemoryKind::Device, name));
+    view = make_view(*buffer, dtype, dims);
+    buffers_.push_back(std::move(buffer));
+    return {};
+  };
+  const LanguageConfig& c = config_;
+  const uint32_t heads = c.num_attention_heads, hidden = c.hidden_size, width = rope_width(c);
+  VL2_TRY(allocate(DType::U32, {decode_state_words()}, "decode state", state_));
+  VL2_TRY(allocate(DType::U32, {1}, "decode token", token_));
+  VL2_TRY(allocate(DType::F32, {hidden}, "decode residual", residual_));
+  if (c.use_mla) {
+    VL2_TRY(allocate(DType::F32, {heads, c.qk_nope_head_dim + c.qk_rope_head_dim}, "decode q", q_));
+    VL2_TRY(allocate(DType::F32, {c.kv_lora_rank + c.qk_rope_head_dim}, "decode kv_a", kv_a_));
+    VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank + c.qk_rope_head_dim}, "decode q_latent", q_latent_));
+    VL2_TRY(allocate(DType::F32, {heads, c.v_head_dim}, "decode attended", attended_));
+    VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank}, "decode attended latent", attended_latent_));
+  } else {
+    VL2_TRY(allocate(DType::F32, {3 * hidden}, "decode qkv", q_));
+    VL2_TRY(allocate(DType::F32, {heads, width}, "decode attended", attended_));
+  }
+  const uint32_t latent = c.use_mla ? c.kv_lora_rank : width;
+  VL2_TRY(allocate(DType::F32, {heads, attention_.splits, latent}, "decode attention parts", attention_scratch_.parts));
+  VL2_TRY(allocate(DType::F32, {heads, attention_.splits, 2}, "decode attention limits", attention_scratch_.limits));
+  VL2_TRY(allocate(DType::U32, {heads}, "decode attention counters", attention_scratch_.counter));
+  VL2_TRY(allocate(DType::F32, {c.intermediate_size}, "decode gated", gated_));
+  if (c.n_routed_experts == 0)
+    return {};
+  const uint32_t shared = c.n_shared_experts * c.moe_intermediate_size;
+  VL2_TRY(allocate(DType::F32, {shared}, "decode shared gated", shared_gated_));
+  VL2_TRY(allocate(DType::F32, {hidden}, "decode shared", shared_out_));
+  VL2_TRY(allocate(DType::F32, {c.num_experts_per_tok, c.moe_intermediate_size}, "decode experts gated", experts_gated_));
+  VL2_TRY(allocate(DType::F32, {c.n_routed_experts}, "decode router logits", router_logits_));
+  VL2_TRY(allocate(DType::U32, {1}, "decode router counter", router_counter_));
+  VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert ids", ids_));
+  return allocate(DType::F32, {c.num_experts_per_tok}, "decode expert weights", expert_weights_);
+}
+
+Status DecodePlan::start(Recorder& rec, uint32_t position) const {
+  VL2_TRY(rec.fill(state_.rows(0, 1), position));
+  VL2_TRY(rec.fill(state_.rows(1, 1), 0));
+  VL2_TRY(rec.fill(attention_scratch_.counter, 0));  // a token that never finished must not leave its arrivals behind
+  return router_counter_.empty() ? Status{} : rec.fill(router_counter_, 0);
+}
+
+Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
+  const TensorView& weight = op.weight;
+  const uint32_t rank = weight.rank(), chosen = rank == 3 ? config_.num_experts_per_tok : 1;
+  const bool sum = rank == 3 && !op.pairs;
+  Device& device = rec.device();
+  return decode_gemv(rec, op,
+                     decode_gemv_group(device.caps(), device.quirks(), weight.dim(rank - 2) * (sum ? 1 : chosen),
+                                       weight.dim(rank - 1) * (sum ? chosen : 1), 8 * dtype_bytes(weight.dtype), tuning_));
+}
+
+Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
+  const float eps = config_.rms_norm_eps;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(config_.qk_nope_head_dim + config_.qk_rope_head_dim));
+  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.q, .y = q_, .eps = eps}));
+  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_, .eps = eps}));
+
+  VL2_TRY(decode_latent(rec, kv_a_, layer.kv_a_norm, eps, in_.rope_table, state_, cache.latent));
+  VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_));
+
+  if (tuning_.apart == 0)
+    return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale,
+                                attention_);
+  VL2_TRY(decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_latent_, scale,
+                               attention_, true));
+
+  Device& device = rec.device();
+  return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
+                            decode_gemv_group(device.caps(), device.quirks(), config_.num_attention_heads * config_.v_head_dim,
+                                              config_.kv_lora_rank, 8 * dtype_bytes(layer.kv_b.dtype), tuning_));
+}
+
+Status DecodePlan::attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(rope_width(config_)));
+  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.qkv, .y = q_, .eps = config_.rms_norm_eps}));
+
+  return decode_mha_attention(rec, q_, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended_, scale,
+                              attention_);
+}
+
+Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
+  VL2_TRY(gemv(rec, {.x = residual_,
+                     .norm = layer.post_attention_norm,
+                     .weight = layer.mlp.gate_up,
+                     .y = gated_,
+                     .pairs = true,
+                     .eps = config_.rms_norm_eps}));
+
+  return gemv(rec, {.x = gated_, .weight = layer.mlp.down, .y = residual_, .accumulate = true});
+}
+
+Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
+  const float eps = config_.rms_norm_eps;
+  const RouterOptions options{.top_k = config_.num_experts_per_tok,
+                              .scoring = config_.scoring_func == ScoringFunc::Sigmoid ? Scoring::Sigmoid : Scoring::Softmax,
+                              .norm_topk_prob = config_.norm_topk_prob,
+                              .routed_scaling_factor = config_.routed_scaling_factor};
+  const bool shared = !layer.shared.down.empty();
+  Device& device = rec.device();
+  const DecodeGemvGroup group = decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), 32);
+  VL2_TRY(decode_router(rec, residual_, layer.post_attention_norm, eps, layer.router, layer.router_bias, options, router_logits_,
+                        router_counter_, ids_, expert_weights_, group));
+  if (shared)
+    VL2_TRY(gemv(rec, {.x = residual_,
+                       .norm = layer.post_attention_norm,
+                       .weight = layer.shared.gate_up,
+                       .y = shared_gated_,
+                       .pairs = true,
+                       .eps = eps}));
+
+  VL2_TRY(gemv(rec, {.x = residual_,
+                     .norm = layer.post_attention_norm,
+                     .weight = layer.experts.gate_up,
+                     .ids = ids_,
+                     .expert_weights = expert_weights_,
+                     .y = experts_gated_,
+                     .pairs = true,
+                     .eps = eps}));
+  if (shared)
+    VL2_TRY(gemv(rec, {.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}));
+
+  return gemv(rec, {.x = experts_gated_,
+                    .weight = layer.experts.down,
+                    .ids = ids_,
+                    .addend = shared ? shared_out_ : TensorView{},
+                    .y = residual_,
+                    .accumulate = true});
+}
+
+Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) const {
+  SampleOptions step = options;
+  step.step = 0;
+  step.position = state_.rows(0, 1);  // DECODE_STATE_POSITION
+  step.update_seen = true;
+  VL2_TRY(sample(rec, in_.logits.reshaped({config_.vocab_size}), in_.seen, step, in_.sample_scratch, token_));
+  VL2_TRY(embed_tokens(rec, weights_.embed_tokens, token_, residual_.reshaped({1, config_.hidden_size})));
+  for (uint32_t i = 0; i < config_.num_hidden_layers; ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    VL2_TRY(config_.use_mla ? attend_mla(rec, layer, cache_.layers[i]) : attend_mha(rec, layer, cache_.layers[i]));
+    VL2_TRY(gemv(rec, {.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}));
+    VL2_TRY(layer.is_moe ? moe(rec, layer) : dense(rec, layer));
+  }
+  VL2_TRY(gemv(
+      rec, {.x = residual_, .norm = weights_.norm, .weight = weights_.lm_head, .y = in_.logits, .eps = config_.rms_norm_eps}));
+  return decode_advance(rec, token_, state_, in_.ring);
+}
+
+uint32_t DecodePlan::levels() const {
+  uint32_t levels = 2;  // embedding, logits
+  for (const LayerWeights& layer : weights_.layers)
+    levels += (config_.use_mla ? (tuning_.apart == 0 ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2);
+  return levels;
+}
+
+}  // namespace vl2

@@ -1,0 +1,62 @@
+// How the kernels of the decode plan divide their work on a device: plain data in, choice out.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "runtime/device_caps.h"
+#include "runtime/quirks.h"
+#include "runtime/status.h"
+
+namespace vl2 {
+
+/// A workgroup of decode_gemv and decode_router.
+struct DecodeGemvGroup {
+  uint32_t threads;   ///< which share K
+  uint32_t rows;      ///< of the weight, at once; a multiple of 2 for pairs
+  uint32_t unroll;    ///< chunks of K that are in flight a row
+  bool one_subgroup;  ///< all threads are one subgroup
+  bool operator==(const DecodeGemvGroup&) const = default;
+};
+
+/// A workgroup of decode_mla_attention and decode_mha_attention, and how many there are.
+struct DecodeAttentionShape {
+  uint32_t lanes;        ///< invocations that share a row of the cache
+  uint32_t groups;       ///< of lanes in a workgroup
+  uint32_t heads;        ///< that share the keys
+  uint32_t keys;         ///< that a group has in flight
+  uint32_t lane_chunks;  ///< chunks of 8 elements of a row that an invocation owns
+  uint32_t splits;       ///< workgroups that share the cache
+  bool operator==(const DecodeAttentionShape&) const = default;
+};
+
+/// Numbers that take the place of the chosen ones, for measuring; 0: as chosen.
+struct DecodeTuning {
+  uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
+  uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
+  uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
+};
+
+/// "threads=128,rows=4,heads=2": any of the fields above.
+///
+/// Errors  BadArgument: another word, or a number that is none
+Result<DecodeTuning> parse_decode_tuning(std::string_view text);
+
+/// For `rows` rows of `k` elements (a multiple of 8); chunk_bytes: of 8 weights in memory.
+DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+                                  const DecodeTuning& tuning = {});
+
+/// For a cache of `capacity` rows of `depth` elements (a multiple of 8).
+///
+/// shared_heads  heads that have their keys in common: all of MLA's, one of MHA's
+/// heads         altogether
+/// value_width   elements of a head's values; of MLA after W_UV
+/// latent        elements of a row that are values
+DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t capacity, uint32_t depth, uint32_t heads,
+                                            uint32_t shared_heads, uint32_t latent, uint32_t value_width,
+                                            const DecodeTuning& tuning = {});
+
+/// Floats of shared memory that the dot products, then W_UV, of an attention workgroup take.
+uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t value_width);
+
+}  // namespace vl2

@@ -1,0 +1,60 @@
+// The attention of one token, in the levels of the decode plan. Positions come from the decode state.
+#pragma once
+
+#include "runtime/decode_tuning.h"
+#include "runtime/recorder.h"
+
+namespace vl2 {
+
+/// Words of the decode state (shaders/interface/decode_state.h): position, turn.
+uint32_t decode_state_words();
+
+/// Records the end of a token: ring[turn % size] = token, turn and position move on.
+///
+/// token  u32 [1]    state  u32 [decode_state_words()]    ring  u32 [size]
+Status decode_advance(Recorder& rec, const TensorView& token, const TensorView& state, const TensorView& ring);
+
+/// Records y[h] = [W_UK[h]^T q[h, :nope], rope(q[h, nope:])].
+///
+/// q           f32 [heads, nope + rope]
+/// kv_b        [heads * (nope + value_width), latent]
+/// rope_table  f32 [capacity, rope / 2, 2]
+/// y           f32 [heads, latent + rope]; latent a multiple of 8
+Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv_b, const TensorView& rope_table,
+                        const TensorView& state, const TensorView& y);
+
+/// Records cache[position] = [rms_norm(kv_a[:latent]), rope(kv_a[latent:])].
+///
+/// kv_a   f32 [latent + rope]    norm  f32 [latent]
+/// cache  f32 or f16 [capacity, latent + rope]
+Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& norm, float eps, const TensorView& rope_table,
+                     const TensorView& state, const TensorView& cache);
+
+/// What the splits hand to the one that merges them.
+struct DecodeAttentionScratch {
+  TensorView parts;    ///< f32 [heads, splits, latent]
+  TensorView limits;   ///< f32 [heads, splits, 2]
+  TensorView counter;  ///< u32 [heads]: 0 before and after
+};
+
+/// Records y[h] = W_UV[h] (softmax(q[h] cache^T scale) cache[:, :latent]) over rows 0 .. position.
+///
+/// q      f32 [heads, latent + rope]; latent + rope and latent multiples of 8
+/// cache  f32 or f16 [capacity, latent + rope]
+/// y      f32 [heads, value_width]; with values_apart f32 [heads, latent]: W_UV is left to decode_head_values()
+Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                            const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                            const DecodeAttentionShape& shape, bool values_apart = false);
+
+/// Records the rotation of q and k, their and v's way into the cache at `position`, and y[h] = softmax(q[h] keys[h]^T scale)
+/// values[h].
+///
+/// qkv           f32 [3, heads, width]; width a multiple of 8, at most 512
+/// keys, values  f32 or f16 [capacity, heads * width]
+/// rope_table    f32 [capacity, width / 2, 2]
+/// y             f32 [heads, width]
+Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorView& keys, const TensorView& values,
+                            const TensorView& rope_table, const TensorView& state, const DecodeAttentionScratch& scratch,
+                            const TensorView& y, float scale, const DecodeAttentionShape& shape);
+
+}  // namespace vl2

@@ -1,0 +1,67 @@
+// One token's queries as they meet the cache: y[h, c] = sum over n of q[h, n] W[h][n, c], then rope(q[h, nope:]).
+//
+// Shapes    q [heads, nope + rope] f32    kv_b [heads * rows_per_head, latent] WEIGHT; W[h] its first nope rows of head h
+//           rope_table [positions, rope / 2, 2] f32    state: see decode_state.h    y [heads, latent + rope] f32
+// Work      one workgroup 64 columns of a head: 8 invocations side by side times 32 slices of n
+// Numbers   f32; pairs of neighbours are rotated, as rope.comp does
+// Variants  WEIGHT
+// Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward (q_nope times W_UK), apply_rotary_pos_emb
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "interface/decode_mla_query.h"
+#include "interface/decode_state.h"
+
+layout(local_size_x = DECODE_MLA_QUERY_THREADS) in;
+layout(push_constant) uniform Push { DecodeMlaQueryParams p; };
+layout(binding = DECODE_MLA_QUERY_Q) readonly buffer Q { float q[]; };
+layout(binding = DECODE_MLA_QUERY_KV_B) readonly buffer KvB { uvec4 weight_quads[]; };
+layout(binding = DECODE_MLA_QUERY_ROPE) readonly buffer Rope { float rope_table[]; };
+layout(binding = DECODE_MLA_QUERY_STATE) readonly buffer State { uint state[]; };
+layout(binding = DECODE_MLA_QUERY_Y) writeonly buffer Y { float y[]; };
+#include "decode/weight_chunk.glsl"
+
+const uint SIDE = DECODE_MLA_QUERY_CHUNKS, SLICES = DECODE_MLA_QUERY_SLICES;
+const uint AT_ONCE = 4u;                   // rows in flight
+shared vec4 parts[SLICES * SIDE * 2u];
+
+void main() {
+  const uint thread = gl_LocalInvocationIndex, head = gl_WorkGroupID.y;
+  const uint q_head = head * (p.nope + p.rope), y_head = head * (p.latent + p.rope);
+  const uint chunk = min(gl_WorkGroupID.x * SIDE + thread % SIDE, p.latent / 8u - 1u);
+  const uint weight = head * p.rows_per_head * p.row_chunks + chunk;
+
+  vec4 low_sum = vec4(0.0), high_sum = vec4(0.0);
+  for (uint base = thread / SIDE; base < p.nope; base += SLICES * AT_ONCE) {
+    WeightChunk chunks[AT_ONCE];
+    [[unroll]] for (uint i = 0u; i < AT_ONCE; ++i)
+      chunks[i] = load_weight_chunk(weight + min(base + i * SLICES, p.nope - 1u) * p.row_chunks);
+    [[unroll]] for (uint i = 0u; i < AT_ONCE; ++i) {
+      const uint n = base + i * SLICES;
+      const float factor = n < p.nope ? q[q_head + min(n, p.nope - 1u)] : 0.0;
+      vec4 low, high;
+      unpack_weights(chunks[i], low, high);
+      low_sum += factor * low;
+      high_sum += factor * high;
+    }
+  }
+  parts[thread * 2u] = low_sum;
+  parts[thread * 2u + 1u] = high_sum;
+  barrier();
+
+  const uint column = gl_WorkGroupID.x * SIDE * 8u + thread;
+  if (thread < SIDE * 8u && column < p.latent) {
+    float sum = 0.0;
+    for (uint slice = 0u; slice < SLICES; ++slice)
+      sum += parts[slice * SIDE * 2u + thread / 4u][thread % 4u];
+    y[y_head + column] = sum;
+  }
+  if (gl_WorkGroupID.x == 0u)
+    for (uint i = thread; i < p.rope / 2u; i += DECODE_MLA_QUERY_THREADS) {
+      const uint angle = (state[DECODE_STATE_POSITION] * (p.rope / 2u) + i) * 2u;
+      const float cosine = rope_table[angle], sine = rope_table[angle + 1u];
+      const float a = q[q_head + p.nope + 2u * i], b = q[q_head + p.nope + 2u * i + 1u];
+      y[y_head + p.latent + 2u * i] = a * cosine - b * sine;
+      y[y_head + p.latent + 2u * i + 1u] = b * cosine + a * sine;
+    }
+}

@@ -1,0 +1,178 @@
+// Measurements, not tests: which division of the work is fastest on a device. Run by hand:
+//   VL2_BENCH_MODEL=FOLDER VL2_CACHE_DIR= vl2_tests --no-skip -tc="measure: decode*"
+// VL2_BENCH_DEPTHS (default "0,4000") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING, split by ';') choose what is
+// tried.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+
+#include "model/session.h"
+#include "runtime/ops/decode_gemv.h"
+#include "tests/support/gpu_test.h"
+
+using namespace vl2;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string setting(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> words;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, at);)
+    words.push_back(word);
+  return words;
+}
+
+// Milliseconds: the median of seven after half a second of warming up, since fast cards idle at a fifth of their clock.
+double median_ms(const std::function<void()>& prepare, const std::function<void()>& work) {
+  std::vector<double> times;
+  double total = 0;
+  while (total < 500 || times.size() < 7) {
+    prepare();
+    const auto begin = Clock::now();
+    work();
+    times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+    total += times.back();
+  }
+  times.erase(times.begin(), times.end() - 7);
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+}  // namespace
+
+TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip()) {
+  const std::string folder = setting("VL2_BENCH_MODEL", "");
+  REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names the folder of a model");
+  const auto candidates =
+      split(setting("VL2_BENCH_TUNINGS",
+                    "plain;;apart=1;apart=1,heads=4;apart=1,heads=4,splits=32;heads=1;heads=4;heads=2,splits=16;heads=2,splits="
+                    "64;keys=8;groups=4;threads=64;"
+                    "threads=128;threads=128,unroll=1,rows=8;threads=256;threads=128,rows=2;threads=64,unroll=4,rows=4"),
+            ';');
+  EngineOptions options;
+  auto device = device_options_from_environment();
+  REQUIRE(device.ok());
+  options.device = device.take();
+  auto engine = Engine::load(folder, options);
+  REQUIRE_MESSAGE(engine.ok(), engine.message());
+  const uint32_t vocabulary = (*engine)->config().language.vocab_size;
+  constexpr uint32_t kTokens = 64;
+  for (const std::string& word : split(setting("VL2_BENCH_DEPTHS", "0,4000"), ',')) {
+    const uint32_t depth = std::max(1u, static_cast<uint32_t>(std::atoi(word.c_str())));
+    std::vector<uint32_t> ids(depth);
+    for (uint32_t i = 0; i < depth; ++i)
+      ids[i] = (i * 2654435761u) % vocabulary;
+    for (const std::string& candidate : candidates) {
+      setenv("VL2_DECODE_TUNING", candidate == "plain" ? "" : candidate.c_str(), 1);
+      auto session = Session::create(**engine, candidate == "plain" ? PlanChoice::Plain : PlanChoice::Fused);
+      REQUIRE_MESSAGE(session.ok(), session.message());
+      REQUIRE((*session)->prefill(ids, {}).ok());
+      const uint32_t tokens = std::min(kTokens, (*session)->capacity() - depth);
+      const double ms = median_ms(
+          [&] {
+            (*session)->rewind(depth - 1);
+            REQUIRE((*session)->prefill(std::span(ids).last(1), {}).ok());
+          },
+          [&] { REQUIRE((*session)->decode(tokens, {}).ok()); });
+      std::printf("| %6u | %-32s | %9.3f ms a token | %8.1f tok/s |\n", depth, candidate.empty() ? "chosen" : candidate.c_str(),
+                  ms / tokens, 1e3 * tokens / ms);
+      std::fflush(stdout);
+    }
+  }
+  unsetenv("VL2_DECODE_TUNING");
+}
+
+TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * doctest::skip()) {
+  struct Shape {
+    const char* what;
+    uint32_t rows, k;
+    bool norm, pairs;
+  };
+  constexpr Shape kShapes[] = {{"small q", 3072, 2048, true, false},
+                               {"small kv_a", 576, 2048, true, false},
+                               {"small o", 2048, 2048, false, false},
+                               {"small experts gate_up", 16896, 2048, true, true},
+                               {"small shared gate_up", 5632, 2048, true, true},
+                               {"small experts down", 2048, 8448, false, false},
+                               {"small shared down", 2048, 2816, false, false},
+                               {"small lm_head", 102400, 2048, true, false},
+                               {"tiny qkv", 3840, 1280, true, false},
+                               {"tiny o", 1280, 1280, false, false},
+                               {"tiny experts gate_up", 10752, 1280, true, true},
+                               {"tiny experts down", 1280, 5376, false, false},
+                               {"tiny lm_head", 129280, 1280, true, false}};
+  const uint64_t pool_bytes = std::strtoull(setting("VL2_BENCH_POOL_MB", "1024").c_str(), nullptr, 10) << 20;
+  auto pool = device.memory().allocate(pool_bytes, MemoryKind::Device, "weights");
+  REQUIRE_MESSAGE(pool.ok(), pool.message());
+  const TensorView everything = make_view(**pool, DType::U32, {static_cast<uint32_t>(pool_bytes / 4)});
+  REQUIRE(rec.fill(everything, 0x1c001c00u).ok());  // f16 0.0039
+  const uint32_t subgroup = device.caps().subgroup_size;
+  for (const Shape& shape : kShapes) {
+    const uint64_t bytes = uint64_t{shape.rows} * shape.k * 2, copies = std::min<uint64_t>(pool_bytes / bytes, 64);
+    REQUIRE(copies > 0);
+    const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows;
+    const TensorView x = upload({shape.k}, random_floats(shape.k, 1)), norm = upload({shape.k}, random_floats(shape.k, 2));
+    const TensorView y = upload({results}, std::vector<float>(results, 0.0f)), sink = tensor({1});
+    const DecodeGemvGroup chosen = decode_gemv_group(device.caps(), device.quirks(), shape.rows, shape.k, 16);
+    std::vector<DecodeGemvGroup> groups{chosen};
+    for (const uint32_t threads : {32u, 64u, 96u, 128u, 160u, 192u, 256u})
+      for (const uint32_t rows : {2u, 4u, 8u})
+        for (const uint32_t unroll : {1u, 2u, 4u})
+          if (threads % subgroup == 0 && rows * unroll >= 4 && rows * unroll <= 16)
+            groups.push_back({threads, rows, unroll, false});
+    struct Row {
+      DecodeGemvGroup group;
+      double us;
+    };
+    std::vector<Row> table;
+    for (const DecodeGemvGroup& group : groups) {
+      REQUIRE(rec.begin_capture().ok());
+      for (uint64_t i = 0; i < copies; ++i) {
+        const TensorView weight = make_view(**pool, DType::F16, {shape.rows, shape.k}, i * (bytes / 2 / 128 * 128));
+        REQUIRE(decode_gemv(rec,
+                            {.x = x,
+                             .norm = shape.norm ? norm : TensorView{},
+                             .weight = weight,
+                             .y = y,
+                             .pairs = shape.pairs,
+                             .accumulate = true,
+                             .eps = 1e-6f},
+                            group)
+                    .ok());
+      }
+      auto replay = rec.end_capture();
+      REQUIRE(replay.ok());
+      const uint32_t times = std::max<uint32_t>(1, static_cast<uint32_t>(256 / copies));
+      std::vector<double> all;
+      for (int i = 0; i < 9; ++i) {
+        REQUIRE(rec.finish().ok());
+        const auto begin = Clock::now();
+        REQUIRE(rec.replay(**replay, times).ok());
+        download(sink);
+        all.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count() /
+                      static_cast<double>(copies * times));
+      }
+      std::sort(all.begin(), all.end());
+      table.push_back({group, all[all.size() / 2]});
+    }
+    const double of_chosen = table[0].us;
+    std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
+    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s\n", shape.what, shape.rows,
+                shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
+                static_cast<double>(bytes) * 1e-3 / of_chosen);
+    for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
+      std::printf("    %3u threads %u rows %u unroll: %8.2f us %7.0f GB/s\n", table[i].group.threads, table[i].group.rows,
+                  table[i].group.unroll, table[i].us, static_cast<double>(bytes) * 1e-3 / table[i].us);
+    std::fflush(stdout);
+  }
+}
