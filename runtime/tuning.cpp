@@ -53,7 +53,7 @@ GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows
 constexpr uint32_t kSumsPerLane = 128;
 constexpr uint32_t kMatrixThreads = 256;
 
-// Larger first; of one size, the one that is tried first.
+// Larger first; of one size, the one that is tried first. CPU drivers get the last: they take seconds to compile more.
 constexpr MatrixTile kMatrixTiles[] = {
     {.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1},
     {.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1},
@@ -67,7 +67,9 @@ constexpr MatrixTile kMatrixTiles[] = {
     {.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
     {.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
     {.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
+    {.rows = 64, .columns = 32, .subgroup_rows = 32, .subgroup_columns = 16, .k = 16, .stages = 2},
     {.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 32, .k = 32, .stages = 1},
+    {.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 16, .stages = 2},
 };
 
 bool fits(const MatrixTile& tile, const DeviceCaps& caps) {
@@ -177,7 +179,7 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ti
     plan.workgroup_tile = filling_tile(workgroup_tiles(caps), problem);
   } else if (has_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
-    plan.matrix_tile = filling_tile(matrix_tiles(caps), problem);
+    plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : filling_tile(matrix_tiles(caps), problem);
   }
   return plan;
 }
@@ -190,7 +192,8 @@ MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint
                   gemv_group(caps, quirks, 1)};
   if (!few && has_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
-    plan.matrix_tile = expert_matrix_tile(caps, problem.rows / experts);
+    plan.matrix_tile =
+        quirks.barriers_are_slow ? matrix_tiles(caps).back() : expert_matrix_tile(caps, problem.rows / experts);
   }
   return plan;
 }

@@ -52,8 +52,9 @@ function(vl2_shader file)
     set(VL2_SHADER_ENV vulkan1.3)  # the extension is written for SPIR-V 1.6
   endif()
   set(VL2_SHADER_FLAGS -O --target-env=${VL2_SHADER_ENV})
-  if(VARY_MATRIX2)
-    # As written, for the driver to optimise: spirv-opt knows little of these types.
+  if(VARY_MATRIX OR VARY_MATRIX2)
+    # As written, for the driver to inline and unroll: spirv-opt knows little of these types, and what it inlines takes validation and CPU
+    # drivers several times as long.
     set(VL2_SHADER_FLAGS -O0 --target-env=${VL2_SHADER_ENV})
   endif()
   if(VARY_MATRIX OR VARY_MATRIX2)

@@ -32,6 +32,7 @@ void store_result(uint row, uint column, float value) {
 }
 
 #ifdef VL2_STORE_QUADS
+#extension GL_EXT_control_flow_attributes : require
 // Four columns at once, in as few stores as their alignment allows.
 layout(constant_id = 12) const bool Y_QUADS = false;  // rows of y and of the residual begin at multiples of 4 elements
 layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_quads[]; };
@@ -40,7 +41,7 @@ layout(binding = MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]; };
 
 void store_results(uint row, uint column, uint count, vec4 value) {
   if (!Y_QUADS || count < 4u) {
-    for (uint c = 0u; c < count; ++c)
+    [[dont_unroll]] for (uint c = 0u; c < count; ++c)
       store_result(row, column + c, value[c]);
     return;
   }

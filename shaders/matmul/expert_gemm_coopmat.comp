@@ -52,5 +52,5 @@ void main() {
   tile_column = gl_WorkGroupID.x * y_columns;
   const uint rows = min(TILE_ROWS, first_slot(expert + 1u) - tile_slot), columns = min(y_columns, p.columns - tile_column);
   start_tile(rows, (expert - p.first_expert) * p.weight_expert_stride + tile_column * p.weight_row_stride, p.weight_row_stride, p.up_offset, columns);
-  multiply_tile_rows(rows, columns, p.k);
+  multiply_tile(rows, columns, p.k);
 }

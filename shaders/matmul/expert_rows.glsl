@@ -31,6 +31,7 @@ void store_result(uint slot, uint column, float value) {
 }
 
 #ifdef VL2_STORE_QUADS
+#extension GL_EXT_control_flow_attributes : require
 // Four columns at once, in as few stores as their alignment allows.
 layout(constant_id = 12) const bool Y_QUADS = false;  // rows of y begin at multiples of 4 elements
 layout(binding = EXPERT_MATMUL_Y) writeonly buffer YQuads { act4_t y_quads[]; };
@@ -38,7 +39,7 @@ layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]
 
 void store_results(uint slot, uint column, uint count, vec4 value) {
   if (!Y_QUADS || count < 4u) {
-    for (uint c = 0u; c < count; ++c)
+    [[dont_unroll]] for (uint c = 0u; c < count; ++c)
       store_result(slot, column + c, value[c]);
     return;
   }

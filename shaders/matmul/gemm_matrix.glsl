@@ -118,13 +118,13 @@ void start_tile(uint rows, uint first_weight, uint weight_row_stride, uint up_of
   }
 }
 
-// Multiplies and stores the tile's first row_blocks * SUBGROUPS_ALONG_ROWS * MATRIX_M rows; row_blocks is a constant.
-void multiply_tile(const uint row_blocks, uint rows, uint columns, uint k_count) {
-  const uint subgroup_row = gl_SubgroupID / SUBGROUPS_ALONG_COLUMNS, subgroup_column = gl_SubgroupID % SUBGROUPS_ALONG_COLUMNS;
-  coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sums[ROW_BLOCKS * COLUMN_BLOCKS];
-  [[unroll]] for (uint i = 0u; i < row_blocks * COLUMN_BLOCKS; ++i)
-    sums[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
+coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sums[ROW_BLOCKS * COLUMN_BLOCKS];
 
+uint subgroup_row() { return gl_SubgroupID / SUBGROUPS_ALONG_COLUMNS; }
+uint subgroup_column() { return gl_SubgroupID % SUBGROUPS_ALONG_COLUMNS; }
+
+// Sums of the tile's first row_blocks * SUBGROUPS_ALONG_ROWS * MATRIX_M rows; row_blocks is a constant.
+void multiply_blocks(const uint row_blocks, uint k_count) {
   fetch_step(0u, k_count);
   park_step(0u);
   uint stage = 0u;
@@ -133,8 +133,8 @@ void multiply_tile(const uint row_blocks, uint rows, uint columns, uint k_count)
     const bool more = k + TILE_K < k_count;
     if (more)
       fetch_step(k + TILE_K, k_count);
-    const uint x_tile = stage * STAGE_CHUNKS + subgroup_row * MATRIX_M * ROW_PITCH;
-    const uint weight_tile = stage * STAGE_CHUNKS + (TILE_ROWS + subgroup_column * SUBGROUP_COLUMNS) * ROW_PITCH;
+    const uint x_tile = stage * STAGE_CHUNKS + subgroup_row() * MATRIX_M * ROW_PITCH;
+    const uint weight_tile = stage * STAGE_CHUNKS + (TILE_ROWS + subgroup_column() * SUBGROUP_COLUMNS) * ROW_PITCH;
     [[unroll]] for (uint step_k = 0u; step_k < CHUNKS; step_k += MATRIX_K / 8u) {
       coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> x_blocks[ROW_BLOCKS];
       [[unroll]] for (uint i = 0u; i < row_blocks; ++i)
@@ -154,36 +154,43 @@ void multiply_tile(const uint row_blocks, uint rows, uint columns, uint k_count)
     if (more)
       park_step(stage);
   }
+}
 
+void store_tile(uint rows, uint columns) {
   barrier();  // the strips overwrite the last step
   const uint strip = gl_SubgroupID * MATRIX_M * STRIP_PITCH;
   const uint quads = GATED ? STRIP_QUADS / 2u : STRIP_QUADS;  // of y, a row
-  const uint first_column = subgroup_column * quads * 4u;
-  [[unroll]] for (uint i = 0u; i < row_blocks; ++i) {
-    const uint first_row = (i * SUBGROUPS_ALONG_ROWS + subgroup_row) * MATRIX_M;
-    [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-      coopMatStore(sums[i * COLUMN_BLOCKS + j], tile, strip + j * MATRIX_N / 4u, STRIP_PITCH, gl_CooperativeMatrixLayoutRowMajor);
-    subgroupBarrier();
-    for (uint at = gl_SubgroupInvocationID; at < MATRIX_M * quads; at += SUBGROUP_SIZE) {
-      const uint row = at / quads, quad = at % quads, column = first_column + quad * 4u;
-      vec4 value = strip_quad(strip + row * STRIP_PITCH + quad);
-      if (GATED) {
-        const vec4 up = strip_quad(strip + row * STRIP_PITCH + quad + quads);
-        value = vec4(silu(value.x), silu(value.y), silu(value.z), silu(value.w)) * up;
+  const uint first_column = subgroup_column() * quads * 4u;
+  [[unroll]] for (uint i = 0u; i < ROW_BLOCKS; ++i) {
+    const uint first_row = (i * SUBGROUPS_ALONG_ROWS + subgroup_row()) * MATRIX_M;
+    if (first_row < rows) {  // the whole subgroup
+      [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
+        coopMatStore(sums[i * COLUMN_BLOCKS + j], tile, strip + j * MATRIX_N / 4u, STRIP_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+      subgroupBarrier();
+      [[dont_unroll]] for (uint at = gl_SubgroupInvocationID; at < MATRIX_M * quads; at += SUBGROUP_SIZE) {
+        const uint row = at / quads, quad = at % quads, column = first_column + quad * 4u;
+        vec4 value = strip_quad(strip + row * STRIP_PITCH + quad);
+        if (GATED) {
+          const vec4 up = strip_quad(strip + row * STRIP_PITCH + quad + quads);
+          value = vec4(silu(value.x), silu(value.y), silu(value.z), silu(value.w)) * up;
+        }
+        if (first_row + row < rows && column < columns)
+          store_quad(first_row + row, column, min(columns - column, 4u), value);
       }
-      if (first_row + row < rows && column < columns)
-        store_quad(first_row + row, column, min(columns - column, 4u), value);
+      subgroupBarrier();
     }
-    subgroupBarrier();
   }
 }
 
-// multiply_tile with as few row blocks as the rows need: all, a half or a quarter.
-void multiply_tile_rows(uint rows, uint columns, uint k_count) {
+// Multiplies as few row blocks as the rows need (all, a half or a quarter), and stores the tile.
+void multiply_tile(uint rows, uint columns, uint k_count) {
+  [[unroll]] for (uint i = 0u; i < ROW_BLOCKS * COLUMN_BLOCKS; ++i)
+    sums[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
   if (ROW_BLOCKS % 4u == 0u && rows * 4u <= TILE_ROWS)
-    multiply_tile(ROW_BLOCKS / 4u, rows, columns, k_count);
+    multiply_blocks(ROW_BLOCKS / 4u, k_count);
   else if (ROW_BLOCKS % 2u == 0u && rows * 2u <= TILE_ROWS)
-    multiply_tile(ROW_BLOCKS / 2u, rows, columns, k_count);
+    multiply_blocks(ROW_BLOCKS / 2u, k_count);
   else
-    multiply_tile(ROW_BLOCKS, rows, columns, k_count);
+    multiply_blocks(ROW_BLOCKS, k_count);
+  store_tile(rows, columns);
 }

@@ -141,10 +141,7 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: erf is within 2e-7, and neither GELU overflo
 }
 
 TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with the reference") {
-  const std::vector<MatrixTile> tiles = device.tier() >= 3 ? matrix_tiles(device.caps()) : std::vector<MatrixTile>{};
-  if (tiles.empty())
-    MESSAGE("this device multiplies no matrices in tier ", device.tier());
-  for (const MatrixTile& tile : tiles) {
+  for (const MatrixTile& tile : tiles_to_test()) {
     CAPTURE(tile.rows);
     CAPTURE(tile.columns);
     CAPTURE(tile.subgroup_columns);
@@ -187,7 +184,7 @@ std::vector<double> reference_swiglu(const std::vector<float>& x, const std::vec
 
 TEST_CASE_FIXTURE(GpuTest, "matmul_swiglu: agrees with the reference, in one dispatch or two, with every tile") {
   std::vector<MatmulPlan> plans(1);  // the first: tuning's own
-  for (const MatrixTile& tile : device.tier() >= 3 ? matrix_tiles(device.caps()) : std::vector<MatrixTile>{})
+  for (const MatrixTile& tile : tiles_to_test())
     plans.push_back({.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile});
   for (const DType act : act_types())
     for (size_t i = 0; i < (act == DType::F16 ? plans.size() : 1); ++i)
