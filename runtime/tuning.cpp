@@ -198,6 +198,10 @@ MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint
   return plan;
 }
 
+uint32_t prefill_chunk(const DeviceCaps& caps) {
+  return caps.type == DeviceType::Cpu ? 512 : 2048;
+}
+
 uint32_t pieces_per_binding(uint32_t pieces, uint64_t piece_bytes, uint64_t max_bytes, uint32_t alignment) {
   if (piece_bytes * pieces <= max_bytes)
     return pieces;

@@ -11,7 +11,8 @@ using namespace vl2;
 namespace {
 // Seen on lavapipe: 8.8e-7 in f32 (at k = 1408), 4.8e-4 in f16. Planted fault: the last, partial 4 or 8 of k left out 0.44.
 constexpr double kF32Tolerance = 4e-6, kF16Tolerance = 1.5e-3;
-constexpr double kGatedTolerance = 2e-5, kGatedF16Tolerance = 5e-3;
+// Behind silu(gate) * up: 1.3e-6 in f32 (matrix units 1.0e-6), 1.9e-3 in f16 (values to 8).
+constexpr double kGatedTolerance = 1e-5, kGatedF16Tolerance = 5e-3;
 }  // namespace
 
 namespace {

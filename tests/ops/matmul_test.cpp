@@ -11,7 +11,8 @@ namespace {
 // the epilogue. Planted faults: the last, partial 4 or 8 of k left out 0.64 and, at the models' sizes, 0.11; the residual added
 // before the activation 1.1.
 constexpr double kF32Tolerance = 5e-6, kF16Tolerance = 1.5e-3, kEpilogueTolerance = 3e-6;
-constexpr double kGatedTolerance = 2e-5, kGatedF16Tolerance = 5e-3;
+// Behind silu(gate) * up, seen on lavapipe: 1.3e-6 in f32 (matrix units 1.0e-6), 1.9e-3 in f16 (values to 8).
+constexpr double kGatedTolerance = 1e-5, kGatedF16Tolerance = 5e-3;
 
 struct Problem {
   uint32_t rows, columns, k;

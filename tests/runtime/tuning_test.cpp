@@ -150,6 +150,11 @@ TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
   CHECK(rows(64 * 6) == 32);
 }
 
+TEST_CASE("tuning: a GPU prefills 2048 tokens at a time, a CPU 512") {
+  CHECK(prefill_chunk(caps_of(DeviceType::Integrated, 32)) == 2048);
+  CHECK(prefill_chunk(caps_of(DeviceType::Cpu, 8)) == 512);
+}
+
 TEST_CASE("tuning: pieces fill a binding up to the last that keeps the alignment") {
   CHECK(pieces_per_binding(10, 100, 1000, 256) == 10);  // all fit: nothing begins behind them
   CHECK(pieces_per_binding(10, 100, 999, 4) == 9);
