@@ -202,6 +202,52 @@ uint32_t prefill_chunk(const DeviceCaps& caps) {
   return caps.type == DeviceType::Cpu ? 512 : 2048;
 }
 
+uint32_t AttentionTile::shared_bytes(uint32_t depth, uint32_t value_width) const {
+  // As shaders/attention/matrix.glsl lays it out, in 16 bytes.
+  const auto up = [](uint32_t value, uint32_t step) { return (value + step - 1) / step * step; };
+  const uint32_t key_pitch = up(depth, shape.k) / 8 | 1u, value_pitch = up(value_width, shape.n) / 8 | 1u;
+  const uint32_t scratch_pitch = std::max(keys / 8 | 1u, shape.n / 4 + 1);
+  return 16 * (keys * (key_pitch + value_pitch) + shape.m * shape.n / 4 + queries() * scratch_pitch);
+}
+
+bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape) {
+  const auto& shapes = caps.matrix_shapes;
+  const MatrixShape halves{shape.m, shape.n, shape.k, false};
+  return shape.f32_sum && shape.m % 8 == 0 && shape.n % 8 == 0 && shape.k % 8 == 0 &&
+         std::find(shapes.begin(), shapes.end(), halves) != shapes.end();
+}
+
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t depth, uint32_t value_width) {
+  const auto shape = std::find_if(caps.matrix_shapes.begin(), caps.matrix_shapes.end(),
+                                  [&](const MatrixShape& s) { return attention_shape_fits(caps, s); });
+  if (shape == caps.matrix_shapes.end())
+    return {};
+  // 16 queries a subgroup and 32 keys a block keep queries (up to 48 registers of 32 lanes), values (64) and scores (16) in registers
+  // with room for three workgroups of four subgroups on a multiprocessor of 64 Ki registers; 64 keys where the values are narrow.
+  AttentionTile tile{.shape = *shape,
+                     .subgroup_size = matrix_subgroup_size(caps),
+                     .subgroups = 4,
+                     .row_tiles = shape->m < 16 ? 2u : 1u,
+                     .keys = std::lcm(std::lcm(shape->n, shape->k), value_width <= 80 ? 64u : 32u),
+                     .prefetch = value_width <= 80};
+  // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
+  if (quirks.barriers_are_slow) {
+    tile.subgroups = tile.row_tiles = 1;
+    tile.keys = std::lcm(std::lcm(shape->n, shape->k), 16u);
+    tile.prefetch = false;
+  }
+  const auto fits = [&] {
+    return tile.threads() <= caps.max_workgroup_invocations && tile.shared_bytes(depth, value_width) <= caps.max_shared_bytes;
+  };
+  while (!fits() && tile.keys % 64 == 0 && tile.keys > 32)
+    tile.keys /= 2;
+  while (!fits() && tile.subgroups > 1)
+    tile.subgroups /= 2;
+  if (!fits())
+    return {};
+  return tile;
+}
+
 uint32_t pieces_per_binding(uint32_t pieces, uint64_t piece_bytes, uint64_t max_bytes, uint32_t alignment) {
   if (piece_bytes * pieces <= max_bytes)
     return pieces;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "runtime/device_caps.h"
@@ -88,6 +89,29 @@ MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint
 /// Tokens that prefill runs at a time: what fills a GPU's matrix units (an expert of 64 gets 192 rows of 2048 tokens); CPU drivers
 /// gain nothing from more than 512, and need the memory.
 uint32_t prefill_chunk(const DeviceCaps& caps);
+
+/// How attention_matrix and mla_attention_matrix divide the work.
+struct AttentionTile {
+  MatrixShape shape;       ///< m queries, n keys or columns of the values, k deep
+  uint32_t subgroup_size;  ///< matrix_subgroup_size()
+  uint32_t subgroups;      ///< of a workgroup
+  uint32_t row_tiles;      ///< of m queries that a subgroup owns
+  uint32_t keys;           ///< of a block: a multiple of n, of k and of 8
+  bool prefetch;           ///< the next block is loaded into registers while this one is multiplied
+
+  uint32_t threads() const { return subgroups * subgroup_size; }
+  uint32_t queries() const { return subgroups * row_tiles * shape.m; }
+  /// Bytes of shared memory for queries and keys of `depth` elements and values of `value_width`.
+  uint32_t shared_bytes(uint32_t depth, uint32_t value_width) const;
+  bool operator==(const AttentionTile&) const = default;
+};
+
+/// Whether attention can multiply by a shape: it sums in f32, also exists with f16 sums, which the weights pass through, and has
+/// sides of multiples of 8.
+bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape);
+
+/// The tile for attention on matrix units; nothing when the device has no shape for it or not enough shared memory.
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t depth, uint32_t value_width);
 
 /// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all,
 /// the sum a multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "runtime/ops/attention_matrix.h"
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention.h"
 #include "shaders/interface/attention_row.h"
@@ -75,17 +76,26 @@ Status record(Recorder& rec, const TensorView& q, const TensorView& k, const Ten
                                .y_head_stride = y.stride(2),
                                .y_offset = y_bound.remainder,
                                .scale = options.scale};
-  const bool few = query_count <= kFewQueries;
-  const uint32_t blocks = few ? query_count : (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
-  const uint32_t columns = few ? ATTENTION_ROW_COLUMNS : ATTENTION_TILED_COLUMNS;
   const uint64_t keys = options.causal ? uint64_t{options.first_position} + query_count : k.dim(1);
   const uint64_t pairs = options.causal ? causal_pairs(query_count, options.first_position) : keys * query_count;
   const uint64_t heads_in_all = uint64_t{batch} * heads, widths = depth + value_width;
-  const Cost cost{.bytes = heads_in_all * (query_count + blocks * keys) * widths * dtype_bytes(q.dtype),
-                  .flops = 2 * heads_in_all * pairs * widths};
+  const auto cost = [&](uint32_t blocks) {
+    return Cost{.bytes = heads_in_all * (query_count + blocks * keys) * widths * dtype_bytes(q.dtype),
+                .flops = 2 * heads_in_all * pairs * widths};
+  };
+  const bool few = query_count <= kFewQueries;
+  const auto tile = few ? std::nullopt
+                        : matrix_attention(rec, depth, value_width, options.scale, options.tile,
+                                           {{&q, &q_bound}, {&k, &k_bound}, {&v, &v_bound}, {&y, &y_bound}});
+  if (tile)
+    return dispatch_matrix_attention(rec, ShaderId::attention_matrix, {q_bound.view, k_bound.view, v_bound.view, y_bound.view},
+                                     params, *tile, depth, value_width, heads, batch,
+                                     cost((query_count + tile->queries() - 1) / tile->queries()));
+  const uint32_t blocks = few ? query_count : (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
+  const uint32_t columns = few ? ATTENTION_ROW_COLUMNS : ATTENTION_TILED_COLUMNS;
   return rec.dispatch(act_variant(few ? ShaderId::attention_row_f32 : ShaderId::attention_f32, q.dtype),
                       {q_bound.view, k_bound.view, v_bound.view, y_bound.view}, params,
-                      Groups{.x = blocks, .y = heads, .z = batch}, cost, {(value_width + columns - 1) / columns});
+                      Groups{.x = blocks, .y = heads, .z = batch}, cost(blocks), {(value_width + columns - 1) / columns});
 }
 
 }  // namespace

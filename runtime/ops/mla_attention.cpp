@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "runtime/ops/attention_matrix.h"
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention_tiled.h"
 #include "shaders/interface/mla_attention.h"
@@ -44,7 +45,6 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
   if (q.element_count() == 0)
     return {};
   const uint32_t query_count = q.dim(0), heads = q.dim(1), rope = k_rope.dim(1), value_width = y.dim(2);
-  const uint32_t blocks = (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
   const AlignedView q_bound = rec.aligned(q), kv_bound = rec.aligned(kv), k_rope_bound = rec.aligned(k_rope),
                     y_bound = rec.aligned(y);
   const MlaAttentionParams params{.query_count = query_count,
@@ -65,12 +65,23 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
                                   .y_head_stride = y.stride(1),
                                   .y_offset = y_bound.remainder,
                                   .scale = options.scale};
-  const uint64_t widths = q.dim(2) + value_width;
-  const Cost cost{.bytes = heads * (query_count + uint64_t{blocks} * params.key_count) * widths * dtype_bytes(q.dtype),
-                  .flops = 2 * heads * causal_pairs(query_count, options.first_position) * widths};
+  const uint32_t depth = q.dim(2);
+  const auto cost = [&](uint32_t blocks) {
+    const uint64_t widths = depth + value_width;
+    return Cost{.bytes = heads * (query_count + uint64_t{blocks} * params.key_count) * widths * dtype_bytes(q.dtype),
+                .flops = 2 * heads * causal_pairs(query_count, options.first_position) * widths};
+  };
+  const auto tile = params.nope % 8 != 0 ? std::nullopt
+                                         : matrix_attention(rec, depth, value_width, options.scale, options.tile,
+                                                            {{&q, &q_bound}, {&kv, &kv_bound}, {&k_rope, &k_rope_bound}, {&y, &y_bound}});
+  if (tile)
+    return dispatch_matrix_attention(rec, ShaderId::mla_attention_matrix,
+                                     {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, *tile, depth,
+                                     value_width, heads, 1, cost((query_count + tile->queries() - 1) / tile->queries()));
+  const uint32_t blocks = (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
   return rec.dispatch(act_variant(ShaderId::mla_attention_f32, q.dtype),
                       {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, Groups{.x = blocks, .y = heads},
-                      cost, {(value_width + ATTENTION_TILED_COLUMNS - 1) / ATTENTION_TILED_COLUMNS});
+                      cost(blocks), {(value_width + ATTENTION_TILED_COLUMNS - 1) / ATTENTION_TILED_COLUMNS});
 }
 
 }  // namespace vl2

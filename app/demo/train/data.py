@@ -2,6 +2,7 @@
 
 A chunk holds 32 views of one kind; a kind fixes how many views a sequence has.  The trainer sets the mix of tasks as it goes.
 """
+import collections
 import mmap
 import multiprocessing as mp
 import os
@@ -32,7 +33,7 @@ def shared(shape, dtype):
 class Pool:
     def __init__(self, chunks):
         self.views = shared((chunks, CHUNK, 384, 384, 3), np.uint8)
-        self.cells = shared((chunks, CHUNK, 54, 54), np.uint8)
+        self.cells = shared((chunks, CHUNK, 2, 54, 54), np.uint8)  # characters and shapes; places of bars
         self.ids = shared((chunks, CHUNK, TEXT), np.int16)
         self.mask = shared((chunks, CHUNK, TEXT), np.uint8)
         self.task = shared((chunks, CHUNK), np.uint8)
@@ -146,20 +147,31 @@ def start_workers(pool, chunks, count, seed):
     return free, ready, processes
 
 
+# task: scenes its pictures are of, kinds of its questions; "pair" and "tiled" ask anything
+HELD_OUT = {"text": (("single",), ("text",)), "field": (("receipt", "form"), ("field",)), "chart": (("chart", "table"), ("chart", "table")),
+            "shape": (("shapes",), ("shape", "count")), "box": (("shapes",), ("box",)), "pair": (TASKS, None), "tiled": (TASKS, None)}
+HeldOutItem = collections.namedtuple("HeldOutItem", "task kind damaged images question answer")
+
+
 def held_out_items(per_task, seed="held-out"):
-    """Fixed held-out questions with unseen fonts: [(task, degraded, image, question, answer)], one question a picture."""
+    """Fixed held-out questions with unseen fonts: [HeldOutItem], one question a picture; {task: count}, a task's items the same whatever the others."""
     items = []
     for task, count in per_task.items():
         rng = random.Random(f"{seed}-{task}")
         maker = render.Maker(rng, held_out=True)
-        wanted = {"text": ("single",), "field": ("receipt", "form"), "chart": ("chart", "table"), "shape": ("shapes",), "box": ("shapes",)}[task]
-        while sum(1 for i in items if i[0] == task) < count:
-            s = maker.scene(wanted[rng.randrange(len(wanted))])
-            kinds = {"text": ("text",), "field": ("field",), "chart": ("chart", "table"), "shape": ("shape", "count"), "box": ("box",)}[task]
-            qas = [q for q in s.qas if q[2] in kinds]
+        makers, kinds = HELD_OUT[task]
+        wanted = len(items) + count
+        while len(items) < wanted:
+            size = wide_size(rng, rng.choice(("wide", "high", "quad"))) if task == "tiled" else None
+            scenes = [maker.scene(makers[rng.randrange(len(makers))], size) for _ in range(2 if task == "pair" else 1)]
+            asked = rng.randrange(2) if task == "pair" else 0
+            qas = [q for q in scenes[asked].qas if kinds is None or q[2] in kinds]
             if not qas:
                 continue
-            question, answer, _ = rng.choice(qas)
+            question, answer, kind = rng.choice(qas)
+            if task == "pair":
+                question = f"In the {('first', 'second')[asked]} picture: {question}"
             damaged = rng.random() < 0.5
-            items.append((task, damaged, render.degrade(s.image, rng) if damaged else s.image, question, answer))
+            images = [render.degrade(s.image, rng) if damaged else s.image for s in scenes]
+            items.append(HeldOutItem(task, kind, damaged, images, question, answer))
     return items

@@ -22,6 +22,8 @@ CODE_ALPHABETS = (CLEAR, "".join(c for c in CLEAR if c.isalnum()), "".join(c for
                   "".join(c for c in CLEAR if c.isalpha()) + " ", string.ascii_lowercase + " ", string.digits + "-/.,:$%", string.digits)
 SHAPE_CLASS = {(s, c): 1 + len(CHARS) + i * len(COLOURS) + j for i, s in enumerate(SHAPES) for j, c in enumerate(COLOURS)}
 CLASS_COUNT = 1 + len(CHARS) + len(SHAPES) * len(COLOURS)
+PLACES_A_SIDE = 16  # strips of 24 pixels, narrower than any chart's bars are apart
+PLACE_COUNT = 1 + 2 * PLACES_A_SIDE
 
 WORDS = """apple river stone cloud green table window garden winter summer music paper light night morning evening bread water
 coffee sugar lemon orange banana tomato pepper onion carrot cheese butter milk honey rice pasta salad soup cake cookie juice tea
@@ -84,6 +86,7 @@ class Scene:
         self.draw = ImageDraw.Draw(self.image)
         self.width, self.height = width, height
         self.cells = []  # (x0, y0, x1, y1, class)
+        self.places = []  # (x0, y0, x1, y1, axis, centre): what belongs to one bar of a chart, and where the bar's middle is on x (0) or y (1)
         self.qas = []
         self.has_colours = False
 
@@ -131,7 +134,7 @@ class Maker:
         key = held_out
         if key not in _lists:
             _lists[key] = font_files(held_out)
-        self.rng, self.fonts, self.max_length = rng, _lists[key], max_length
+        self.rng, self.fonts, self.max_length, self.held_out = rng, _lists[key], max_length, held_out
 
     def font(self, size):
         return face(self.rng.choice(self.fonts), size)
@@ -386,14 +389,18 @@ class Maker:
             scale = (base - y0 - f.size * 1.6) / max(values)
             scene.draw.line((left, base, width - 4, base), fill=ink)
             scene.draw.line((left, y0, left, base), fill=ink)
+            hollow = not self.held_out and rng.random() < 0.3  # in training alone: the value inside its bar, often near the label
             for i, (label, value) in enumerate(zip(names, values)):
                 x0, x1 = left + slot * (i + 0.2), left + slot * (i + 0.8)
                 bar = base - max(1, value * scale)
-                scene.draw.rectangle((x0, bar, x1, base - 1), fill=inks[i])
+                scene.draw.rectangle((x0, bar, x1, base - 1), fill=None if hollow else inks[i], outline=inks[i])
                 lf = self.fit(name, f.size, label, slot) or f
-                scene.text(int((x0 + x1 - lf.width(label)) / 2), base + 3, label, ink, lf)
-                shown = str(value)
-                scene.text(int((x0 + x1 - f.width(shown)) / 2), int(bar - f.size * 1.35), shown, ink, f)
+                boxes = [(x0, bar, x1, base), scene.text(int((x0 + x1 - lf.width(label)) / 2), base + 3, label, ink, lf)]
+                shown, y, lowest = str(value), bar - f.size * 1.35, base - f.size * 1.4
+                if hollow and lowest > bar + 2 and f.width(shown) < x1 - x0 - 4:
+                    y = lowest - rng.random() ** 2 * (lowest - bar - 2)
+                boxes.append(scene.text(int((x0 + x1 - f.width(shown)) / 2), int(y), shown, ink, f))
+                scene.places += [(*box, 0, (x0 + x1) / 2) for box in boxes]
         else:
             left = 8 + int(max(f.width(n) for n in names))
             slot = (height - y0 - 6) / count
@@ -404,8 +411,8 @@ class Maker:
                 end = left + max(1, value * scale)
                 scene.draw.rectangle((left + 1, a, end, b), fill=inks[i])
                 yy = int((a + b) / 2 - f.size * 0.65)
-                scene.text(int(left - 4 - f.width(label)), yy, label, ink, f)
-                scene.text(int(end + 5), yy, str(value), ink, f)
+                boxes = [(left, a, end, b), scene.text(int(left - 4 - f.width(label)), yy, label, ink, f), scene.text(int(end + 5), yy, str(value), ink, f)]
+                scene.places += [(*box, 1, (a + b) / 2) for box in boxes]
         for label, value in zip(names, values):
             scene.ask(f"What is the value of {label}?", str(value), "chart")
         scene.ask("Which bar is the highest?", names[values.index(max(values))], "chart")
@@ -536,17 +543,20 @@ class Maker:
 
 
 def tilt(scene, rng):
-    """A slight turn about the middle; boxes follow their centres (only for scenes without box answers)."""
+    """A slight turn about the middle; boxes follow their centres (only for scenes without box answers), the bars' places stay."""
     angle = rng.uniform(-3, 3)
     fill = scene.image.getpixel((0, 0))
     scene.image = scene.image.rotate(angle, Image.BILINEAR, fillcolor=fill)
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    mx, my, out = scene.width / 2, scene.height / 2, []
-    for x0, y0, x1, y1, k in scene.cells:
+    mx, my = scene.width / 2, scene.height / 2
+
+    def turned(x0, y0, x1, y1, *rest):
         dx, dy = (x0 + x1) / 2 - mx, (y0 + y1) / 2 - my
         sx, sy = mx + dx * c + dy * s - (x0 + x1) / 2, my - dx * s + dy * c - (y0 + y1) / 2
-        out.append((x0 + sx, y0 + sy, x1 + sx, y1 + sy, k))
-    scene.cells = out
+        return (x0 + sx, y0 + sy, x1 + sx, y1 + sy, *rest)
+
+    scene.cells = [turned(*box) for box in scene.cells]
+    scene.places = [turned(*box) for box in scene.places]
 
 
 def degrade(image, rng):
@@ -576,15 +586,23 @@ def place_in_view(width, height, side=384, canvas=None):
 
 
 def cell_labels(scene, out, canvas=None, view=(0, 0)):
-    """Fills out u8 [54, 54]: which class covers the centre of each 7-pixel cell of one view."""
+    """Fills out u8 [2, 54, 54] for the 7-pixel cells of one view: which class covers the centre, and the place of the bar it belongs to."""
     out[:] = 0
     sx, sy, ox, oy = place_in_view(scene.width, scene.height, canvas=canvas)
     ox, oy = ox - view[0] * 384, oy - view[1] * 384
-    for x0, y0, x1, y1, k in scene.cells:
+
+    def paint(cells, x0, y0, x1, y1, k):
         a, b = math.ceil((x0 * sx + ox) / 7 - 0.5), math.ceil((x1 * sx + ox) / 7 - 0.5)
         c, d = math.ceil((y0 * sy + oy) / 7 - 0.5), math.ceil((y1 * sy + oy) / 7 - 0.5)
         if b > 0 and d > 0 and a < 54 and c < 54:
-            out[max(c, 0):d, max(a, 0):b] = k
+            cells[max(c, 0):d, max(a, 0):b] = k
+
+    for box in scene.cells:
+        paint(out[0], *box)
+    for x0, y0, x1, y1, axis, centre in scene.places:
+        strip = math.floor((centre * sy + oy if axis else centre * sx + ox) * PLACES_A_SIDE / 384)
+        if 0 <= strip < PLACES_A_SIDE:
+            paint(out[1], x0, y0, x1, y1, 1 + axis * PLACES_A_SIDE + strip)
 
 
 def question_corpus():

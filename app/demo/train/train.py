@@ -44,7 +44,7 @@ def schedule(p):
     elif p < 0.14:
         tasks, kinds = (0.42, 0.1, 0.09, 0.1, 0.06, 0.05, 0.18), (1, 0, 0, 0, 0)
     else:
-        tasks = (0.3, 0.14, 0.1, 0.1, 0.09, 0.08, 0.19) if p < 0.5 else (0.22, 0.21, 0.07, 0.05, 0.19, 0.08, 0.18)  # later: what lags
+        tasks = (0.3, 0.14, 0.1, 0.1, 0.09, 0.08, 0.19) if p < 0.5 else (0.16, 0.21, 0.06, 0.05, 0.34, 0.05, 0.13)  # later: what lags
         kinds = (1, 0, 0, 0, 0) if p < 0.3 else (0.86, 0.05, 0.04, 0.03, 0.02)
     return tasks, kinds, 5 + 19 * min(1, max(0, (p - 0.08) / 0.25))
 
@@ -62,7 +62,8 @@ class Trainer(nn.Module):
         super().__init__()
         self.model = DeepSeekVL2(Config(config))
         self.cells = nn.Linear(config["vision_config"]["width"], 4 * render.CLASS_COUNT)
-        self.cells_teach = True  # off while a fresh cell head follows trained features
+        self.places = nn.Linear(config["vision_config"]["width"], render.PLACE_COUNT)
+        self.cells_teach = True  # off while fresh heads follow trained features
         for layer in self.model.language.model.layers:
             layer.mlp.dense = True
         self.register_buffer("prefix", torch.tensor([t.bos] + t.encode("<|User|>: ")), persistent=False)
@@ -84,14 +85,25 @@ class Trainer(nn.Module):
         return list(self.model.vision.blocks) + [layer.mlp for layer in self.model.language.model.layers]
 
     def cell_loss(self, features, cells):
-        """Which character or shape covers the centre of each 7-pixel cell, on the patches that hold most."""
+        """Which character or shape covers the centre of each 7-pixel cell, on the patches that hold most.  cells [V, 54, 54]."""
         features = features if self.cells_teach else features.detach()
-        labels = cells.view(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4).long()
+        labels = cells.reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4).long()
         pick = ((labels > 0).any(-1).float() + torch.rand(labels.shape[:2], device=labels.device)).topk(AUX_PATCHES, dim=1).indices
         chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
         logits = self.cells(chosen).view(-1, render.CLASS_COUNT)
         target = labels.gather(1, pick[..., None].expand(-1, -1, 4)).reshape(-1)
         return F.cross_entropy(logits.float(), target, weight=self.cell_weight)
+
+    def place_loss(self, features, cells, words):
+        """Where the bar is that a patch belongs to: one code for a bar's label and its value, which the decoder can match.
+
+        cells, words [V, 54, 54]: places, characters.  The few patches with characters weigh as much as all the bars' own.
+        """
+        features = features if self.cells_teach else features.detach()
+        target, written = (c.reshape(-1, 27, 2, 27, 2).amax((2, 4)).reshape(-1).long() for c in (cells, words))
+        losses = F.cross_entropy(self.places(features).view(-1, render.PLACE_COUNT).float(), target, reduction="none")
+        parts = [((target > 0) & ((written > 0) == text)).float() for text in (True, False)]
+        return sum((losses * part).sum() / part.sum().clamp(min=1) for part in parts) / 2
 
     def answer_logits(self, features, ids, kind):
         """-> logits of the text positions [B, TEXT, vocabulary], mean balance loss."""
@@ -122,7 +134,9 @@ class Trainer(nn.Module):
 
     def forward(self, pixels, cells, ids, mask, kind):
         features = self.vision(pixels)
-        cell = self.cell_loss(features, cells) if cells is not None else 0.0
+        cell = torch.zeros(2, device=features.device)
+        if cells is not None:
+            cell = torch.stack([self.cell_loss(features, cells[:, 0]), self.place_loss(features, cells[:, 1], cells[:, 0])])
         logits, balance = self.answer_logits(features, ids, kind)
         target, weight = ids[:, 1:], mask[:, 1:].float()
         losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), target.flatten(), reduction="none").view(target.shape) * weight
@@ -307,11 +321,11 @@ class HeldOut:
 
     def __init__(self, t, per_task):
         self.t, self.items = t, data.held_out_items(per_task)
-        self.views = np.stack([data.pad_view(i[2], 384, 384) for i in self.items])
+        self.views = np.stack([data.pad_view(i.images[0], 384, 384) for i in self.items])
         self.ids = np.full((len(self.items), data.TEXT), t.pad, np.int64)
         self.mask = np.zeros((len(self.items), data.TEXT), np.uint8)
-        for row, (_, _, _, question, answer) in enumerate(self.items):
-            ids, mask = data.encode_turns(t, [(question, answer)])
+        for row, item in enumerate(self.items):
+            ids, mask = data.encode_turns(t, [(item.question, item.answer)])
             self.ids[row, :len(ids)], self.mask[row, :len(ids)] = ids, mask
 
     @torch.no_grad()
@@ -328,12 +342,14 @@ class HeldOut:
             fine = ((guess == ids[:, 1:]) | (mask[:, 1:] == 0)).all(1).tolist()
             guess = guess.cpu().numpy()
             for row, ok in enumerate(fine):
-                task, damaged, _, _, answer = self.items[at + row]
+                item = self.items[at + row]
+                task, damaged, answer = item.task, item.damaged, item.answer
                 if task == "box":
                     where = self.mask[at + row, 1:] > 0
                     got, want = box_of(self.t.decode(guess[row][where])), box_of(answer)
                     ok = got is not None and iou(got, want) >= 0.5
-                for key in (task, task + ("-" if damaged else "+")):
+                keys = (task, task + ("-" if damaged else "+")) + (("of " + item.kind + "s",) if task == "chart" else ())
+                for key in keys:
                     right[key] += bool(ok)
                     seen[key] += 1
         return " ".join(f"{k} {100 * right[k] / seen[k]:.0f}" for k in sorted(seen))
@@ -386,7 +402,7 @@ def main():
     trainer.to(args.device)
     cuda = args.device == "cuda"
     cast = (lambda: torch.autocast("cuda", dtype=torch.bfloat16)) if cuda else (lambda: torch.autocast("cpu", enabled=False))
-    matrices, others = model_io.split_parameters(trainer.model, trainer.cells.parameters())
+    matrices, others = model_io.split_parameters(trainer.model, [*trainer.cells.parameters(), *trainer.places.parameters()])
     muon = model_io.Muon(matrices, 0.05)
     adam = torch.optim.AdamW(others, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.01, fused=cuda)
     params = list(trainer.model.parameters())
@@ -410,7 +426,7 @@ def main():
     batches = Batches(pool, free, ready, args.batch_chunks, args.device, 40 if cuda else 4)
     begin, first, last_eval, last_log = time.time(), progress, time.time(), time.time()
     checked = False
-    text_loss, seen, sums, cell_mean = None, 0, torch.zeros(2, len(data.TASKS), device=args.device), torch.zeros((), device=args.device)
+    text_loss, seen, sums, cell_mean = None, 0, torch.zeros(2, len(data.TASKS), device=args.device), torch.zeros(2, device=args.device)
     log_steps = 0
 
     def averaged(fn):
@@ -437,7 +453,7 @@ def main():
         with cast():
             with contextlib.nullcontext() if fast and kind == "one" else plain(trainer):
                 losses, weight, cell, balance, _ = trainer(augment(views, colourless), cells, ids, mask, kind)
-        loss = losses.sum() / weight.sum().clamp(min=1) + (0.5 if progress < 0.5 else 0.2) * cell + 0.003 * balance
+        loss = losses.sum() / weight.sum().clamp(min=1) + (0.5 if progress < 0.5 else 0.2) * cell[0] + 0.3 * cell[1] + 0.003 * balance
         loss.backward()
         guard.tame(loss, kind)
         muon.step(args.lr * share * guard.slower)
@@ -464,7 +480,7 @@ def main():
             if time.time() - last_log > 15:
                 span, last_log = time.time() - last_log, time.time()
                 words = " ".join(f"{name} {value:.3f}" for name, value in zip(data.TASKS, per_task))
-                log(f"p {progress:.3f} step {step} lr {share:.2f} longest {pool.mix[-1]:.0f} cell {cell_mean.item() / log_steps:.3f} norm {guard.largest.item():.2f} | {words}"
+                log(f"p {progress:.3f} step {step} lr {share:.2f} longest {pool.mix[-1]:.0f} cell {cell_mean[0].item() / log_steps:.3f} place {cell_mean[1].item() / log_steps:.3f} norm {guard.largest.item():.2f} | {words}"
                     f" | {log_steps / span:.1f} steps/s fresh {batches.fresh} repeated {batches.repeated}")
                 log_steps = 0
                 guard.largest.zero_()
