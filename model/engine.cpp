@@ -24,7 +24,7 @@ uint64_t vision_working_bytes(const Config& config, uint64_t act) {
   return rows * a_row + tokens * (act * (4 * vision.width + config.projector.n_embed) + 4 * config.language.hidden_size);
 }
 
-uint64_t language_working_bytes(const LanguageConfig& language, uint64_t act, uint64_t context) {
+uint64_t language_working_bytes(const LanguageConfig& language, uint64_t act, uint64_t context, uint64_t chunk) {
   const uint64_t heads = language.num_attention_heads, hidden = language.hidden_size;
   const uint64_t q = heads * (language.use_mla ? language.qk_nope_head_dim + language.qk_rope_head_dim + language.v_head_dim : 0);
   const uint64_t dense =
@@ -32,17 +32,17 @@ uint64_t language_working_bytes(const LanguageConfig& language, uint64_t act, ui
   const uint64_t routed = language.num_experts_per_tok * (3 * language.moe_intermediate_size * act + hidden * 4);
   const uint64_t a_token = act * (4 * hidden + q + dense) + routed + 4 * (3 * hidden + language.n_routed_experts);
   const uint64_t expanded = language.use_mla ? context * heads * (language.qk_nope_head_dim + language.v_head_dim) * act : 0;
-  return kPrefillChunk * a_token + expanded + context * hidden * 4 + uint64_t{language.vocab_size} * 8;
+  return std::min(chunk, context) * a_token + expanded + context * hidden * 4 + uint64_t{language.vocab_size} * 8;
 }
 
 }  // namespace
 
-MemoryPlan plan_memory(const Config& config, DType act, uint32_t context) {
+MemoryPlan plan_memory(const Config& config, DType act, uint32_t context, uint32_t chunk) {
   MemoryPlan plan;
   plan.weight_bytes = weight_bytes(config);
   plan.cache_bytes = kv_cache_bytes_per_token(config.language, act) * context;
   plan.working_bytes =
-      vision_working_bytes(config, dtype_bytes(act)) + language_working_bytes(config.language, dtype_bytes(act), context);
+      vision_working_bytes(config, dtype_bytes(act)) + language_working_bytes(config.language, dtype_bytes(act), context, chunk);
   return plan;
 }
 
@@ -56,7 +56,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& folder, const En
     return fail(Code::BadArgument, "context: got ", options.context, " tokens, this model holds at most ", longest);
 
   VL2_ASSIGN(engine->device_, Device::create(options.device));
-  engine->plan_ = plan_memory(engine->config_, engine->device_->act(), engine->context_);
+  engine->plan_ = plan_memory(engine->config_, engine->device_->act(), engine->context_, engine->chunk());
   MemoryPlan& plan = engine->plan_;
   plan.available_bytes = engine->device_->memory().available_bytes();
   if (plan.needed_bytes() > plan.available_bytes)

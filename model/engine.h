@@ -8,6 +8,7 @@
 #include "model/weights.h"
 #include "runtime/device.h"
 #include "runtime/status.h"
+#include "runtime/tuning.h"
 
 namespace vl2 {
 
@@ -41,6 +42,8 @@ class Engine {
   const Weights& weights() const { return *weights_; }
   uint32_t context() const { return context_; }
   const MemoryPlan& plan() const { return plan_; }
+  /// Tokens that prefill runs at a time on this device, unless told otherwise.
+  uint32_t chunk() const { return prefill_chunk(device_->caps()); }
 
  private:
   Engine() = default;
@@ -52,10 +55,8 @@ class Engine {
   MemoryPlan plan_;
 };
 
-/// Tokens that prefill runs at a time.
-inline constexpr uint32_t kPrefillChunk = 512;
-
-/// The plan for a context of `context` tokens with activations of type `act`. Pure but for available_bytes, which stays 0.
-MemoryPlan plan_memory(const Config& config, DType act, uint32_t context);
+/// The plan for a context of `context` tokens with activations of type `act`, prefilled in chunks of `chunk`. Pure but for
+/// available_bytes, which stays 0.
+MemoryPlan plan_memory(const Config& config, DType act, uint32_t context, uint32_t chunk);
 
 }  // namespace vl2

@@ -7,7 +7,6 @@
 #include "runtime/ops/matmul.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/ops/router.h"
-#include "runtime/ops/swiglu.h"
 
 namespace vl2 {
 
@@ -17,10 +16,12 @@ namespace {
 Status mlp(Recorder& rec, Scratch& scratch, const MlpWeights& weights, const TensorView& x, const TensorView& y,
            const TensorView& residual) {
   const uint32_t rows = x.dim(0), intermediate = weights.down.dim(1);
-  VL2_ASSIGN(const TensorView gate_up, scratch.get("mlp gate_up", x.dtype, {rows, 2 * intermediate}));
+  TensorView gate_up;
+  if (matmul_swiglu_needs_gate_up(rec, x, weights.gate_up)) {
+    VL2_ASSIGN(gate_up, scratch.get("mlp gate_up", x.dtype, {rows, 2 * intermediate}));
+  }
   VL2_ASSIGN(const TensorView gated, scratch.get("mlp gated", x.dtype, {rows, intermediate}));
-  VL2_TRY(matmul(rec, x, weights.gate_up, gate_up));
-  VL2_TRY(swiglu(rec, gate_up, gated));
+  VL2_TRY(matmul_swiglu(rec, x, weights.gate_up, gate_up, gated));
   return matmul(rec, gated, weights.down, y, {.residual = residual});
 }
 
@@ -69,12 +70,14 @@ Status moe_feed_forward(Recorder& rec, Scratch& scratch, const LanguageConfig& c
   VL2_ASSIGN(const Routing routing, route(rec, scratch, config, layer, residual));
 
   VL2_ASSIGN(const TensorView x, scratch.get("normed", act, {token_count, hidden}));
-  VL2_ASSIGN(const TensorView gate_up, scratch.get("expert gate_up", act, {slots, 2 * width}));
+  TensorView gate_up;
+  if (expert_swiglu_needs_gate_up(rec, x, layer.experts.gate_up, slots)) {
+    VL2_ASSIGN(gate_up, scratch.get("expert gate_up", act, {slots, 2 * width}));
+  }
   VL2_ASSIGN(const TensorView gated, scratch.get("expert gated", act, {slots, width}));
   VL2_ASSIGN(const TensorView routed, scratch.get("routed", DType::F32, {slots, hidden}));
   VL2_TRY(rms_norm(rec, residual, layer.post_attention_norm, x, config.rms_norm_eps));
-  VL2_TRY(expert_matmul(rec, x, layer.experts.gate_up, routing.schedule, top_k, ExpertRows::Tokens, gate_up));
-  VL2_TRY(swiglu(rec, gate_up, gated));
+  VL2_TRY(expert_swiglu(rec, x, layer.experts.gate_up, routing.schedule, top_k, gate_up, gated));
   VL2_TRY(expert_matmul(rec, gated, layer.experts.down, routing.schedule, top_k, ExpertRows::Slots, routed));
 
   TensorView shared;

@@ -98,7 +98,9 @@ Status check_prompt(std::span<const uint32_t> ids, std::span<const PictureRun> r
 Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits,
                         uint32_t chunk) {
   const LanguageConfig& config = engine_.config().language;
-  if (ids.empty() || chunk == 0)
+  if (chunk == 0)
+    chunk = engine_.chunk();
+  if (ids.empty())
     return fail(Code::BadArgument, "prompt: no tokens");
   if (ids.size() > cache_.capacity - cache_.length)
     return fail(Code::ContextFull, "context: the prompt has ", ids.size(), " tokens, the context holds ", cache_.capacity,

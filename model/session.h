@@ -49,7 +49,7 @@ class Session {
   /// Encodes a picture on the device. pictures_in_conversation decides on tiling (tile_grid()).
   Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation);
 
-  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens, with pictures in place of their runs of image
+  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens (0: Engine::chunk()), with pictures in place of their runs of image
   /// tokens.
   ///
   /// ids     each below vocab_size
@@ -57,7 +57,7 @@ class Session {
   /// logits  what to keep; at least the last token's are computed for the next decode
   /// Errors  ContextFull, with the numbers, before anything has run; BadArgument for an id or run out of range
   Status prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits = {},
-                 uint32_t chunk = kPrefillChunk);
+                 uint32_t chunk = 0);
 
   /// Chooses `count` tokens one after the other on the device and puts them into the cache. Needs a prefill before it.
   ///

@@ -245,7 +245,8 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
                 " is not installed (package vulkan-validationlayers)");
 
   std::unique_ptr<Instance> instance(new Instance);
-  const VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "vl2", 1, "vl2", 1, VK_API_VERSION_1_2};
+  // 1.3 for the SPIR-V 1.6 of tier 4's shaders; everything else is content with 1.2.
+  const VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "vl2", 1, "vl2", 1, VK_API_VERSION_1_3};
   VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info(&instance->validation_messages_);
   const VkValidationFeatureEnableEXT enabled[] = {VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
   VkValidationFeaturesEXT features{VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, &messenger, 1, enabled, 0, nullptr};

@@ -1,31 +1,45 @@
 #include "runtime/tuning.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
+#include "runtime/shader.h"
 #include "shaders/interface/gemm.h"
 
 namespace vl2 {
 
 namespace {
 
+// Workgroups that a large card wants to be busy (an H200 has 132 cores).
+constexpr uint64_t kEnoughTiles = 160;
+
+uint64_t tiles_of(uint32_t rows, uint32_t tile_rows, uint32_t columns, uint32_t tile_columns) {
+  return (uint64_t{rows} + tile_rows - 1) / tile_rows * ((uint64_t{columns} + tile_columns - 1) / tile_columns);
+}
+
 // CPU drivers run a subgroup as one SIMD vector and spread workgroups over cores: one subgroup a workgroup, its lanes side by
 // side along the columns, sums in as many vector registers as there are, no shared memory. lavapipe 25.0.7, 729 x 1152 x 1152,
 // f16 weights, two busy cores (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 10, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through
 // shared memory 8 x 8 4.4, 4 x 4 2.9. GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy
 // at f32.
-GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks) {
+//
+// Where that makes too few workgroups to fill a card (the router: 64 columns), fewer rows each.
+GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t columns) {
   if (quirks.barriers_are_slow)
     return {.threads_along_columns = std::max(caps.subgroup_size, 4u),
             .threads_along_rows = 1,
             .rows_per_thread = 4,
             .columns_per_thread = 4,
             .through_shared = false};
-  return {.threads_along_columns = 16,
-          .threads_along_rows = 16,
-          .rows_per_thread = 4,
-          .columns_per_thread = 4,
-          .through_shared = true};
+  GemmTile tile{.threads_along_columns = 16,
+                .threads_along_rows = 16,
+                .rows_per_thread = 4,
+                .columns_per_thread = 4,
+                .through_shared = true};
+  while (tile.rows_per_thread > 1 && tiles_of(rows, tile.rows(), columns, tile.columns()) < kEnoughTiles)
+    tile.rows_per_thread /= 2;
+  return tile;
 }
 
 // A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.
@@ -35,17 +49,157 @@ GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows
   return {.threads = 64, .columns = 4, .rows = rows};
 }
 
-}  // namespace
+// Sums a lane may keep in registers beside the fragments that it multiplies: 64 x 64 of a subgroup of 32.
+constexpr uint32_t kSumsPerLane = 128;
+constexpr uint32_t kMatrixThreads = 256;
 
-MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows) {
-  return {rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps, quirks),
-          gemv_group(caps, quirks, std::min(rows, GEMV_MAX_ROWS))};
+// Larger first; of one size, the one that is tried first. CPU drivers get the last: they take seconds to compile more.
+constexpr MatrixTile kMatrixTiles[] = {
+    {.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1},
+    {.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1},
+    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 2},
+    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 2},
+    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1},
+    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1},
+    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 16, .stages = 2},
+    {.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 2},
+    {.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 64, .k = 32, .stages = 2},
+    {.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
+    {.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
+    {.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
+    {.rows = 64, .columns = 32, .subgroup_rows = 32, .subgroup_columns = 16, .k = 16, .stages = 2},
+    {.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 32, .k = 32, .stages = 1},
+    {.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 16, .stages = 2},
+};
+
+bool fits(const MatrixTile& tile, const DeviceCaps& caps) {
+  const MatrixShape& shape = tile.shape;
+  const uint32_t threads = tile.threads(), chunks = tile.k / 8;
+  return tile.subgroup_rows % shape.m == 0 && tile.subgroup_columns % (2 * shape.n) == 0 && shape.k % 8 == 0 &&
+         tile.k % shape.k == 0 && tile.subgroup_rows * tile.subgroup_columns <= kSumsPerLane * tile.subgroup_size &&
+         threads <= std::min(kMatrixThreads, caps.max_workgroup_invocations) && threads % chunks == 0 &&
+         tile.rows * chunks % threads == 0 && tile.columns * chunks % threads == 0 && tile.shared_bytes() <= caps.max_shared_bytes;
 }
 
-MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t pairs, uint32_t experts) {
+// Where both are there. Not measured yet.
+constexpr bool kWorkgroupMatricesFirst = true;
+
+constexpr WorkgroupTile kWorkgroupTiles[] = {
+    {.rows = 256, .columns = 256, .k = 32, .threads = 256}, {.rows = 256, .columns = 128, .k = 32, .threads = 256},
+    {.rows = 128, .columns = 256, .k = 32, .threads = 256}, {.rows = 128, .columns = 256, .k = 64, .threads = 256},
+    {.rows = 128, .columns = 128, .k = 32, .threads = 256}, {.rows = 128, .columns = 128, .k = 64, .threads = 256},
+    {.rows = 128, .columns = 128, .k = 64, .threads = 128}, {.rows = 64, .columns = 128, .k = 64, .threads = 128},
+    {.rows = 64, .columns = 64, .k = 64, .threads = 128},   {.rows = 32, .columns = 64, .k = 64, .threads = 128},
+};
+
+bool fits(const WorkgroupTile& tile, const DeviceCaps& caps) {
+  return std::any_of(caps.workgroup_matrix.begin(), caps.workgroup_matrix.end(), [&](const WorkgroupMatrix& matrix) {
+    return matrix.f32_sum && matrix.invocations == tile.threads && tile.rows % matrix.m == 0 &&
+           tile.columns % (2 * matrix.n) == 0 && tile.k % matrix.k == 0;
+  });
+}
+
+// Tiles of 256 are for measurements: nothing is known of them yet.
+template <typename Tile>
+bool is_default(const Tile& tile) {
+  return tile.rows <= 128 && tile.columns <= 128;
+}
+
+// The largest tile that makes enough workgroups; if none does, the one that makes the most.
+template <typename Tile>
+Tile filling_tile(const std::vector<Tile>& tiles_of_device, const MatmulProblem& problem) {
+  Tile best{};
+  uint64_t most = 0;
+  for (const Tile& tile : tiles_of_device) {
+    const uint64_t tiles = tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
+    if (!is_default(tile) || tiles <= most)
+      continue;
+    best = tile;
+    most = tiles;
+    if (most >= kEnoughTiles)
+      break;
+  }
+  return best;
+}
+
+// Experts: the first tile with as many rows as an expert gets on average, and no more than twice.
+MatrixTile expert_matrix_tile(const DeviceCaps& caps, uint32_t rows_an_expert) {
+  MatrixTile best{};
+  for (const MatrixTile& tile : matrix_tiles(caps))
+    if (is_default(tile) && (best.rows == 0 || (tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
+      best = tile;
+  return best;
+}
+
+bool has_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& problem) {
+  return tier >= 3 && problem.f16 && !matrix_tiles(caps).empty();
+}
+
+bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& problem) {
+  return kWorkgroupMatricesFirst && tier >= 4 && problem.f16 && shader_built(ShaderId::gemm_coopmat2) &&
+         !workgroup_tiles(caps).empty();
+}
+
+}  // namespace
+
+uint32_t MatrixTile::shared_bytes() const {
+  const uint32_t steps = stages * (rows + columns) * (k / 8 + 1), strips = subgroups() * shape.m * (subgroup_columns / 4 + 1);
+  return 16 * std::max(steps, strips);
+}
+
+std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps) {
+  std::vector<MatrixTile> tiles;
+  const MatrixShape* shape = matrix_shape(caps);
+  if (shape == nullptr)
+    return tiles;
+  for (MatrixTile tile : kMatrixTiles) {
+    tile.shape = *shape;
+    tile.subgroup_size = matrix_subgroup_size(caps);
+    if (fits(tile, caps))
+      tiles.push_back(tile);
+  }
+  return tiles;
+}
+
+std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps) {
+  std::vector<WorkgroupTile> tiles;
+  std::copy_if(std::begin(kWorkgroupTiles), std::end(kWorkgroupTiles), std::back_inserter(tiles),
+               [&](const WorkgroupTile& tile) { return fits(tile, caps); });
+  return tiles;
+}
+
+MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem) {
+  MatmulPlan plan{problem.rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled,
+                  gemm_tile(caps, quirks, problem.rows, problem.columns),
+                  gemv_group(caps, quirks, std::min(problem.rows, GEMV_MAX_ROWS))};
+  if (plan.kernel == MatmulKernel::Gemv)
+    return plan;
+  if (has_workgroup_matrices(caps, tier, problem)) {
+    plan.kernel = MatmulKernel::GemmCoopmat2;
+    plan.workgroup_tile = filling_tile(workgroup_tiles(caps), problem);
+  } else if (has_matrices(caps, tier, problem)) {
+    plan.kernel = MatmulKernel::GemmCoopmat;
+    plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : filling_tile(matrix_tiles(caps), problem);
+  }
+  return plan;
+}
+
+MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
+                              uint32_t experts) {
   // Gemv reads an expert once a pair, tiles once a tile; with about two pairs an expert the tiles are nearly empty.
-  const bool few = pairs <= GEMV_MAX_ROWS || pairs <= 2 * uint64_t{experts};
-  return {few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps, quirks), gemv_group(caps, quirks, 1)};
+  const bool few = problem.rows <= GEMV_MAX_ROWS || problem.rows <= 2 * uint64_t{experts};
+  MatmulPlan plan{few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps, quirks, problem.rows, problem.columns),
+                  gemv_group(caps, quirks, 1)};
+  if (!few && has_matrices(caps, tier, problem)) {
+    plan.kernel = MatmulKernel::GemmCoopmat;
+    plan.matrix_tile =
+        quirks.barriers_are_slow ? matrix_tiles(caps).back() : expert_matrix_tile(caps, problem.rows / experts);
+  }
+  return plan;
+}
+
+uint32_t prefill_chunk(const DeviceCaps& caps) {
+  return caps.type == DeviceType::Cpu ? 512 : 2048;
 }
 
 uint32_t AttentionTile::shared_bytes(uint32_t depth, uint32_t value_width) const {

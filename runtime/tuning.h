@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "runtime/device_caps.h"
 #include "runtime/quirks.h"
@@ -31,20 +32,63 @@ struct GemvGroup {
   bool operator==(const GemvGroup&) const = default;
 };
 
-enum class MatmulKernel { GemmTiled, Gemv };
+/// How gemm_coopmat and expert_gemm_coopmat divide the work: see shaders/matmul/gemm_matrix.glsl.
+struct MatrixTile {
+  uint32_t rows, columns;                    ///< results of a workgroup (gated: half as many columns of y)
+  uint32_t subgroup_rows, subgroup_columns;  ///< of them, of a subgroup: multiples of the shape
+  uint32_t k;                                ///< elements of K a step through shared memory: a multiple of 8 and of the shape's
+  uint32_t stages;                           ///< steps in shared memory: 1 or 2
+  MatrixShape shape{};
+  uint32_t subgroup_size = 0;
+
+  uint32_t subgroups() const { return rows / subgroup_rows * (columns / subgroup_columns); }
+  uint32_t threads() const { return subgroups() * subgroup_size; }
+  uint32_t shared_bytes() const;
+  bool operator==(const MatrixTile&) const = default;
+};
+
+/// How gemm_coopmat2 divides the work: multiples of one of the device's granularities.
+struct WorkgroupTile {
+  uint32_t rows, columns;  ///< results of a workgroup (gated: half as many columns of y)
+  uint32_t k;              ///< elements of K a step
+  uint32_t threads;
+  bool operator==(const WorkgroupTile&) const = default;
+};
+
+enum class MatmulKernel { GemmTiled, Gemv, GemmCoopmat, GemmCoopmat2 };
 
 struct MatmulPlan {
   MatmulKernel kernel;
-  GemmTile tile;    ///< for GemmTiled
-  GemvGroup group;  ///< for Gemv
+  GemmTile tile;            ///< for GemmTiled
+  GemvGroup group;          ///< for Gemv
+  MatrixTile matrix_tile{};        ///< for GemmCoopmat
+  WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
   bool operator==(const MatmulPlan&) const = default;
 };
 
-/// The plan for y = x W^T with `rows` rows of x.
-MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows);
+struct MatmulProblem {
+  uint32_t rows = 0;     ///< of x; experts: pairs of token and expert in all
+  uint32_t columns = 0;  ///< rows of the weight; experts: of one of them
+  bool f16 = false;      ///< x and the weight both are
+  bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
+};
 
-/// The plan for `pairs` rows spread over `experts` weights; nobody knows on the host how evenly.
-MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t pairs, uint32_t experts);
+/// All tiles of this device's matrix units that fit it, for any problem; the larger first. Empty without such units.
+std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps);
+
+/// The same for workgroup matrices.
+std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps);
+
+/// The plan for y = x W^T in a tier (choose_tier).
+MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem);
+
+/// The plan for rows spread over `experts` weights; nobody knows on the host how evenly.
+MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
+                              uint32_t experts);
+
+/// Tokens that prefill runs at a time: what fills a GPU's matrix units (an expert of 64 gets 192 rows of 2048 tokens); CPU drivers
+/// gain nothing from more than 512, and need the memory.
+uint32_t prefill_chunk(const DeviceCaps& caps);
 
 /// How attention_matrix and mla_attention_matrix divide the work.
 struct AttentionTile {

@@ -2,6 +2,7 @@
 
 set(VL2_SHADER_NAMES "" CACHE INTERNAL "")
 set(VL2_SHADER_SPIRV "" CACHE INTERNAL "")
+set(VL2_SHADERS_LEFT_OUT "" CACHE INTERNAL "")
 
 # Sets `result` to whether the compiler knows a GLSL extension.
 function(vl2_glslc_knows extension result)
@@ -24,8 +25,8 @@ function(vl2_compile_shader file name)
   list(TRANSFORM ARGN PREPEND -D OUTPUT_VARIABLE defines)
   add_custom_command(
     OUTPUT ${spirv}
-    COMMAND ${VL2_GLSLC} -O --target-env=vulkan1.2 -Werror -I ${CMAKE_CURRENT_SOURCE_DIR} ${defines} -MD -MF ${spirv}.d -o ${spirv} ${source}
-    COMMAND ${VL2_SPIRV_VAL} --target-env vulkan1.2 ${spirv}
+    COMMAND ${VL2_GLSLC} ${VL2_SHADER_FLAGS} -Werror -I ${CMAKE_CURRENT_SOURCE_DIR} ${defines} -MD -MF ${spirv}.d -o ${spirv} ${source}
+    COMMAND ${VL2_SPIRV_VAL} --target-env ${VL2_SHADER_ENV} ${spirv}
     DEPENDS ${source}
     DEPFILE ${spirv}.d
     COMMENT "Compiling shader ${name}")
@@ -33,13 +34,30 @@ function(vl2_compile_shader file name)
   set(VL2_SHADER_SPIRV ${VL2_SHADER_SPIRV} ${spirv} CACHE INTERNAL "")
 endfunction()
 
+# VL2_SHADER_ENV and VL2_SHADER_FLAGS are read by vl2_compile_shader().
 function(vl2_shader file)
-  cmake_parse_arguments(VARY "ACT;WEIGHT;MATRIX" "" "" ${ARGN})
+  cmake_parse_arguments(VARY "ACT;WEIGHT;MATRIX;MATRIX2" "" "" ${ARGN})
   if(VARY_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "vl2_shader(${file}): unknown words ${VARY_UNPARSED_ARGUMENTS}")
   endif()
   get_filename_component(name ${file} NAME_WE)
-  if(VARY_MATRIX)
+  set(VL2_SHADER_ENV vulkan1.2)
+  if(VARY_MATRIX2)
+    vl2_glslc_knows(GL_NV_cooperative_matrix2 VL2_GLSLC_COOPMAT2)
+    if(NOT VL2_GLSLC_COOPMAT2)
+      message(STATUS "Shader ${name} is left out: ${VL2_GLSLC} does not know GL_NV_cooperative_matrix2; such devices run the tier below")
+      set(VL2_SHADERS_LEFT_OUT ${VL2_SHADERS_LEFT_OUT} ${name} CACHE INTERNAL "")
+      return()
+    endif()
+    set(VL2_SHADER_ENV vulkan1.3)  # the extension is written for SPIR-V 1.6
+  endif()
+  set(VL2_SHADER_FLAGS -O --target-env=${VL2_SHADER_ENV})
+  if(VARY_MATRIX OR VARY_MATRIX2)
+    # As written, for the driver to inline and unroll: spirv-opt knows little of these types, and what it inlines takes validation and CPU
+    # drivers several times as long.
+    set(VL2_SHADER_FLAGS -O0 --target-env=${VL2_SHADER_ENV})
+  endif()
+  if(VARY_MATRIX OR VARY_MATRIX2)
     vl2_compile_shader(${file} ${name} ACT_f16 WEIGHT_f16)
   elseif(VARY_ACT AND VARY_WEIGHT)
     foreach(act f32 f16)
@@ -69,6 +87,9 @@ function(vl2_embed_shaders)
     string(APPEND enumerators "  ${name},\n")
     list(APPEND arguments ${name}=${spirv})
   endforeach()
+  foreach(name ${VL2_SHADERS_LEFT_OUT})
+    string(APPEND enumerators "  ${name},  // left out of this build\n")
+  endforeach()
   list(LENGTH VL2_SHADER_NAMES shader_count)
   list(LENGTH WEIGHT_FORMATS format_count)
   set(format_cases "")
@@ -94,6 +115,11 @@ enum class ShaderId : uint32_t {
 
 inline constexpr uint32_t kShaderCount = @shader_count@;
 inline constexpr uint32_t kWeightFormatCount = @format_count@;
+
+/// Whether this build has the shader: one whose extension the shader compiler does not know is left out.
+constexpr bool shader_built(ShaderId id) {
+  return static_cast<uint32_t>(id) < kShaderCount;
+}
 
 /// The place of a weight format in WEIGHT_FORMATS.
 constexpr uint32_t weight_format_index(DType dtype) {

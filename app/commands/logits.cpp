@@ -101,7 +101,7 @@ Status logits_command(const LogitsOptions& options) {
   VL2_ASSIGN(const std::vector<PictureRun> runs, find_runs(ids, image_id, pictures));
   std::vector<float> logits;
   const LogitsRequest request{options.last, &logits};
-  VL2_TRY(session->prefill(ids, runs, request, options.chunk == 0 ? kPrefillChunk : options.chunk));
+  VL2_TRY(session->prefill(ids, runs, request, options.chunk));
   const uint64_t vocab = engine->config().language.vocab_size;
   const uint64_t shape[] = {logits.size() / vocab, vocab};
   if (!options.out.empty())

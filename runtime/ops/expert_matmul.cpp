@@ -1,8 +1,10 @@
 #include "runtime/ops/expert_matmul.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/device.h"
+#include "runtime/ops/swiglu.h"
 #include "runtime/ops/weight_matrix.h"
 #include "runtime/tuning.h"
 #include "shaders/interface/expert_matmul.h"
@@ -15,8 +17,8 @@ bool is_u32_list(const TensorView& view) {
   return view.dtype == DType::U32 && view.rank() == 1 && view.stride(0) == 1;
 }
 
-Status check_shapes(const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-                    ExpertRows rows, const TensorView& y) {
+Status check_shapes(const TensorView& x, const TensorView& weight, uint32_t columns, const ExpertSchedule& schedule,
+                    uint32_t top_k, ExpertRows rows, const TensorView& y) {
   if (!is_u32_list(schedule.slot_pair) || top_k == 0 || schedule.slot_pair.dim(0) % top_k != 0)
     return fail(Code::BadShape, "expert_matmul: slot_pair ", schedule.slot_pair, " must be u32, a multiple of top_k ", top_k,
                 " long");
@@ -29,8 +31,8 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const ExpertS
     return fail(Code::BadShape, "expert_matmul: x ", x, " must be [", x_rows, ", K], the elements of a row adjacent");
   if (weight.dim(2) != x.dim(1))
     return fail(Code::BadShape, "expert_matmul: weight ", weight, " must be [E, N, ", x.dim(1), "], as wide as x");
-  if (y.rank() != 2 || y.dim(0) != slots || y.dim(1) != weight.dim(1) || y.stride(1) != 1)
-    return fail(Code::BadShape, "expert_matmul: y ", y, " must be [", slots, ", ", weight.dim(1),
+  if (y.rank() != 2 || y.dim(0) != slots || y.dim(1) != columns || y.stride(1) != 1)
+    return fail(Code::BadShape, "expert_matmul: y ", y, " must be [", slots, ", ", columns,
                 "], the elements of a row adjacent");
   if (x.dtype != DType::F32 && x.dtype != DType::F16)
     return fail(Code::BadDType, "expert_matmul: x ", x, " must be f32 or f16");
@@ -43,17 +45,68 @@ uint32_t groups_of(uint32_t count, uint32_t size) {
   return (count + size - 1) / size;
 }
 
-}  // namespace
+MatmulProblem problem_of(const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
+  return {.rows = slots,
+          .columns = weight.dim(1),
+          .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
+          .gated = gated};
+}
 
-Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-                     ExpertRows rows, const TensorView& y) {
-  VL2_TRY(check_weight("expert_matmul", weight, 3));
-  VL2_TRY(check_shapes(x, weight, schedule, top_k, rows, y));
-  const uint32_t slots = y.dim(0), experts = weight.dim(0), columns = weight.dim(1), k = x.dim(1);
-  if (slots == 0)
-    return {};
+MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
+  const Device& device = rec.device();
+  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), problem_of(x, weight, slots, gated), weight.dim(0));
+}
+
+// Columns and rows of y that one workgroup of a plan makes.
+std::pair<uint32_t, uint32_t> group_size(const MatmulPlan& plan, bool gated) {
+  switch (plan.kernel) {
+    case MatmulKernel::Gemv: return {plan.group.columns, 1};
+    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
+    case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / (gated ? 2 : 1), plan.matrix_tile.rows};
+    case MatmulKernel::GemmCoopmat2: break;  // not of experts
+  }
+  return {1, 1};
+}
+
+// What one dispatch of a plan needs beside the tensors.
+struct Launch {
+  MatmulPlan plan;
+  DType x, weight;
+  ExpertMatmulParams params;
+  uint32_t x_alignment;  // 8, 4 or 1; see row_alignment()
+  bool y_quads;
+  bool gated;
+};
+
+Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<TensorView> tensors, Groups groups, Cost cost) {
+  const GemmTile& tile = launch.plan.tile;
+  const GemvGroup& group = launch.plan.group;
+  const MatrixTile& m = launch.plan.matrix_tile;
+  const uint32_t x_quads = launch.x_alignment >= 4;
+  switch (launch.plan.kernel) {
+    case MatmulKernel::Gemv:
+      return rec.dispatch(act_weight_variant(ShaderId::expert_gemv_f32_f32, launch.x, launch.weight), tensors, launch.params,
+                          groups, cost, {group.threads, group.columns, 0, 0, x_quads});
+    case MatmulKernel::GemmTiled:
+      return rec.dispatch(act_weight_variant(ShaderId::expert_gemm_tiled_f32_f32, launch.x, launch.weight), tensors,
+                          launch.params, groups, cost,
+                          {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
+                           x_quads, tile.through_shared});
+    case MatmulKernel::GemmCoopmat:
+      return rec.dispatch(ShaderId::expert_gemm_coopmat, tensors, launch.params, groups, cost,
+                          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, 0, m.stages, m.shape.m,
+                           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.params.k % m.k == 0});
+    case MatmulKernel::GemmCoopmat2: break;
+  }
+  return fail(Code::BadArgument, "expert_matmul: no such kernel for experts");
+}
+
+// Gated: an expert's weight holds gate's rows, then up's, and y = silu(gate) * up.
+Status record(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
+              ExpertRows rows, const TensorView& y, const MatmulPlan& plan, bool gated) {
+  const uint32_t slots = y.dim(0), experts = weight.dim(0), columns = y.dim(1), k = x.dim(1);
   const DeviceCaps& caps = rec.device().caps();
-  const MatmulPlan plan = plan_expert_matmul(caps, rec.device().quirks(), slots, experts);
+  const auto [group_columns, group_rows] = group_size(plan, gated);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint64_t expert_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
   const uint32_t piece_experts =
@@ -61,49 +114,81 @@ Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weigh
   if (piece_experts == 0)
     return fail(Code::BadShape, "expert_matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(),
                 " bytes, too few for its experts");
-  const uint32_t groups_x = groups_of(columns, gemv ? plan.group.columns : plan.tile.columns());
-  const uint64_t groups_y = gemv ? slots : uint64_t{slots} / plan.tile.rows() + piece_experts;
+  const uint32_t groups_x = groups_of(columns, group_columns);
+  // Tiles at worst: the whole ones, and an incomplete one an expert.
+  const uint64_t groups_y = gemv ? slots : uint64_t{slots} / group_rows + piece_experts;
   if (groups_x > caps.max_groups[0] || groups_y > caps.max_groups[1])
     return fail(Code::BadShape, "expert_matmul: y ", y, " is more than one dispatch takes here");
 
   const AlignedView x_bound = rec.aligned(x), y_bound = rec.aligned(y);
   const AlignedView slot_pair = rec.aligned(schedule.slot_pair), offsets = rec.aligned(schedule.offsets);
-  ExpertMatmulParams params{.first_expert = 0,
-                            .end_expert = 0,
-                            .columns = columns,
-                            .k = k,
-                            .row_divisor = rows == ExpertRows::Tokens ? top_k : 0,
-                            .x_row_stride = x.stride(0),
-                            .x_offset = x_bound.remainder,
-                            .weight_row_stride = weight.stride(1),
-                            .weight_expert_stride = weight.stride(0),
-                            .y_row_stride = y.stride(0),
-                            .y_offset = y_bound.remainder,
-                            .y_is_f32 = y.dtype == DType::F32,
-                            .slot_pair_offset = slot_pair.remainder,
-                            .offsets_offset = offsets.remainder};
-  const uint32_t x_rows_aligned = x_bound.remainder % 4 == 0 && k % 4 == 0 && (x.dim(0) == 1 || x.stride(0) % 4 == 0);
-  const ShaderId shader =
-      act_weight_variant(gemv ? ShaderId::expert_gemv_f32_f32 : ShaderId::expert_gemm_tiled_f32_f32, x.dtype, weight.dtype);
+  Launch launch{.plan = plan,
+                .x = x.dtype,
+                .weight = weight.dtype,
+                .params = {.first_expert = 0,
+                           .end_expert = 0,
+                           .columns = columns,
+                           .k = k,
+                           .row_divisor = rows == ExpertRows::Tokens ? top_k : 0,
+                           .x_row_stride = x.stride(0),
+                           .x_offset = x_bound.remainder,
+                           .weight_row_stride = weight.stride(1),
+                           .weight_expert_stride = weight.stride(0),
+                           .y_row_stride = y.stride(0),
+                           .y_offset = y_bound.remainder,
+                           .y_is_f32 = y.dtype == DType::F32,
+                           .slot_pair_offset = slot_pair.remainder,
+                           .offsets_offset = offsets.remainder,
+                           .up_offset = gated ? columns * weight.stride(1) : 0},
+                .x_alignment = row_alignment(x, x_bound.remainder),
+                .y_quads = starts_quads(y, y_bound.remainder),
+                .gated = gated};
   for (uint32_t first = 0; first < experts; first += piece_experts) {
     const uint32_t count = std::min(piece_experts, experts - first);
-    params.first_expert = first;
-    params.end_expert = first + count;
-    const std::initializer_list<TensorView> tensors = {x_bound.view, weight_piece(weight, first, count), slot_pair.view,
-                                                       offsets.view, y_bound.view};
-    const Groups groups{.x = groups_x, .y = static_cast<uint32_t>(gemv ? slots : slots / plan.tile.rows() + count)};
+    launch.params.first_expert = first;
+    launch.params.end_expert = first + count;
+    const Groups groups{.x = groups_x, .y = gemv ? slots : slots / group_rows + count};
     // As if the slots were spread evenly; at most as many experts are read as there are slots.
     const uint64_t results = uint64_t{slots} * columns * count / experts;
     const Cost cost{.bytes = expert_bytes * std::min(slots, experts) * count / experts +
                              x.element_count() * dtype_bytes(x.dtype) + results * dtype_bytes(y.dtype),
-                    .flops = 2 * results * k};
-    VL2_TRY(
-        gemv ? rec.dispatch(shader, tensors, params, groups, cost, {plan.group.threads, plan.group.columns, 0, 0, x_rows_aligned})
-             : rec.dispatch(shader, tensors, params, groups, cost,
-                            {plan.tile.threads_along_columns, plan.tile.threads_along_rows, plan.tile.rows_per_thread,
-                             plan.tile.columns_per_thread, x_rows_aligned, plan.tile.through_shared}));
+                    .flops = 2 * results * k * (gated ? 2 : 1)};
+    VL2_TRY(dispatch(rec, launch, {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view, y_bound.view},
+                     groups, cost));
   }
   return {};
+}
+
+}  // namespace
+
+Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
+                     ExpertRows rows, const TensorView& y, const MatmulPlan* plan) {
+  VL2_TRY(check_weight("expert_matmul", weight, 3));
+  VL2_TRY(check_shapes(x, weight, weight.dim(1), schedule, top_k, rows, y));
+  if (y.dim(0) == 0)
+    return {};
+  return record(rec, x, weight, schedule, top_k, rows, y, plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), false),
+                false);
+}
+
+bool expert_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots) {
+  return choose_plan(rec, x, weight, slots, true).kernel != MatmulKernel::GemmCoopmat;
+}
+
+Status expert_swiglu(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
+                     const TensorView& gate_up, const TensorView& y, const MatmulPlan* plan) {
+  VL2_TRY(check_weight("expert_swiglu", weight, 3));
+  if (weight.dim(1) % 2 != 0)
+    return fail(Code::BadShape, "expert_swiglu: weight ", weight, " must be [E, 2 I, K], gate's rows, then up's");
+  VL2_TRY(check_shapes(x, weight, weight.dim(1) / 2, schedule, top_k, ExpertRows::Tokens, y));
+  if (y.dim(0) == 0)
+    return {};
+  if (plan == nullptr && expert_swiglu_needs_gate_up(rec, x, weight, y.dim(0))) {
+    VL2_TRY(expert_matmul(rec, x, weight, schedule, top_k, ExpertRows::Tokens, gate_up));
+    return swiglu(rec, gate_up, y);
+  }
+  return record(rec, x, weight, schedule, top_k, ExpertRows::Tokens, y,
+                plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), true), true);
 }
 
 }  // namespace vl2

@@ -45,4 +45,13 @@ TensorView weight_piece(const TensorView& weight, uint32_t first, uint32_t count
   return piece;
 }
 
+uint32_t row_alignment(const TensorView& x, uint32_t remainder) {
+  const uint32_t places = remainder | x.dim(1) | (x.dim(0) == 1 ? 0 : x.stride(0));
+  return places % 8 == 0 ? 8 : places % 4 == 0 ? 4 : 1;
+}
+
+bool starts_quads(const TensorView& y, uint32_t remainder) {
+  return remainder % 4 == 0 && (y.dim(0) == 1 || y.stride(0) % 4 == 0);
+}
+
 }  // namespace vl2

@@ -1,4 +1,4 @@
-// What expert_gemm_tiled.comp, expert_gemv.comp and expert_matmul.cpp agree on.
+// What expert_gemm_tiled.comp, expert_gemm_coopmat.comp, expert_gemv.comp and expert_matmul.cpp agree on.
 #ifndef VL2_INTERFACE_EXPERT_MATMUL_H
 #define VL2_INTERFACE_EXPERT_MATMUL_H
 #include "interface/gemm.h"
@@ -22,6 +22,7 @@ struct ExpertMatmulParams {
   uint y_is_f32;  // 1: y is f32 although activations are f16
   uint slot_pair_offset;
   uint offsets_offset;
+  uint up_offset;  // expert_gemm_coopmat, gated: elements from a row of the weight that makes gate to the one that makes up
 };
 
 VL2_SHARED_END

@@ -1,4 +1,4 @@
-// What gemm_tiled.comp, gemv.comp and matmul.cpp agree on.
+// What gemm_tiled.comp, gemm_coopmat.comp, gemv.comp and matmul.cpp agree on.
 #ifndef VL2_INTERFACE_MATMUL_H
 #define VL2_INTERFACE_MATMUL_H
 #include "interface/gemm.h"
@@ -23,6 +23,7 @@ struct MatmulParams {
   uint has_residual;
   uint residual_row_stride;
   uint residual_offset;
+  uint up_offset;  // gemm_coopmat, gated: elements from a row of the weight that makes gate to the one that makes up
 };
 
 VL2_SHARED_END

@@ -11,6 +11,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "matmul/expert_rows.glsl"
+#define X_BINDING EXPERT_MATMUL_X
+#include "matmul/x_rows.glsl"
 #include "common/weight.glsl"
 #include "matmul/gemm_tile.glsl"
 

@@ -10,6 +10,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "matmul/expert_rows.glsl"
+#define X_BINDING EXPERT_MATMUL_X
+#include "matmul/x_rows.glsl"
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 const uint GEMV_X_ROWS = 1u;
 #define VL2_WEIGHT_QUADS

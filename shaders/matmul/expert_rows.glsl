@@ -1,7 +1,6 @@
-// Bindings of the two expert kernels, the row of x that a slot multiplies, and the store.
+// Bindings of the expert kernels but for x, the row of x that a slot multiplies, and the store.
 #include "interface/expert_matmul.h"
-#define X_BINDING EXPERT_MATMUL_X
-#include "matmul/x_rows.glsl"
+#include "common/act_type.glsl"
 
 layout(push_constant) uniform Push { ExpertMatmulParams p; };
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
@@ -30,3 +29,24 @@ void store_result(uint slot, uint column, float value) {
 #endif
   y[at] = to_act(value);
 }
+
+#ifdef VL2_STORE_QUADS
+#extension GL_EXT_control_flow_attributes : require
+// Four columns at once, in as few stores as their alignment allows.
+layout(constant_id = 12) const bool Y_QUADS = false;  // rows of y begin at multiples of 4 elements
+layout(binding = EXPERT_MATMUL_Y) writeonly buffer YQuads { act4_t y_quads[]; };
+layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]; };
+
+void store_results(uint slot, uint column, uint count, vec4 value) {
+  if (!Y_QUADS || count < 4u) {
+    [[dont_unroll]] for (uint c = 0u; c < count; ++c)
+      store_result(slot, column + c, value[c]);
+    return;
+  }
+  const uint at = (p.y_offset + slot * p.y_row_stride + column) >> 2;
+  if (p.y_is_f32 != 0u)
+    y_f32_quads[at] = value;
+  else
+    y_quads[at] = act4_t(to_act(value.x), to_act(value.y), to_act(value.z), to_act(value.w));
+}
+#endif

@@ -13,3 +13,6 @@ void load_weight8(uint index, out vec4 low, out vec4 high) {
   high = vec4(unpackHalf2x16(quad.z), unpackHalf2x16(quad.w));
 }
 #endif
+#ifdef VL2_WEIGHT_HALVES
+uvec4 load_weight_halves(uint index) { return weight_quads[index >> 3]; }
+#endif

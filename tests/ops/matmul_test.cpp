@@ -11,6 +11,8 @@ namespace {
 // the epilogue. Planted faults: the last, partial 4 or 8 of k left out 0.64 and, at the models' sizes, 0.11; the residual added
 // before the activation 1.1.
 constexpr double kF32Tolerance = 5e-6, kF16Tolerance = 1.5e-3, kEpilogueTolerance = 3e-6;
+// Behind silu(gate) * up, seen on lavapipe: 1.3e-6 in f32 (matrix units 1.0e-6), 1.9e-3 in f16 (values to 8).
+constexpr double kGatedTolerance = 1e-5, kGatedF16Tolerance = 5e-3;
 
 struct Problem {
   uint32_t rows, columns, k;
@@ -137,6 +139,83 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: erf is within 2e-7, and neither GELU overflo
     CHECK(worst_erf < 2e-7);
     CHECK(worst < 3e-7);
   }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with the reference") {
+  for (const MatrixTile& tile : tiles_to_test()) {
+    CAPTURE(tile.rows);
+    CAPTURE(tile.columns);
+    CAPTURE(tile.subgroup_columns);
+    CAPTURE(tile.k);
+    const MatmulPlan plan{.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile};
+    // A whole tile and a part of one, of which all, a half or a quarter of the row blocks is multiplied. Steps of K: whole, a
+    // partial last one, one only; rows of x that 16-byte, 8-byte and 2-byte loads fetch.
+    const uint32_t columns = tile.columns + 5;
+    for (const auto& [rows, k] : {std::pair{tile.rows + tile.rows / 4, 128u}, {tile.rows + tile.rows / 2 - 1, 72u},
+                                  {2 * tile.rows - 1, 100u}, {tile.rows / 4 + 1, 8u}, {3u, 77u}}) {
+      CAPTURE(rows);
+      CAPTURE(k);
+      const auto x = rounded(random_floats(rows * k, rows), DType::F16), residual = random_floats(rows * columns, 8);
+      const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), DType::F16);
+      const TensorView w = upload_weight({columns, k}, weight, DType::F16), xs = upload({rows, k}, x, DType::F16);
+      const TensorView y = tensor({rows, columns}, DType::F16), y32 = upload({rows, columns}, residual);
+      REQUIRE(matmul(rec, xs, w, y, {.plan = &plan}).ok());
+      REQUIRE(matmul(rec, xs, w, y32, {.residual = y32, .plan = &plan}).ok());
+      auto wanted = reference::matmul(x, weight, k);
+      CHECK(max_abs_diff(download(y), wanted) < kF16Tolerance);
+      for (uint32_t i = 0; i < rows * columns; ++i)
+        wanted[i] += residual[i];
+      CHECK(max_abs_diff(download(y32), wanted) < kF32Tolerance);
+    }
+  }
+}
+
+namespace {
+// silu(gate) * up in double, the weight holding gate's rows, then up's.
+std::vector<double> reference_swiglu(const std::vector<float>& x, const std::vector<float>& weight, uint32_t columns, uint32_t k) {
+  const auto sums = reference::matmul(x, weight, k);
+  std::vector<double> y(x.size() / k * columns);
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double gate = sums[i / columns * 2 * columns + i % columns], up = sums[i / columns * 2 * columns + columns + i % columns];
+    y[i] = gate / (1 + std::exp(-gate)) * up;
+  }
+  return y;
+}
+}  // namespace
+
+TEST_CASE_FIXTURE(GpuTest, "matmul_swiglu: agrees with the reference, in one dispatch or two, with every tile") {
+  std::vector<MatmulPlan> plans(1);  // the first: tuning's own
+  for (const MatrixTile& tile : tiles_to_test())
+    plans.push_back({.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile});
+  for (const DType act : act_types())
+    for (size_t i = 0; i < (act == DType::F16 ? plans.size() : 1); ++i)
+      for (const auto& [rows, columns, k] : {Problem{1, 37, 29}, {9, 37, 100}, {70, 129, 72}}) {
+        CAPTURE(dtype_name(act));
+        CAPTURE(i);
+        CAPTURE(rows);
+        const auto x = rounded(random_floats(rows * k, rows), act);
+        const auto weight = rounded(random_floats(2 * columns * k, 7, 3 / std::sqrt(static_cast<float>(k))), DType::F16);
+        const TensorView w = upload_weight({2 * columns, k}, weight, DType::F16), xs = upload({rows, k}, x, act);
+        TensorView gate_up;
+        if (matmul_swiglu_needs_gate_up(rec, xs, w))
+          gate_up = tensor({rows, 2 * columns});
+        const TensorView y = tensor({rows, columns}, act), y32 = tensor({rows, columns});
+        const MatmulPlan* plan = i == 0 ? nullptr : &plans[i];
+        REQUIRE(matmul_swiglu(rec, xs, w, gate_up, y, plan).ok());
+        REQUIRE(matmul_swiglu(rec, xs, w, gate_up, y32, plan).ok());
+        const auto wanted = reference_swiglu(x, weight, columns, k);
+        CHECK(max_abs_diff(download(y), wanted) < (act == DType::F32 ? kGatedTolerance : kGatedF16Tolerance));
+        CHECK(max_abs_diff(download(y32), wanted) < kGatedTolerance);
+      }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul_swiglu: refuses what does not fit, and records nothing") {
+  const TensorView x = tensor({4, 16}), weight = upload_weight({8, 16}, random_floats(128, 1), DType::F16);
+  CHECK(matmul_swiglu(rec, x, weight, tensor({4, 8}), tensor({4, 8})).message() ==
+        "matmul: y [4, 8] f32 must be [4, 4], the elements of a row adjacent");
+  CHECK(matmul_swiglu(rec, x, upload_weight({7, 16}, random_floats(112, 1), DType::F16), tensor({4, 7}), tensor({4, 3})).message() ==
+        "matmul_swiglu: weight [7, 16] f16 must be [2 I, K], gate's rows, then up's");
+  CHECK(rec.dispatch_count() == 0);
 }
 
 TEST_CASE_FIXTURE(GpuTest, "matmul: a weight larger than one binding is cut by rows") {

@@ -1,6 +1,7 @@
 #include "runtime/tuning.h"
 
 #include <doctest/doctest.h>
+#include <utility>
 
 using namespace vl2;
 
@@ -14,12 +15,33 @@ DeviceCaps caps_of(DeviceType type, uint32_t subgroup_size) {
   return caps;
 }
 
-MatmulPlan matmul_plan(const DeviceCaps& caps, uint32_t rows) {
-  return plan_matmul(caps, find_quirks(caps, "").value(), rows);
+MatmulPlan matmul_plan(const DeviceCaps& caps, uint32_t rows, uint32_t columns = 2048) {
+  return plan_matmul(caps, find_quirks(caps, "").value(), 1, {.rows = rows, .columns = columns});
 }
 
 MatmulPlan expert_matmul_plan(const DeviceCaps& caps, uint32_t pairs, uint32_t experts) {
-  return plan_expert_matmul(caps, find_quirks(caps, "").value(), pairs, experts);
+  return plan_expert_matmul(caps, find_quirks(caps, "").value(), 1, {.rows = pairs, .columns = 2048}, experts);
+}
+
+// Devices with matrix units: shape, subgroup sizes that a pipeline may ask for, shared memory, largest workgroup.
+DeviceCaps matrix_caps(MatrixShape shape, uint32_t smallest, uint32_t largest, uint32_t shared_bytes = 49152) {
+  DeviceCaps caps = caps_of(DeviceType::Discrete, largest);
+  shape.f32_sum = true;
+  caps.matrix_shapes = {shape};
+  caps.min_subgroup_size = smallest;
+  caps.max_subgroup_size = largest;
+  caps.max_shared_bytes = shared_bytes;
+  caps.max_workgroup_invocations = 1024;
+  caps.float16 = caps.storage16 = true;
+  return caps;
+}
+
+MatmulPlan matrix_plan(const DeviceCaps& caps, uint32_t rows, uint32_t columns) {
+  return plan_matmul(caps, Quirks{}, 3, {.rows = rows, .columns = columns, .f16 = true});
+}
+
+uint64_t tile_count(const MatrixTile& tile, uint32_t rows, uint32_t columns) {
+  return uint64_t{(rows + tile.rows - 1) / tile.rows} * ((columns + tile.columns - 1) / tile.columns);
 }
 }  // namespace
 
@@ -57,6 +79,80 @@ TEST_CASE("tuning: a CPU gets small groups that share nothing, a GPU tiles in sh
   CHECK_FALSE(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).tile.through_shared);
   CHECK(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).tile.threads() == 8);
   CHECK(matmul_plan(caps_of(DeviceType::Discrete, 32), 100).tile.through_shared);
+}
+
+TEST_CASE("tuning: few columns get smaller tiles, so that a card has work for its cores") {
+  const DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
+  CHECK(matmul_plan(caps, 2048, 2048).tile.rows() == 64);
+  CHECK(matmul_plan(caps, 2048, 64).tile.rows() == 16);  // the router
+  CHECK(matmul_plan(caps, 100, 64).tile.rows() == 16);
+}
+
+TEST_CASE("tuning: matrix units multiply f16 by f16 from tier 3 on, when there are more rows than gemv takes") {
+  const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
+  const MatmulProblem f16{.rows = 100, .columns = 2048, .f16 = true}, f32{.rows = 100, .columns = 2048};
+  CHECK(plan_matmul(caps, Quirks{}, 3, f16).kernel == MatmulKernel::GemmCoopmat);
+  CHECK(plan_matmul(caps, Quirks{}, 2, f16).kernel == MatmulKernel::GemmTiled);
+  CHECK(plan_matmul(caps, Quirks{}, 3, f32).kernel == MatmulKernel::GemmTiled);
+  CHECK(plan_matmul(caps, Quirks{}, 3, {.rows = 8, .columns = 2048, .f16 = true}).kernel == MatmulKernel::Gemv);
+  CHECK(plan_expert_matmul(caps, Quirks{}, 3, f16, 64).kernel == MatmulKernel::Gemv);
+  CHECK(plan_expert_matmul(caps, Quirks{}, 3, {.rows = 1000, .columns = 2048, .f16 = true}, 64).kernel ==
+        MatmulKernel::GemmCoopmat);
+  CHECK(plan_matmul(caps_of(DeviceType::Discrete, 32), Quirks{}, 3, f16).kernel == MatmulKernel::GemmTiled);  // no units
+}
+
+TEST_CASE("tuning: every device with matrix units gets tiles that its shape, subgroups and shared memory can do") {
+  for (const MatrixShape& shape : {MatrixShape{16, 16, 16}, {16, 8, 16}, {8, 16, 16}, {8, 8, 8}, {16, 8, 8}})
+    for (const auto& [smallest, largest] : {std::pair{8u, 8u}, {8u, 32u}, {16u, 32u}, {32u, 32u}, {32u, 64u}, {64u, 64u}, {64u, 128u}})
+      for (const uint32_t shared_bytes : {32768u, 49152u, 65536u}) {
+        CAPTURE(shape.m);
+        CAPTURE(shape.n);
+        CAPTURE(smallest);
+        CAPTURE(shared_bytes);
+        const auto tiles = matrix_tiles(matrix_caps(shape, smallest, largest, shared_bytes));
+        CHECK(tiles.size() >= 3);  // large problems and small ones
+        for (const MatrixTile& tile : tiles) {
+          CHECK(tile.subgroup_size == smallest);
+          CHECK(tile.threads() <= 256);
+          CHECK(tile.shared_bytes() <= shared_bytes);
+          CHECK(tile.rows % tile.subgroup_rows == 0);
+          CHECK(tile.columns % tile.subgroup_columns == 0);
+          CHECK(tile.subgroup_rows % shape.m == 0);
+          CHECK(tile.subgroup_columns % (2 * shape.n) == 0);  // gate and up, a matrix each
+          CHECK(tile.k % shape.k == 0);
+          CHECK(tile.rows * tile.k / 8 % tile.threads() == 0);  // an invocation loads 8 elements at a time
+          CHECK(tile.columns * tile.k / 8 % tile.threads() == 0);
+        }
+      }
+}
+
+TEST_CASE("tuning: a matrix tile is as large as the problem fills a card with") {
+  const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
+  CHECK(matrix_plan(caps, 7290, 4304).matrix_tile.rows == 128);
+  CHECK(matrix_plan(caps, 7290, 4304).matrix_tile.columns == 128);
+  for (const auto& [rows, columns] : {std::pair{729u, 1152u}, {2048u, 512u}, {1458u, 1152u}}) {
+    const MatrixTile tile = matrix_plan(caps, rows, columns).matrix_tile;
+    CHECK(tile_count(tile, rows, columns) >= 132);  // the cores of an H200
+    CHECK(tile.rows * tile.columns < 128 * 128);
+  }
+  const MatrixTile least = matrix_plan(caps, 9, 64).matrix_tile;
+  CHECK(least.rows * least.columns <= 32 * 64);
+}
+
+TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
+  const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
+  const auto rows = [&](uint32_t pairs) {
+    return plan_expert_matmul(caps, Quirks{}, 3, {.rows = pairs, .columns = 2816, .f16 = true}, 64).matrix_tile.rows;
+  };
+  CHECK(rows(2048 * 6) == 128);
+  CHECK(rows(512 * 6) == 64);
+  CHECK(rows(257 * 6) == 32);
+  CHECK(rows(64 * 6) == 32);
+}
+
+TEST_CASE("tuning: a GPU prefills 2048 tokens at a time, a CPU 512") {
+  CHECK(prefill_chunk(caps_of(DeviceType::Integrated, 32)) == 2048);
+  CHECK(prefill_chunk(caps_of(DeviceType::Cpu, 8)) == 512);
 }
 
 TEST_CASE("tuning: pieces fill a binding up to the last that keeps the alignment") {

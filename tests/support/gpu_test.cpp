@@ -51,6 +51,17 @@ std::vector<DType> GpuTest::act_types() const {
   return caps.float16 && caps.storage16 ? std::vector{DType::F32, DType::F16} : std::vector{DType::F32};
 }
 
+std::vector<MatrixTile> GpuTest::tiles_to_test() const {
+  std::vector<MatrixTile> tiles;
+  if (device.tier() >= 3)
+    tiles = matrix_tiles(device.caps());
+  else
+    MESSAGE("this device multiplies no matrices in tier ", device.tier());
+  if (device.quirks().barriers_are_slow)
+    std::erase_if(tiles, [](const MatrixTile& t) { return t.subgroup_rows * t.subgroup_columns > 4 * t.shape.m * t.shape.n; });
+  return tiles;
+}
+
 TensorView GpuTest::store(std::initializer_list<uint32_t> dims, DType dtype, const void* bytes, size_t byte_count) {
   const size_t rounded = std::max<size_t>((byte_count + 3) / 4 * 4, 4);
   auto buffer = device.memory().allocate(rounded, MemoryKind::Device, "test tensor");

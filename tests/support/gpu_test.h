@@ -9,6 +9,7 @@
 
 #include "runtime/device.h"
 #include "runtime/recorder.h"
+#include "runtime/tuning.h"
 #include "tests/support/compare.h"
 #include "tests/support/random.h"
 
@@ -30,6 +31,9 @@ class GpuTest {
 
   /// f32, and f16 where the device stores it.
   std::vector<DType> act_types() const;
+
+  /// The tiles of the device's matrix units in its tier; of a CPU driver, which takes seconds to compile the larger, the small ones.
+  std::vector<MatrixTile> tiles_to_test() const;
 
   /// A tensor full of NaN (u32: 0xdeadbeef), so that an element that nothing wrote shows.
   TensorView tensor(std::initializer_list<uint32_t> dims, DType dtype = DType::F32);

@@ -1,0 +1,35 @@
+// y = activation(x W^T + bias) + residual, or y = silu(gate) * up, by tiles on matrix units: for many rows of x.
+//
+// Shapes    x [rows, k] f16    weight [columns (gated: 2 columns), k] WEIGHT    bias [columns], residual [rows, columns] f32    y [rows, columns] f16 or f32
+// Work      one workgroup a tile of y; see matmul/gemm_matrix.glsl
+// Numbers   products of f16, sums in f32; rounded once, at the store
+// Needs     tier 3
+// Variants  WEIGHT = f16
+// Source    torch.nn.Linear; gated: DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MLP.forward
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "interface/matmul.h"
+#define X_BINDING MATMUL_X
+
+layout(push_constant) uniform Push { MatmulParams p; };
+layout(binding = MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
+layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
+#define VL2_WEIGHT_HALVES
+#include "common/weight.glsl"
+#define VL2_STORE_QUADS
+#include "matmul/epilogue.glsl"
+
+uint tile_row, tile_column;  // where the tile begins in y
+
+uint row_x_start(uint row) { return p.x_offset + (tile_row + row) * p.x_row_stride; }
+void store_quad(uint row, uint column, uint count, vec4 value) { store_results(tile_row + row, tile_column + column, count, value); }
+#include "matmul/gemm_matrix.glsl"
+
+void main() {
+  const uint y_columns = GATED ? TILE_COLUMNS / 2u : TILE_COLUMNS;
+  tile_row = gl_WorkGroupID.y * TILE_ROWS;
+  tile_column = gl_WorkGroupID.x * y_columns;
+  const uint rows = min(TILE_ROWS, p.rows - tile_row), columns = min(y_columns, p.columns - tile_column);
+  start_tile(rows, tile_column * p.weight_row_stride, p.weight_row_stride, p.up_offset, columns);
+  multiply_tile(rows, columns, p.k);
+}
