@@ -36,21 +36,33 @@ class Engine {
   /// fit
   static Result<std::unique_ptr<Engine>> load(const std::string& folder, const EngineOptions& options);
 
+  /// The same with random weights of the shapes of `config`; no file is read. `name` is how messages call the model.
+  ///
+  /// Errors  OutOfMemory with the plan, BadArgument for the context, those of Device
+  static Result<std::unique_ptr<Engine>> synthetic(const std::string& name, const Config& config, const EngineOptions& options);
+
   Device& device() const { return *device_; }
   const Config& config() const { return config_; }
   const Weights& weights() const { return *weights_; }
   uint32_t context() const { return context_; }
   const MemoryPlan& plan() const { return plan_; }
+  const LoadTimes& load_times() const { return times_; }
 
  private:
   Engine() = default;
+  Status check_context(uint32_t wanted);
+  Status check_memory(const std::string& name);
 
   std::unique_ptr<Device> device_;
   Config config_;
   std::unique_ptr<Weights> weights_;
   uint32_t context_ = 0;
   MemoryPlan plan_;
+  LoadTimes times_;
 };
+
+/// Names the shapes of a model: what PipelineStore::prebuild() keeps its lists by. Pure.
+uint64_t pipeline_tag(const Config& config);
 
 /// Tokens that prefill runs at a time.
 inline constexpr uint32_t kPrefillChunk = 512;
