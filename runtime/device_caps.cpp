@@ -39,6 +39,10 @@ const MatrixShape* matrix_shape(const DeviceCaps& caps) {
   return found == caps.matrix_shapes.end() ? nullptr : &*found;
 }
 
+uint32_t matrix_subgroup_size(const DeviceCaps& caps) {
+  return caps.min_subgroup_size > 0 ? caps.min_subgroup_size : caps.subgroup_size;
+}
+
 uint32_t choose_tier(const DeviceCaps& caps, const Quirks& quirks, int forced) {
   const uint32_t limit = forced < 0 ? (quirks.f16_is_slow ? 0 : 4) : static_cast<uint32_t>(forced);
   if (!caps.float16 || !caps.storage16 || limit == 0)

@@ -67,6 +67,10 @@ struct DeviceCaps {
 /// The first shape that sums in f32; null without one.
 const MatrixShape* matrix_shape(const DeviceCaps& caps);
 
+/// The subgroup size that kernels on matrix units run with: the smallest that a pipeline may ask for, which is the one that the
+/// units are made for where there is a choice (Intel: 8 or 16 of 32; RDNA: 32 of 64); the only one where there is none.
+uint32_t matrix_subgroup_size(const DeviceCaps& caps);
+
 /// Why this device cannot run even tier 0; empty when it can.
 std::string missing_for_tier0(const DeviceCaps& caps);
 

@@ -9,7 +9,8 @@
 namespace vl2 {
 
 namespace {
-constexpr uint32_t kSaturation = 31;  // binding and constant_id, see shaders/common/act_type.glsl
+constexpr uint32_t kSaturation = 31;    // binding and constant_id, see shaders/common/act_type.glsl
+constexpr uint32_t kSubgroupSize = 30;  // constant_id of shaders on matrix units
 
 double statistic_value(const VkPipelineExecutableStatisticKHR& statistic) {
   switch (statistic.format) {
@@ -26,6 +27,8 @@ Result<std::unique_ptr<PipelineStore>> PipelineStore::create(VkDevice device, co
   std::unique_ptr<PipelineStore> store(new PipelineStore);
   store->device_ = device;
   store->options_ = std::move(options);
+  store->matrix_subgroup_size_ = matrix_subgroup_size(caps);
+  store->subgroup_size_control_ = caps.max_subgroup_size > 0;
   store->layouts_.resize(kShaderCount);
 
   store->key_ = pipeline_cache_key(caps);
@@ -201,6 +204,8 @@ Status PipelineStore::make(ShaderId shader, std::span<const uint32_t> constants,
     entries.push_back({i, i * 4, 4});
   entries.push_back({kSaturation, static_cast<uint32_t>(values.size() * 4), 4});
   values.push_back(options_.count_saturation ? VK_TRUE : VK_FALSE);
+  entries.push_back({kSubgroupSize, static_cast<uint32_t>(values.size() * 4), 4});
+  values.push_back(matrix_subgroup_size_);
   const VkSpecializationInfo specialization{static_cast<uint32_t>(entries.size()), entries.data(), values.size() * 4,
                                             values.data()};
 
@@ -218,6 +223,13 @@ Status PipelineStore::make(ShaderId shader, std::span<const uint32_t> constants,
                 module,
                 "main",
                 &specialization};
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size_info{
+      VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO};
+  size_info.requiredSubgroupSize = matrix_subgroup_size_;
+  if (code.matrix && subgroup_size_control_) {
+    info.stage.pNext = &size_info;
+    info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+  }
   info.layout = pipeline.layout;
   if (options_.statistics)
     info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;

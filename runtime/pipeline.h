@@ -53,6 +53,9 @@ class PipelineStore {
 
   /// The pipeline of a shader with constants 0, 1, 2, ... set to `constants`. The pointer stays valid. One that another thread is
   /// making is waited for.
+  ///
+  /// A shader on matrix units (ShaderCode::matrix) runs in full subgroups of matrix_subgroup_size(), which is its constant 30; its
+  /// workgroups are a multiple of that along x.
   Result<const Pipeline*> get(ShaderId shader, std::span<const uint32_t> constants);
 
   /// Starts making, on other threads, the pipelines that earlier runs got after prebuild(tag); get() is counted for `tag` from now
@@ -94,6 +97,8 @@ class PipelineStore {
 
   VkDevice device_ = VK_NULL_HANDLE;
   Options options_;
+  uint32_t matrix_subgroup_size_ = 0;
+  bool subgroup_size_control_ = false;
   std::string path_, list_path_;  // of the cache files; empty: none
   uint64_t key_ = 0;              // of device, driver and shaders
   bool warm_ = false;

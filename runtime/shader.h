@@ -24,6 +24,7 @@ struct ShaderCode {
   std::span<const uint32_t> words;          ///< SPIR-V
   std::span<const ShaderBinding> bindings;  ///< ascending; 31 is the counter of saturated stores
   uint32_t push_constant_bytes;
+  bool matrix;  ///< multiplies on matrix units: its pipelines ask for the subgroup size that those want
 };
 
 const ShaderCode& shader_code(ShaderId id);

@@ -2,8 +2,9 @@
 //
 // Usage: embed_spirv OUT.cpp NAME=FILE.spv [NAME=FILE.spv ...]     (order = order of enum ShaderId)
 //
-// Read from each module: its storage buffer bindings with the access that the source's `readonly` and `writeonly` promise, and
-// the size of its push constants. The recorder derives barriers from the former, so no operator states them a second time.
+// Read from each module: its storage buffer bindings with the access that the source's `readonly` and `writeonly` promise, the size
+// of its push constants, and whether it uses matrix units. The recorder derives barriers from the first, so no operator states them
+// a second time.
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -17,6 +18,7 @@ namespace {
 
 // The few numbers of the SPIR-V specification (version 1.5, section 3) that are needed here.
 constexpr uint32_t kMagic = 0x07230203;
+constexpr uint32_t kOpCapability = 17, kCooperativeMatrix = 6022;
 constexpr uint32_t kOpTypeInt = 21, kOpTypeFloat = 22, kOpTypeStruct = 30, kOpTypePointer = 32, kOpVariable = 59,
                    kOpDecorate = 71, kOpMemberDecorate = 72;
 constexpr uint32_t kNonWritable = 24, kNonReadable = 25, kBinding = 33, kDecorationOffset = 35;
@@ -30,6 +32,7 @@ struct Module {
   std::vector<uint32_t> words;
   std::map<uint32_t, Access> bindings;
   uint32_t push_constant_bytes = 0;
+  bool matrix = false;
 };
 
 struct Declarations {
@@ -44,6 +47,7 @@ struct Declarations {
     uint32_t id, type, storage;
   };
   std::vector<Variable> variables;
+  bool matrix = false;
 };
 
 Declarations read_declarations(const std::vector<uint32_t>& words) {
@@ -52,6 +56,7 @@ Declarations read_declarations(const std::vector<uint32_t>& words) {
     const uint32_t count = words[at] >> 16, opcode = words[at] & 0xffffu;
     const uint32_t* operand = &words[at] + 1;
     switch (opcode) {
+      case kOpCapability: d.matrix |= operand[0] == kCooperativeMatrix; break;
       case kOpDecorate:
         if (operand[1] == kBinding)
           d.binding_of[operand[0]] = operand[2];
@@ -107,6 +112,7 @@ bool reflect(Module& module) {
   if (module.words.size() < 5 || module.words[0] != kMagic)
     return false;
   const Declarations d = read_declarations(module.words);
+  module.matrix = d.matrix;
   for (const Declarations::Variable& variable : d.variables) {
     if (variable.storage == kStoragePushConstant)
       module.push_constant_bytes = struct_bytes(d, d.pointee.at(variable.type));
@@ -157,7 +163,7 @@ int main(int argc, char** argv) {
     }
     write_module(out, name, module);
     table += "    {\"" + name + "\", " + name + "_words, " + name + "_bindings, " + std::to_string(module.push_constant_bytes) +
-             "},\n";
+             (module.matrix ? ", true},\n" : ", false},\n");
   }
   out << "constexpr ShaderCode kShaders[] = {\n"
       << table << "};\n}  // namespace\n\n"
