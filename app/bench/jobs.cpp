@@ -47,8 +47,7 @@ struct Workbench {
   Session& session;
   const Engine& engine;
   std::vector<uint32_t> ids;
-  std::map<uint32_t, std::vector<uint8_t>> pictures;  // by tiles
-  std::unique_ptr<Scratch> scratch;                   // of the single view
+  std::unique_ptr<Scratch> scratch;  // of the single view
 
   // Leaves `depth` tokens in the cache.
   Status fill(uint32_t depth) {
@@ -100,11 +99,10 @@ BenchJob decode_job(const std::shared_ptr<Workbench>& bench, uint32_t count, uin
 
 BenchJob vision_job(const std::shared_ptr<Workbench>& bench, uint32_t views) {
   const uint32_t side = bench->engine.config().vision.image_size, tiles = std::max(views, 2u) - 1;
-  std::vector<uint8_t>& rgb = bench->pictures[tiles];
-  rgb = gradient_picture(side * tiles, side);
-  const Picture picture{side * tiles, side, rgb};
+  const auto rgb = std::make_shared<std::vector<uint8_t>>(gradient_picture(side * tiles, side));
   const auto nothing = []() -> Status { return {}; };
   const auto run = [=]() -> Status {
+    const Picture picture{side * tiles, side, *rgb};
     return views == 1 ? bench->encode_one_view(picture) : bench->session.encode(picture, 1).status();
   };
   return {.name = "vision " + std::to_string(views) + (views == 1 ? " view" : " views"),
@@ -155,7 +153,7 @@ std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const B
   const auto ids = scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())),
                                  engine.config().language.vocab_size);
   const auto bench = std::make_shared<Workbench>(
-      Workbench{session, engine, ids, {}, std::make_unique<Scratch>(engine.device().memory())});
+      Workbench{session, engine, ids, std::make_unique<Scratch>(engine.device().memory())});
   std::vector<BenchJob> jobs;
   for (const uint32_t depth : options.depths) {
     for (const uint32_t count : options.prompts)
