@@ -10,11 +10,12 @@ namespace {
 
 using namespace vl2;
 
-void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("-m,--model", options.model, "Folder with config.json, tokenizer.json and *.safetensors")->required();
+CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
+  CLI::Option* model = command.add_option("-m,--model", options.model, "Folder with config.json, tokenizer.json and *.safetensors");
   command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
   command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
   command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
+  return model->required();
 }
 
 void add_run(CLI::App& app, RunOptions& options) {
@@ -62,15 +63,27 @@ void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& feature
 }
 
 void add_bench(CLI::App& app, BenchOptions& options) {
-  CLI::App* command = app.add_subcommand("bench", "Time prefill, decode and vision");
-  add_model_options(*command, options.model);
-  command->add_option("-p,--n-prompt", options.prompt, "Prompt tokens")->capture_default_str()->check(CLI::Range(1u, 1u << 20));
-  command->add_option("-n,--n-gen", options.generate, "Generated tokens")->capture_default_str()->check(CLI::Range(1u, 1u << 20));
-  command->add_option("--tiles", options.tiles, "Tiles of the picture")->capture_default_str()->check(CLI::Range(1u, 9u));
+  CLI::App* command = app.add_subcommand("bench", "Time prefill, decode, vision, first token, load and start");
+  add_model_options(*command, options.model)->required(false);
+  const auto add_list = [&](const char* names, std::vector<uint32_t>& list, const char* help) {
+    command->add_option(names, list, help)->delimiter(',')->allow_extra_args(false)->capture_default_str();
+  };
+  command->add_option("--synthetic", options.synthetic, "Made-up weights of tiny, small or base instead of -m");
+  command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
+  add_list("-p,--n-prompt", options.prompts, "Prompt tokens, a list; 0 leaves such rows out, here and below");
+  add_list("-n,--n-gen", options.generates, "Generated tokens, a list");
+  add_list("-d,--n-depth", options.depths, "Tokens before them, a list");
+  add_list("--views", options.views, "Views of pictures, a list");
+  add_list("--first-token", options.first_token, "Side of a square picture whose first token is timed, a list");
   command->add_option("-r,--repetitions", options.repeats, "Repeats; the median counts")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1000u));
-  command->add_flag("--ops", options.ops, "Time each operator");
+  command->add_option("-o,--output", options.output, "md, json or csv")->capture_default_str();
+  command->add_flag("--start", options.start, "Time a fresh process to its first dispatch, too");
+  command->add_flag("--ops", options.ops, "List every kind of dispatch in each phase");
+  command->add_flag("--shapes", options.shapes, "With --ops: apart by what a dispatch costs");
+  command->add_flag("--pipelines", options.pipelines, "Print what the driver says of each pipeline, and time nothing");
+  command->add_flag("--start-probe", options.start_probe)->group("");
 }
 
 // One line whatever the message quotes: names of files and tensors, and CLI11's lists, may hold anything.

@@ -1,12 +1,23 @@
 #include "model/engine.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
+#include <sstream>
 
 #include "model/kv_cache.h"
+#include "model/synthetic_weights.h"
+#include "runtime/pipeline_file.h"
 
 namespace vl2 {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 constexpr uint64_t kMaxViews = 10;  // a picture: the whole and at most nine tiles
 
@@ -46,25 +57,77 @@ MemoryPlan plan_memory(const Config& config, DType act, uint32_t context, uint32
   return plan;
 }
 
+uint64_t pipeline_tag(const Config& config) {
+  // Written field by field: a struct's padding has no value.
+  const LanguageConfig& language = config.language;
+  const VisionConfig& vision = config.vision;
+  std::ostringstream text;
+  text << vision.layers << ' ' << vision.width << ' ' << vision.patch_size << ' ' << vision.mlp_ratio << ' ' << vision.image_size
+       << ' ' << vision.heads << ' ' << config.projector.n_embed << ' ' << language.vocab_size << ' ' << language.hidden_size << ' '
+       << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
+       << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' ' << language.kv_lora_rank;
+  const std::string bytes = text.str();
+  return fnv1a64(bytes.data(), bytes.size());
+}
+
+Status Engine::check_context(uint32_t wanted) {
+  const uint32_t longest = config_.language.max_position_embeddings;
+  context_ = wanted == 0 ? longest : wanted;
+  if (context_ > longest)
+    return fail(Code::BadArgument, "context: got ", wanted, " tokens, this model holds at most ", longest);
+  return {};
+}
+
+Status Engine::check_memory(const std::string& name) {
+  plan_ = plan_memory(config_, device_->act(), context_, chunk());
+  plan_.available_bytes = device_->memory().available_bytes();
+  if (plan_.needed_bytes() > plan_.available_bytes)
+    return fail(Code::OutOfMemory, name, ": needs ", gigabytes(plan_.needed_bytes()), " (weights ", gigabytes(plan_.weight_bytes),
+                ", cache of ", context_, " tokens ", gigabytes(plan_.cache_bytes), ", working memory ",
+                gigabytes(plan_.working_bytes), "), ", device_->caps().name, " has ", gigabytes(plan_.available_bytes),
+                " free; a smaller context (-c) or another device (--device) may do");
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& folder, const EngineOptions& options) {
+  const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   VL2_ASSIGN(engine->config_, load_config(folder + "/config.json"));
-  VL2_ASSIGN(const auto checkpoint, Checkpoint::open(folder));
-  const uint32_t longest = engine->config_.language.max_position_embeddings;
-  engine->context_ = options.context == 0 ? longest : options.context;
-  if (engine->context_ > longest)
-    return fail(Code::BadArgument, "context: got ", options.context, " tokens, this model holds at most ", longest);
+  VL2_TRY(engine->check_context(options.context));
 
+  // Starting a driver takes as long as parsing thousands of tensor names: side by side.
+  LoadTimes& times = engine->times_;
+  auto opening = std::async(std::launch::async, [&] {
+    const auto begin = Clock::now();
+    auto checkpoint = Checkpoint::open(folder);
+    times.checkpoint_ms = ms_since(begin);
+    return checkpoint;
+  });
+  const auto device_start = Clock::now();
+  auto device = Device::create(options.device);
+  times.device_ms = ms_since(device_start);
+  VL2_ASSIGN(const auto checkpoint, opening.get());  // first: a folder that is none is worth more words than a missing driver
+  VL2_ASSIGN(engine->device_, std::move(device));
+  VL2_TRY(engine->check_memory(folder));
+  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
+  VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times));
+  times.total_ms = ms_since(start);
+  return engine;
+}
+
+Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const Config& config, const EngineOptions& options) {
+  const auto start = Clock::now();
+  std::unique_ptr<Engine> engine(new Engine);
+  engine->config_ = config;
+  VL2_TRY(engine->check_context(options.context));
   VL2_ASSIGN(engine->device_, Device::create(options.device));
-  engine->plan_ = plan_memory(engine->config_, engine->device_->act(), engine->context_, engine->chunk());
-  MemoryPlan& plan = engine->plan_;
-  plan.available_bytes = engine->device_->memory().available_bytes();
-  if (plan.needed_bytes() > plan.available_bytes)
-    return fail(Code::OutOfMemory, folder, ": needs ", gigabytes(plan.needed_bytes()), " (weights ", gigabytes(plan.weight_bytes),
-                ", cache of ", engine->context_, " tokens ", gigabytes(plan.cache_bytes), ", working memory ",
-                gigabytes(plan.working_bytes), "), ", engine->device_->caps().name, " has ", gigabytes(plan.available_bytes),
-                " free; a smaller context (-c) or another device (--device) may do");
-  VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress));
+  engine->times_.device_ms = ms_since(start);
+  VL2_TRY(engine->check_memory(name));
+  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
+  const auto upload_start = Clock::now();
+  VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config));
+  engine->times_.upload_ms = ms_since(upload_start);
+  engine->times_.total_ms = ms_since(start);
   return engine;
 }
 

@@ -37,6 +37,11 @@ class Engine {
   /// fit
   static Result<std::unique_ptr<Engine>> load(const std::string& folder, const EngineOptions& options);
 
+  /// The same with random weights of the shapes of `config`; no file is read. `name` is how messages call the model.
+  ///
+  /// Errors  OutOfMemory with the plan, BadArgument for the context, those of Device
+  static Result<std::unique_ptr<Engine>> synthetic(const std::string& name, const Config& config, const EngineOptions& options);
+
   Device& device() const { return *device_; }
   const Config& config() const { return config_; }
   const Weights& weights() const { return *weights_; }
@@ -44,16 +49,23 @@ class Engine {
   const MemoryPlan& plan() const { return plan_; }
   /// Tokens that prefill runs at a time on this device, unless told otherwise.
   uint32_t chunk() const { return prefill_chunk(device_->caps()); }
+  const LoadTimes& load_times() const { return times_; }
 
  private:
   Engine() = default;
+  Status check_context(uint32_t wanted);
+  Status check_memory(const std::string& name);
 
   std::unique_ptr<Device> device_;
   Config config_;
   std::unique_ptr<Weights> weights_;
   uint32_t context_ = 0;
   MemoryPlan plan_;
+  LoadTimes times_;
 };
+
+/// Names the shapes of a model: what PipelineStore::prebuild() keeps its lists by. Pure.
+uint64_t pipeline_tag(const Config& config);
 
 /// The plan for a context of `context` tokens with activations of type `act`, prefilled in chunks of `chunk`. Pure but for
 /// available_bytes, which stays 0.

@@ -135,6 +135,28 @@ uint64_t TensorSlot::rows() const {
   return rows;
 }
 
+uint32_t TensorSlot::padded_columns() const {
+  constexpr uint32_t kRowAlign = 8;  // elements; shaders read 8 at a time
+  return matrix ? (columns() + kRowAlign - 1) / kRowAlign * kRowAlign : columns();
+}
+
+bool TensorSlot::is_norm_weight() const {
+  const std::string& name = parts.front().name;
+  return !matrix && name.find("norm") != std::string::npos && name.ends_with(".weight");
+}
+
+TensorView TensorSlot::view(const Buffer& buffer, DType dtype) const {
+  TensorView view = make_view(buffer, dtype, {});
+  view.rank_ = static_cast<uint32_t>(dims.size());
+  uint32_t stride = 1;
+  for (uint32_t axis = view.rank_; axis-- > 0;) {
+    view.dims[axis] = dims[axis];
+    view.strides[axis] = stride;
+    stride *= axis + 1 == view.rank_ ? padded_columns() : dims[axis];
+  }
+  return view;
+}
+
 std::vector<TensorSlot> tensor_table(const Config& config, Weights& weights) {
   TableBuilder table;
   add_vision(table, config.vision, weights.vision);

@@ -26,6 +26,12 @@ struct TensorSlot {
 
   uint32_t columns() const { return dims.back(); }
   uint64_t rows() const;
+  /// Elements from one row to the next on the device: rows of a matrix are padded to a multiple of 8.
+  uint32_t padded_columns() const;
+  /// Whether it is one of the weights that norms multiply by.
+  bool is_norm_weight() const;
+  /// The slot in `buffer`, from its start.
+  TensorView view(const Buffer& buffer, DType dtype) const;
 };
 
 /// Sizes `weights` (blocks, layers) for `config` and lists every slot in it.

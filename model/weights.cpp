@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <set>
@@ -16,10 +17,10 @@ namespace vl2 {
 
 namespace {
 
-constexpr uint32_t kRowAlign = 8;  // elements, of a matrix row; shaders read 8 at a time
+using Clock = std::chrono::steady_clock;
 
-uint32_t padded_columns(const TensorSlot& slot) {
-  return slot.matrix ? (slot.columns() + kRowAlign - 1) / kRowAlign * kRowAlign : slot.columns();
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
 std::string shape_text(const std::vector<uint64_t>& shape) {
@@ -36,7 +37,7 @@ struct Source {
   FileType file_type = FileType::BF16;
   DType dtype = DType::F16;
 
-  uint64_t row_bytes() const { return uint64_t{padded_columns(slot)} * dtype_bytes(dtype); }
+  uint64_t row_bytes() const { return uint64_t{slot.padded_columns()} * dtype_bytes(dtype); }
   uint64_t bytes() const { return slot.rows() * row_bytes(); }
 };
 
@@ -129,19 +130,6 @@ Status read_rows_parallel(const Checkpoint& checkpoint, const Source& source, ui
   return {};
 }
 
-TensorView view_of(const Buffer& buffer, const Source& source) {
-  const std::vector<uint32_t>& dims = source.slot.dims;
-  TensorView view = make_view(buffer, source.dtype, {});
-  view.rank_ = static_cast<uint32_t>(dims.size());
-  uint32_t stride = 1;
-  for (uint32_t axis = view.rank_; axis-- > 0;) {
-    view.dims[axis] = dims[axis];
-    view.strides[axis] = stride;
-    stride *= axis + 1 == view.rank_ ? padded_columns(source.slot) : dims[axis];
-  }
-  return view;
-}
-
 Status upload_source(Uploader& uploader, const Checkpoint& checkpoint, Source& source, const Buffer& buffer) {
   for (;;) {
     std::atomic<bool> overflow = false;
@@ -162,22 +150,30 @@ uint64_t weight_bytes(const Config& config) {
   Weights weights;
   uint64_t bytes = 0;
   for (const TensorSlot& slot : tensor_table(config, weights))
-    bytes += slot.rows() * padded_columns(slot) * (slot.matrix && !slot.keep_f32 ? 2 : 4);
+    bytes += slot.rows() * slot.padded_columns() * (slot.matrix && !slot.keep_f32 ? 2 : 4);
   return bytes;
 }
 
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
-                                              const LoadProgress& progress) {
+                                              const LoadProgress& progress, LoadTimes* times) {
+  LoadTimes unused;
+  LoadTimes& spent = times != nullptr ? *times : unused;
   auto weights = std::make_unique<Weights>();
+  auto start = Clock::now();
   VL2_ASSIGN(std::vector<Source> sources, match(checkpoint, tensor_table(config, *weights)));
+  spent.match_ms = ms_since(start);
   uint64_t total = 0, done = 0;
   for (const Source& source : sources)
     total += source.bytes();
   Uploader uploader(device);
   for (Source& source : sources) {
+    start = Clock::now();
     VL2_ASSIGN(auto buffer, device.memory().allocate(source.bytes(), MemoryKind::Device, source.slot.parts[0].name));
+    spent.allocate_ms += ms_since(start);
+    start = Clock::now();
     VL2_TRY(upload_source(uploader, checkpoint, source, *buffer));
-    *source.slot.target = view_of(*buffer, source);
+    spent.upload_ms += ms_since(start);
+    *source.slot.target = source.slot.view(*buffer, source.dtype);
     weights->buffers.push_back(std::move(buffer));
     done += source.bytes();
     if (progress)

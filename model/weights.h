@@ -88,12 +88,23 @@ struct Weights {
 /// Bytes that load_weights will take on the device, assuming 16-bit matrices. Pure.
 uint64_t weight_bytes(const Config& config);
 
+/// Where the time of making an engine went. Checkpoint and device overlap, and so do pipelines and weights.
+struct LoadTimes {
+  double checkpoint_ms = 0;  ///< opening the files and parsing their headers
+  double device_ms = 0;      ///< loader, driver, logical device, pipelines of earlier runs read
+  double match_ms = 0;       ///< pairing tensors with their places
+  double allocate_ms = 0;    ///< device memory, summed over tensors
+  double upload_ms = 0;      ///< reading, converting and writing
+  double total_ms = 0;
+};
+
 /// Checks the whole list of tensors against `config`, then uploads them.
 ///
+/// times  told where the time went; may be null
 /// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory;
 /// IoError.
 ///         On an error nothing stays allocated.
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
-                                              const LoadProgress& progress);
+                                              const LoadProgress& progress, LoadTimes* times = nullptr);
 
 }  // namespace vl2

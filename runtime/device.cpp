@@ -1,5 +1,6 @@
 #include "runtime/device.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -50,6 +51,15 @@ Result<uint32_t> find_compute_family(VkPhysicalDevice physical) {
   return fail(Code::Unsupported, "device: no queue that computes");
 }
 
+bool has_extension(VkPhysicalDevice physical, const char* name) {
+  uint32_t count = 0;
+  vkEnumerateDeviceExtensionProperties(physical, nullptr, &count, nullptr);
+  std::vector<VkExtensionProperties> extensions(count);
+  vkEnumerateDeviceExtensionProperties(physical, nullptr, &count, extensions.data());
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const VkExtensionProperties& extension) { return std::strcmp(extension.extensionName, name) == 0; });
+}
+
 }  // namespace
 
 Result<DeviceOptions> device_options_from_environment() {
@@ -69,7 +79,7 @@ Result<DeviceOptions> device_options_from_environment() {
   return options;
 }
 
-Status Device::create_logical_device(VkPhysicalDevice physical, bool validation) {
+Status Device::create_logical_device(VkPhysicalDevice physical, const DeviceOptions& options) {
   VL2_ASSIGN(queue_family_, find_compute_family(physical));
   const float priority = 1.0f;
   VkDeviceQueueCreateInfo queue_info{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
@@ -104,6 +114,12 @@ Status Device::create_logical_device(VkPhysicalDevice physical, bool validation)
   use(matrix, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, matrix_features);
   use(workgroup_matrix, VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME, matrix2_features);
   use(size_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, size_features);
+  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics_features{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
+  statistics_features.pipelineExecutableInfo = VK_TRUE;
+  if (options.pipeline_statistics && !has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME))
+    return fail(Code::Unsupported, caps_.name, ": the driver tells nothing about compiled pipelines");
+  use(options.pipeline_statistics, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, statistics_features);
 
   VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, chain};
   f12.shaderFloat16 = caps_.float16;
@@ -121,7 +137,7 @@ Status Device::create_logical_device(VkPhysicalDevice physical, bool validation)
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
   VL2_VK(vkCreateDevice(physical, &info, nullptr, &handle_));
-  if (!validation)
+  if (!options.validation)
     vkSetDebugUtilsObjectNameEXT = nullptr;  // the extension is enabled with validation only
   vkGetDeviceQueue(handle_, queue_family_, 0, &queue_);
   return {};
@@ -135,11 +151,11 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
   device->caps_ = entries[index].caps;
   VL2_ASSIGN(device->quirks_, find_quirks(device->caps_, options.quirks));
   device->tier_ = choose_tier(device->caps_, device->quirks_, options.tier);
-  VL2_TRY(device->create_logical_device(entries[index].handle, options.validation));
+  VL2_TRY(device->create_logical_device(entries[index].handle, options));
   VL2_ASSIGN(device->memory_, Memory::create(device->instance_->handle(), entries[index].handle, device->handle_, device->caps_,
                                              options.heap_limit_bytes));
   VL2_ASSIGN(device->pipelines_,
-             PipelineStore::create(device->handle_, device->caps_, {options.cache_dir, options.count_saturation}));
+             PipelineStore::create(device->handle_, device->caps_, {options.cache_dir, options.count_saturation, options.pipeline_statistics}));
   VL2_ASSIGN(device->saturation_, device->memory_->allocate(kSaturationBytes, MemoryKind::Readback, "saturation counters"));
   std::memset(device->saturation_->mapped(), 0, kSaturationBytes);
   VL2_TRY(device->saturation_->flush(0, kSaturationBytes));

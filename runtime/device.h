@@ -18,6 +18,7 @@ struct DeviceOptions {
   bool validation = false;        ///< validation layers, for tests and debugging
   bool count_saturation = false;  ///< count stores that did not fit f16
   int tier = -1;                  ///< highest tier of kernels to use; -1: the device's best
+  bool pipeline_statistics = false;  ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
   std::string quirks;             ///< "+name,-name"
   std::string cache_dir;          ///< where pipelines are kept between runs; empty: nowhere
   uint64_t heap_limit_bytes = 0;  ///< pretend that no heap is larger; 0: as it is
@@ -61,7 +62,7 @@ class Device {
 
  private:
   Device() = default;
-  Status create_logical_device(VkPhysicalDevice physical, bool validation);
+  Status create_logical_device(VkPhysicalDevice physical, const DeviceOptions& options);
 
   std::unique_ptr<Instance> instance_;
   DeviceCaps caps_;

@@ -1,5 +1,6 @@
 #include "runtime/pipeline.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "runtime/device_caps.h"
@@ -10,7 +11,17 @@ namespace vl2 {
 namespace {
 constexpr uint32_t kSaturation = 31;    // binding and constant_id, see shaders/common/act_type.glsl
 constexpr uint32_t kSubgroupSize = 30;  // constant_id of shaders on matrix units
+
+double statistic_value(const VkPipelineExecutableStatisticKHR& statistic) {
+  switch (statistic.format) {
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_BOOL32_KHR: return statistic.value.b32 != VK_FALSE ? 1 : 0;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_INT64_KHR: return static_cast<double>(statistic.value.i64);
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_UINT64_KHR: return static_cast<double>(statistic.value.u64);
+    default: return statistic.value.f64;
+  }
 }
+
+}  // namespace
 
 Result<std::unique_ptr<PipelineStore>> PipelineStore::create(VkDevice device, const DeviceCaps& caps, Options options) {
   std::unique_ptr<PipelineStore> store(new PipelineStore);
@@ -24,9 +35,14 @@ Result<std::unique_ptr<PipelineStore>> PipelineStore::create(VkDevice device, co
   std::vector<std::byte> blob;
   if (!store->options_.cache_dir.empty()) {
     char name[64];
-    std::snprintf(name, sizeof(name), "/pipelines-%016llx.bin", static_cast<unsigned long long>(store->key_));
-    store->path_ = store->options_.cache_dir + name;
+    std::snprintf(name, sizeof(name), "/pipelines-%016llx", static_cast<unsigned long long>(store->key_));
+    store->path_ = store->options_.cache_dir + name + ".bin";
+    store->list_path_ = store->options_.cache_dir + name + ".list";
     blob = read_pipeline_file(store->path_, store->key_);
+    if (!blob.empty())
+      store->lists_ = unpack_pipeline_lists(read_pipeline_file(store->list_path_, store->key_));
+    for (const auto& [tag, keys] : store->lists_)
+      store->in_blob_.insert(keys.begin(), keys.end());
   }
   store->warm_ = !blob.empty();
   VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
@@ -37,18 +53,16 @@ Result<std::unique_ptr<PipelineStore>> PipelineStore::create(VkDevice device, co
 }
 
 PipelineStore::~PipelineStore() {
-  if (changed_ && !path_.empty()) {
-    size_t bytes = 0;
-    std::vector<std::byte> blob;
-    if (vkGetPipelineCacheData(device_, cache_, &bytes, nullptr) == VK_SUCCESS) {
-      blob.resize(bytes);
-      // A cache that cannot be written costs the next start some time, nothing else.
-      if (vkGetPipelineCacheData(device_, cache_, &bytes, blob.data()) == VK_SUCCESS)
-        static_cast<void>(write_pipeline_file(path_, key_, blob));
-    }
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    queue_.clear();
   }
-  for (const auto& [key, pipeline] : pipelines_)
-    vkDestroyPipeline(device_, pipeline.handle, nullptr);
+  for (std::thread& worker : workers_)
+    worker.join();
+  save();
+  for (const auto& [key, entry] : entries_)
+    vkDestroyPipeline(device_, entry.pipeline.handle, nullptr);
   for (const Pipeline& layout : layouts_) {
     vkDestroyPipelineLayout(device_, layout.layout, nullptr);
     vkDestroyDescriptorSetLayout(device_, layout.set_layout, nullptr);
@@ -57,11 +71,109 @@ PipelineStore::~PipelineStore() {
     vkDestroyPipelineCache(device_, cache_, nullptr);
 }
 
+void PipelineStore::save() {
+  const std::lock_guard lock(mutex_);
+  if (path_.empty())
+    return;
+  std::set<PipelineKey>& list = lists_[tag_];
+  bool changed = false;
+  for (const auto& [key, entry] : entries_)
+    if (entry.state == State::Ready && entry.wanted && list.size() < kMaxPipelinesOfAList && list.insert(key).second)
+      changed = true;
+  const bool fresh = std::any_of(list.begin(), list.end(), [&](const PipelineKey& key) { return in_blob_.count(key) == 0; });
+  while (lists_.size() > kMaxPipelineLists)
+    lists_.erase(lists_.begin()->first == tag_ ? std::next(lists_.begin()) : lists_.begin());
+  if (!changed)
+    return;
+  size_t bytes = 0;
+  std::vector<std::byte> blob;
+  // A cache that cannot be written costs the next start some time, nothing else.
+  if (fresh && vkGetPipelineCacheData(device_, cache_, &bytes, nullptr) == VK_SUCCESS) {
+    blob.resize(bytes);
+    if (vkGetPipelineCacheData(device_, cache_, &bytes, blob.data()) == VK_SUCCESS)
+      static_cast<void>(write_pipeline_file(path_, key_, blob));
+  }
+  static_cast<void>(write_pipeline_file(list_path_, key_, pack_pipeline_lists(lists_)));
+  in_blob_.insert(list.begin(), list.end());
+}
+
 Result<const Pipeline*> PipelineStore::get(ShaderId shader, std::span<const uint32_t> constants) {
-  const auto found = pipelines_.find({shader, {constants.begin(), constants.end()}});
-  if (found != pipelines_.end())
-    return &found->second;
-  return make(shader, constants);
+  std::unique_lock lock(mutex_);
+  const auto [place, inserted] = entries_.try_emplace({shader, {constants.begin(), constants.end()}});
+  Entry& entry = place->second;
+  entry.wanted = true;
+  if (entry.state == State::Queued) {  // by a worker that has not come to it, or by nobody
+    std::erase(queue_, &*place);
+    ++made_in_get_;
+    build(lock, *place);
+  }
+  built_.wait(lock, [&] { return entry.state != State::Building; });
+  if (entry.state == State::Failed)
+    return entry.status;
+  return &entry.pipeline;
+}
+
+// Makes one pipeline with the lock released meanwhile.
+void PipelineStore::build(std::unique_lock<std::mutex>& lock, Entries::value_type& place) {
+  const PipelineKey& key = place.first;
+  Entry& entry = place.second;
+  entry.state = State::Building;
+  ++building_;
+  Pipeline& layout = layouts_[static_cast<size_t>(key.shader)];
+  Status status = layout.layout == VK_NULL_HANDLE ? make_layout(shader_code(key.shader), layout) : Status{};
+  Pipeline pipeline = layout;
+  lock.unlock();
+  if (status.ok())
+    status = make(key.shader, key.constants, pipeline);
+  lock.lock();
+  entry.pipeline = pipeline;
+  entry.state = status.ok() ? State::Ready : State::Failed;
+  entry.status = std::move(status);
+  --building_;
+  built_.notify_all();
+}
+
+void PipelineStore::work() {
+  std::unique_lock lock(mutex_);
+  while (!queue_.empty() && !stop_) {
+    Entries::value_type& place = *queue_.back();
+    queue_.pop_back();
+    build(lock, place);
+  }
+}
+
+void PipelineStore::prebuild(uint64_t tag) {
+  std::set<PipelineKey> keys;
+  {
+    const std::lock_guard lock(mutex_);
+    tag_ = tag;
+    const auto found = lists_.find(tag);
+    if (found != lists_.end())
+      keys = found->second;
+  }
+  prebuild(keys);
+}
+
+void PipelineStore::prebuild(const std::set<PipelineKey>& keys) {
+  constexpr size_t kMaxThreads = 16;
+  const std::lock_guard lock(mutex_);
+  for (const PipelineKey& key : keys)
+    if (const auto [place, inserted] = entries_.try_emplace(key); inserted)
+      queue_.push_back(&*place);
+  const size_t wanted = std::min<size_t>({queue_.size(), std::max(std::thread::hardware_concurrency(), 1u), kMaxThreads});
+  while (workers_.size() < wanted)
+    workers_.emplace_back([this] { work(); });
+}
+
+size_t PipelineStore::wait_for_prebuilt() {
+  std::unique_lock lock(mutex_);
+  built_.wait(lock, [&] { return queue_.empty() && building_ == 0; });
+  return entries_.size();
+}
+
+uint64_t PipelineStore::made_in_get() const {
+  const std::lock_guard lock(mutex_);
+  return made_in_get_;
 }
 
 Status PipelineStore::make_layout(const ShaderCode& code, Pipeline& layout) {
@@ -82,11 +194,9 @@ Status PipelineStore::make_layout(const ShaderCode& code, Pipeline& layout) {
   return vk_status(vkCreatePipelineLayout(device_, &info, nullptr, &layout.layout), "vkCreatePipelineLayout");
 }
 
-Result<const Pipeline*> PipelineStore::make(ShaderId shader, std::span<const uint32_t> constants) {
+// Fills in the handle of a pipeline whose layout is set. Any thread: the driver guards its own cache.
+Status PipelineStore::make(ShaderId shader, std::span<const uint32_t> constants, Pipeline& pipeline) {
   const ShaderCode& code = shader_code(shader);
-  Pipeline& layout = layouts_[static_cast<size_t>(shader)];
-  if (layout.layout == VK_NULL_HANDLE)
-    VL2_TRY(make_layout(code, layout));
 
   std::vector<uint32_t> values(constants.begin(), constants.end());
   std::vector<VkSpecializationMapEntry> entries;
@@ -120,8 +230,9 @@ Result<const Pipeline*> PipelineStore::make(ShaderId shader, std::span<const uin
     info.stage.pNext = &size_info;
     info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
   }
-  info.layout = layout.layout;
-  Pipeline pipeline = layout;
+  info.layout = pipeline.layout;
+  if (options_.statistics)
+    info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
   const VkResult result = vkCreateComputePipelines(device_, cache_, 1, &info, nullptr, &pipeline.handle);
   vkDestroyShaderModule(device_, module, nullptr);
   if (result != VK_SUCCESS)
@@ -133,10 +244,27 @@ Result<const Pipeline*> PipelineStore::make(ShaderId shader, std::span<const uin
     label.pObjectName = code.name;
     vkSetDebugUtilsObjectNameEXT(device_, &label);
   }
-  changed_ = true;
-  const auto [place, inserted] =
-      pipelines_.emplace(std::make_pair(shader, std::vector<uint32_t>(constants.begin(), constants.end())), pipeline);
-  return &place->second;
+  return {};
+}
+
+Result<std::vector<PipelineStatistics>> PipelineStore::statistics() {
+  const std::lock_guard lock(mutex_);
+  std::vector<PipelineStatistics> all;
+  for (const auto& [key, entry] : entries_) {
+    if (entry.state != State::Ready)
+      continue;
+    PipelineStatistics result{key, {}};
+    VkPipelineExecutableInfoKHR info{VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR};
+    info.pipeline = entry.pipeline.handle;  // a compute pipeline has one executable: index 0
+    uint32_t count = 0;
+    VL2_VK(vkGetPipelineExecutableStatisticsKHR(device_, &info, &count, nullptr));
+    std::vector<VkPipelineExecutableStatisticKHR> values(count, {VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR});
+    VL2_VK(vkGetPipelineExecutableStatisticsKHR(device_, &info, &count, values.data()));
+    for (const VkPipelineExecutableStatisticKHR& value : values)
+      result.values.emplace_back(value.name, statistic_value(value));
+    all.push_back(std::move(result));
+  }
+  return all;
 }
 
 }  // namespace vl2

@@ -48,7 +48,7 @@ for variant in "$@"; do
   rm -rf "$model" "$work"/logits.npy "$work"/greedy.npy
   row="| $variant | - | - | FAILED |"
   if python3 "$here/reference/random_checkpoint.py" --variant "$variant" --out "$model" ${VL2_LAYERS:+--layers $VL2_LAYERS} &&
-    "$program" bench -m "$model" -c 4096 -p 2048 -n 64 --tiles 9 --ops >"$work/bench.txt" &&
+    "$program" bench -m "$model" -c 4096 -p 2048 -n 64 --views 10 --first-token 1152 --ops >"$work/bench.txt" &&
     "$program" logits -m "$model" -c 4096 --ids "$work/ids.npy" --image "$work/picture.png" --image-token-id 5 --out "$work/logits.npy" --greedy 64 \
       --greedy-out "$work/greedy.npy"; then
     cat "$work/bench.txt"

@@ -1,128 +1,151 @@
-// The simplest form: three rows, each the median of some repeats after a warm-up of half a second, and on demand the time of each
-// operator.
+// Rows like llama-bench's (pp, tg, at a depth), pictures, first token, load and start; each row the median of some runs with warm
+// clocks, and on demand every dispatch with what it moves and computes.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <functional>
-#include <map>
 
+#include "app/bench/jobs.h"
+#include "app/bench/pipelines.h"
+#include "app/bench/report.h"
+#include "app/bench/start.h"
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
-#include "model/session.h"
+#include "model/synthetic_weights.h"
+#include "model/variants.h"
 
 namespace vl2 {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+Result<ReportForm> report_form(const std::string& name) {
+  if (name == "md")
+    return ReportForm::Markdown;
+  if (name == "json")
+    return ReportForm::Json;
+  if (name == "csv")
+    return ReportForm::Csv;
+  return fail(Code::BadArgument, "bench: -o ", name, ": wanted md, json or csv");
 }
 
-struct Sample {
-  double median = 0, least = 0, most = 0;  // seconds
-};
-
-// Runs `work` until the clocks are warm, then `repeats` times.
-Result<Sample> measure(uint32_t repeats, const std::function<Status()>& work) {
-  constexpr double kWarmUpSeconds = 0.5;  // fast cards idle at a fifth of their clock and take about this long to leave it
-  const auto start = Clock::now();
-  do {
-    VL2_TRY(work());
-  } while (seconds_since(start) < kWarmUpSeconds);
-  std::vector<double> times;
-  for (uint32_t i = 0; i < repeats; ++i) {
-    const auto begin = Clock::now();
-    VL2_TRY(work());
-    times.push_back(seconds_since(begin));
+Result<Config> synthetic_config(const BenchOptions& options) {
+  const Variant* variant = find_variant(options.synthetic);
+  if (variant == nullptr)
+    return fail(Code::BadArgument, "bench: --synthetic ", options.synthetic, ": wanted tiny, small or base");
+  Config config = variant->config;
+  if (options.layers > 0) {
+    config.language.num_hidden_layers = std::min(config.language.num_hidden_layers, options.layers);
+    config.vision.layers = std::min(config.vision.layers, options.layers);
   }
-  std::sort(times.begin(), times.end());
-  return Sample{times[times.size() / 2], times.front(), times.back()};
+  const uint64_t needed = std::max<uint64_t>(bench_context(options, config), options.model.context);
+  config.language.max_position_embeddings = static_cast<uint32_t>(std::max<uint64_t>(needed, 4096));
+  return config;
 }
 
-void print_row(const std::string& what, const Sample& sample, double units, const char* unit) {
-  std::printf("| %-24s | %10.2f %-8s | %10.3f | %10.3f | %10.3f |\n", what.c_str(), units / sample.median, unit,
-              1e3 * sample.median, 1e3 * sample.least, 1e3 * sample.most);
+Status check_options(const BenchOptions& options) {
+  if (options.model.model.empty() == options.synthetic.empty())
+    return fail(Code::BadArgument, "bench: wanted either a model folder (-m) or --synthetic tiny, small or base");
+  if (options.layers > 0 && options.synthetic.empty())
+    return fail(Code::BadArgument, "bench: --layers cuts the models of --synthetic only");
+  for (const uint32_t views : options.views)
+    if (views > 10)
+      return fail(Code::BadArgument, "bench: --views ", views, ": a picture has at most 10");
+  for (const uint32_t side : options.first_token)
+    if (side > 8192)
+      return fail(Code::BadArgument, "bench: --first-token ", side, ": wanted at most 8192 pixels a side");
+  for (const auto* list : {&options.prompts, &options.generates, &options.depths})
+    for (const uint32_t count : *list)
+      if (count > (1u << 20))
+        return fail(Code::BadArgument, "bench: ", count, " tokens: wanted at most ", 1u << 20);
+  return {};
 }
 
-void print_ops(const std::vector<DispatchTime>& times) {
-  struct Total {
-    double ns = 0, bytes = 0, flops = 0;
-    uint64_t count = 0;
-  };
-  std::map<std::string, Total> totals;
-  double all = 0;
-  for (const DispatchTime& time : times) {
-    Total& total = totals[shader_code(time.shader).name];
-    total.ns += time.ns;
-    total.bytes += static_cast<double>(time.cost.bytes);
-    total.flops += static_cast<double>(time.cost.flops);
-    ++total.count;
-    all += time.ns;
+Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
+  if (options.synthetic.empty() && !options.pipelines)
+    return load_engine(options.model);
+  EngineOptions engine_options;
+  VL2_ASSIGN(engine_options.device, device_options(options.model.device));
+  engine_options.device.pipeline_statistics = options.pipelines;
+  engine_options.context = options.model.context;
+  if (options.synthetic.empty())
+    return Engine::load(options.model.model, engine_options);
+  VL2_ASSIGN(const Config config, synthetic_config(options));
+  return Engine::synthetic("synthetic " + options.synthetic, config, engine_options);
+}
+
+BenchReport describe(const BenchOptions& options, const Engine& engine) {
+  const DeviceCaps& caps = engine.device().caps();
+  BenchReport report;
+  report.model = options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic;
+  report.device = caps.name;
+  report.driver = caps.driver_name + " " + caps.driver_info;
+  report.tier = engine.device().tier();
+  report.context = engine.context();
+  report.weight_gb = 1e-9 * static_cast<double>(engine.weights().device_bytes);
+  report.cache_gb = 1e-9 * static_cast<double>(engine.plan().cache_bytes);
+  const LoadTimes& load = engine.load_times();
+  report.breakdown = {{"load.checkpoint", load.checkpoint_ms}, {"load.device", load.device_ms},
+                      {"load.match", load.match_ms},           {"load.allocate", load.allocate_ms},
+                      {"load.upload", load.upload_ms},         {"load.total", load.total_ms}};
+  if (options.synthetic.empty()) {
+    report.load_seconds = 1e-3 * load.total_ms;
+    report.rows.push_back({"load", "GB/s", report.weight_gb, {report.load_seconds}});
   }
-  std::vector<std::pair<std::string, Total>> sorted(totals.begin(), totals.end());
-  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.ns > b.second.ns; });
-  std::printf("\n| operator                     | dispatches |      ms | share | GB/s     | GFLOP/s  |\n");
-  std::printf("| ---------------------------- | ---------- | ------- | ----- | -------- | -------- |\n");
-  for (const auto& [name, total] : sorted)
-    std::printf("| %-28s | %10llu | %7.2f | %4.1f%% | %8.1f | %8.1f |\n", name.c_str(),
-                static_cast<unsigned long long>(total.count), total.ns * 1e-6, 100 * total.ns / all, total.bytes / total.ns,
-                total.flops / total.ns);
+  return report;
 }
 
-std::vector<uint8_t> gradient_picture(uint32_t width, uint32_t height) {
-  std::vector<uint8_t> rgb(size_t{width} * height * 3);
-  for (size_t i = 0; i < rgb.size(); ++i)
-    rgb[i] = static_cast<uint8_t>((i * 7 + i / (size_t{width} * 3) * 3) & 255);
-  return rgb;
+Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& report) {
+  if (!options.start)
+    return {};
+  engine.device().pipelines().save();
+  std::vector<std::string> words = {"vl2", "bench", "--start-probe"};
+  if (options.synthetic.empty())
+    words.insert(words.end(), {"-m", options.model.model});
+  else
+    words.insert(words.end(), {"--synthetic", options.synthetic, "--layers", std::to_string(options.layers)});
+  if (!options.model.device.empty())
+    words.insert(words.end(), {"--device", options.model.device});
+  VL2_ASSIGN(const StartTimes start, measure_start(words, options.repeats));
+  report.rows.push_back({"start", "", 1, start.seconds});
+  report.breakdown.insert(report.breakdown.end(), start.breakdown.begin(), start.breakdown.end());
+  return {};
+}
+
+Status start_probe(const BenchOptions& options) {
+  if (options.synthetic.empty()) {
+    VL2_ASSIGN(const Config config, load_config(options.model.model + "/config.json"));
+    return run_start_probe(options.model, config);
+  }
+  VL2_ASSIGN(const Config config, synthetic_config(options));
+  return run_start_probe(options.model, config);
 }
 
 }  // namespace
 
 Status bench_command(const BenchOptions& options) {
-  const auto load_start = Clock::now();
-  VL2_ASSIGN(const auto engine, load_engine(options.model));
-  const double load_seconds = seconds_since(load_start);
-  VL2_ASSIGN(const auto session, Session::create(*engine));
-  const LanguageConfig& language = engine->config().language;
-  const uint32_t side = engine->config().vision.image_size;
-  if (uint64_t{options.prompt} + options.generate > engine->context())
-    return fail(Code::ContextFull, "bench: -p ", options.prompt, " and -n ", options.generate, " tokens, the context holds ",
+  VL2_TRY(check_options(options));
+  VL2_ASSIGN(const ReportForm form, report_form(options.output));
+  if (options.start_probe)
+    return start_probe(options);
+  VL2_ASSIGN(const auto engine, make_engine(options));
+  const uint64_t needed = bench_context(options, engine->config());
+  if (needed > engine->context())
+    return fail(Code::ContextFull, "bench: the longest row takes ", needed, " tokens (-p, -n, -d, --first-token), the context holds ",
                 engine->context());
-  session->recorder().enable_timing(options.ops);
+  VL2_ASSIGN(const auto session, Session::create(*engine));
+  auto jobs = bench_jobs(*session, *engine, options);
+  if (options.pipelines)
+    return print_pipelines(jobs, *engine);
 
-  std::vector<uint32_t> ids(options.prompt);
-  for (uint32_t i = 0; i < options.prompt; ++i)
-    ids[i] = (i * 2654435761u) % language.vocab_size;
-  std::printf("%s on %s (%s), tier %u: loaded %.2f GB in %.2f s\n", options.model.model.c_str(),
-              engine->device().caps().name.c_str(), engine->device().caps().driver_info.c_str(), engine->device().tier(),
-              static_cast<double>(engine->weights().device_bytes) * 1e-9, load_seconds);
-  std::printf("| what                     | rate                | median ms  | least ms   | most ms    |\n");
-  std::printf("| ------------------------ | ------------------- | ---------- | ---------- | ---------- |\n");
-
-  VL2_ASSIGN(const Sample prefill, measure(options.repeats, [&]() -> Status {
-               VL2_TRY(session->clear());
-               return session->prefill(ids, {});
-             }));
-  print_row("pp" + std::to_string(options.prompt), prefill, options.prompt, "tok/s");
-  VL2_ASSIGN(const Sample decode, measure(options.repeats, [&]() -> Status {
-               session->rewind(0);
-               VL2_TRY(session->prefill(std::span(ids).first(1), {}));
-               return session->decode(options.generate, {}).status();
-             }));
-  print_row("tg" + std::to_string(options.generate), decode, options.generate, "tok/s");
-  const std::vector<uint8_t> rgb = gradient_picture(side * options.tiles, side);
-  VL2_ASSIGN(const Sample vision, measure(options.repeats, [&]() -> Status {
-               return session->encode({side * options.tiles, side, rgb}, 1).status();
-             }));
-  print_row("vision, " + std::to_string(options.tiles + 1) + " views", vision, options.tiles + 1, "views/s");
-  std::printf("device memory: peak %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n",
-              static_cast<double>(engine->device().memory().device_bytes_peak()) * 1e-9,
-              static_cast<double>(engine->weights().device_bytes) * 1e-9, engine->context(),
-              static_cast<double>(engine->plan().cache_bytes) * 1e-9);
-  if (options.ops)
-    print_ops(session->recorder().take_times());
+  BenchReport report = describe(options, *engine);
+  const bool clocks_vary = engine->device().caps().type != DeviceType::Cpu;
+  VL2_ASSIGN(const std::vector<BenchRow> rows, measure_jobs(jobs, options.repeats, clocks_vary));
+  report.rows.insert(report.rows.end(), rows.begin(), rows.end());
+  report.peak_gb = 1e-9 * static_cast<double>(engine->device().memory().device_bytes_peak());
+  if (options.ops) {
+    VL2_ASSIGN(report.copy_gb_s, measure_copy(engine->device()));
+    VL2_ASSIGN(report.ops, measure_ops(jobs, session->recorder(), options.shapes));
+  }
+  VL2_TRY(add_start_row(options, *engine, report));
+  std::fputs(format_report(report, form).c_str(), stdout);
   return {};
 }
 

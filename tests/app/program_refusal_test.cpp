@@ -327,7 +327,8 @@ TEST_SUITE("program") {
     write_ids(ids, std::vector<int32_t>(65, 7));
     check_refused({"logits", "-m", model, "--ids", ids, "--out", out, "-c", "64"}, {"65", "64"});
     check_refused(run({"-c", "5000"}), {"5000", "4096"});
-    check_refused({"bench", "-m", model, "-c", "64", "-p", "60", "-n", "5"}, {"60", "5", "64"});
+    check_refused({"bench", "-m", model, "-c", "64", "-p", "60", "-n", "5", "-d", "5", "--first-token", "0"}, {" 65 ", " 64"});
+    check_refused({"bench", "-m", model, "-c", "64", "-p", "6", "-n", "5"}, {"--first-token", " 64"});
     CHECK(!fs::exists(out));
     CHECK(!fs::exists(folder / "boxes.png"));
   }
@@ -451,7 +452,14 @@ TEST_SUITE("program") {
     check_refused(run({"--annotate", folder / "boxes.png"}), {"--annotate", "--image"});
     check_refused({"tiles"}, {"image"});
     check_refused({"tiles", write_picture(folder / "a.png"), write_picture(folder / "b.png"), "--npy", out}, {"--npy"});
-    check_refused({"bench", "-m", model, "--tiles", "10"}, {"--tiles"});
+    check_refused({"bench", "-m", model, "--views", "2,11"}, {"--views", "11"});
+    check_refused({"bench", "-m", model, "-o", "xml"}, {"-o", "xml"});
+    check_refused({"bench", "-m", model, "-p", "8,x"}, {"8,x"});
+    check_refused({"bench"}, {"-m", "--synthetic"});
+    check_refused({"bench", "-m", model, "--synthetic", "tiny"}, {"-m", "--synthetic"});
+    check_refused({"bench", "-m", model, "--layers", "2"}, {"--layers"});
+    check_refused({"bench", "--synthetic", "huge"}, {"huge", "tiny"});
+    check_refused({"bench", "--synthetic", "base"}, {"base", "needs", "GB"}, {.environment = {{"VL2_HEAP_LIMIT", "3000000"}}});
     check_refused({"run", "-m", "two\nlines", "-p", "question"}, {"two lines"});
     check_refused({"run", "-m", model, "-p", "<image> what is this?"}, {"1 marks <image>", "0 pictures"});
     check_refused({"run", "-m", model, "-p", "\xff"}, {"UTF-8"});

@@ -1,10 +1,12 @@
 // The built program on input that is fine: what each command prints and writes.
 #include "tests/support/program.h"
 
+#include <algorithm>
 #include <cstring>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "app/image_file.h"
 #include "model/npy.h"
@@ -221,10 +223,62 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE("vl2 bench: prints a row for reading, writing and seeing, with numbers") {
-    const std::string out = printed({"bench", "-m", small_model(), "-p", "16", "-n", "4", "-r", "1", "-c", "64", "--ops"});
-    for (const char* row : {"| pp16", "| tg4", "| vision, 2 views", "device memory: peak", "| rms_norm"})
+    const std::string out = printed({"bench", "-m", small_model(), "-p", "16", "-n", "4", "-d", "0,8", "--views", "1,2", "--first-token",
+                                     "0", "-r", "1", "-c", "64", "--ops"});
+    for (const char* row : {"| load ", "| pp16 ", "| tg4 ", "| pp16 @ d8 ", "| tg4 @ d8 ", "| vision 1 view ", "| vision 2 views ",
+                            "device memory: peak", "\nprefill: ", "\ndecode: ", "\nvision: ", "| rms_norm"})
       CHECK_MESSAGE(out.find(row) != std::string::npos, out);
+    CHECK(out.find("first token") == std::string::npos);  // left out by its 0
     const size_t row = out.find("| pp16");
     CHECK(std::stod(out.substr(out.find('|', row + 1) + 1)) > 0);
+  }
+
+  TEST_CASE("vl2 bench -o json: parses, and its rates are units by the median") {
+    const json out = json::parse(printed({"bench", "-m", small_model(), "-p", "16", "-n", "4", "--views", "2", "--first-token", "100", "-r",
+                                          "2", "-c", "700", "-o", "json", "--ops", "--shapes", "--start"}));
+    std::vector<std::string> names;
+    for (const json& row : out["rows"]) {
+      names.push_back(row["name"]);
+      CHECK(row["least_ms"].get<double>() > 0);
+      CHECK(row["least_ms"] <= row["median_ms"]);
+      CHECK(row["median_ms"] <= row["most_ms"]);
+      if (row["name"] == "pp16")
+        CHECK(row["rate"].get<double>() * row["median_ms"].get<double>() == doctest::Approx(16e3));
+      CHECK(row["runs"] == (row["name"] == "load" ? 1 : 2));
+    }
+    CHECK(names == std::vector<std::string>{"load", "pp16", "tg4", "vision 2 views", "first token 100x100", "start"});
+    CHECK(out["memory_gb"]["peak"] >= out["memory_gb"]["weights"]);
+    CHECK(out["copy_gb_per_s"] > 0);
+    CHECK(out["breakdown_ms"]["start.pipeline_count"] > 10);  // those that this run left on the disk
+    for (const char* phase : {"prefill", "decode", "vision"}) {
+      double share = 0, count = 0;
+      for (const json& op : out["ops"])
+        if (op["phase"] == phase) {
+          share += op["floor_share"].get<double>() * op["ms"].get<double>();
+          count += op["count"].get<double>();
+        }
+      CHECK(share > 0);
+      CHECK(count > 10);
+    }
+  }
+
+  TEST_CASE("vl2 bench -o csv: every line has the columns of the first") {
+    const std::string out = printed(
+        {"bench", "-m", small_model(), "-p", "16", "-n", "0", "--views", "0", "--first-token", "0", "-r", "1", "-c", "64", "-o", "csv"});
+    std::istringstream lines(out);
+    std::string line, all;
+    while (std::getline(lines, line)) {
+      CHECK_MESSAGE(std::count(line.begin(), line.end(), ',') == 6, line);
+      all += line.substr(0, line.find(',')) + " ";
+    }
+    CHECK(all == "name load pp16 peak memory ");
+  }
+
+  TEST_CASE("vl2 bench --synthetic: Tiny cut to one layer needs no checkpoint") {
+    const json out = json::parse(printed({"bench", "--synthetic", "tiny", "--layers", "1", "-p", "4", "-n", "2", "--views", "0",
+                                          "--first-token", "0", "-r", "1", "-o", "json"}));
+    CHECK(out["rows"].size() == 2);
+    // Embedding and head 129280 x 1280, dense layer 4 x 1280^2 + 3 x 1280 x 6848, encoder block, projector; f16.
+    CHECK(out["memory_gb"]["weights"].get<double>() == doctest::Approx(0.78).epsilon(0.03));
   }
 }

@@ -1,0 +1,275 @@
+#include "app/bench/jobs.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "model/projector.h"
+#include "model/tiling.h"
+#include "model/vision_encoder.h"
+#include "runtime/device.h"
+
+namespace vl2 {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kWarmUpSeconds = 0.5;  // fast cards idle at a fifth of their clock and take about this long to leave it
+constexpr uint32_t kQuestionBefore = 4, kQuestionAfter = 29;  // tokens around the picture of the first-token row
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<uint8_t> gradient_picture(uint32_t width, uint32_t height) {
+  std::vector<uint8_t> rgb(size_t{width} * height * 3);
+  for (size_t i = 0; i < rgb.size(); ++i)
+    rgb[i] = static_cast<uint8_t>((i * 7 + i / (size_t{width} * 3) * 3) & 255);
+  return rgb;
+}
+
+std::vector<uint32_t> scattered_ids(uint32_t count, uint32_t vocab_size) {
+  std::vector<uint32_t> ids(count);
+  for (uint32_t i = 0; i < count; ++i)
+    ids[i] = (i * 2654435761u) % vocab_size;
+  return ids;
+}
+
+uint64_t first_token_length(uint32_t side, const Config& config) {
+  const auto grid = tile_grid(side, side, config.candidate_resolutions, config.vision.image_size, 1);
+  const TileGrid tiles = grid.ok() ? *grid : TileGrid{};
+  return image_token_count(tiles, config.tokens_per_side()) + kQuestionBefore + kQuestionAfter;
+}
+
+// Everything that jobs share. Each job's functions hold a pointer to it.
+struct Workbench {
+  Session& session;
+  const Engine& engine;
+  std::vector<uint32_t> ids;
+  std::unique_ptr<Scratch> scratch;  // of the single view
+
+  // Leaves `depth` tokens in the cache.
+  Status fill(uint32_t depth) {
+    VL2_TRY(session.clear());
+    return depth == 0 ? Status{} : session.prefill(std::span(ids).first(depth), {});
+  }
+
+  Status encode_one_view(const Picture& picture) {
+    Recorder& rec = session.recorder();
+    const Config& config = engine.config();
+    VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec, config, picture, 1));
+    VL2_ASSIGN(const TensorView features, scratch->get("vision features", rec.device().act(),
+                                                       {1, config.vision.tokens(), config.vision.width}));
+    VL2_ASSIGN(const TensorView tokens,
+               scratch->get("vision tokens", DType::F32, {1, config.tokens_per_view(), config.language.hidden_size}));
+    VL2_TRY(vision_encoder(rec, *scratch, config.vision, engine.weights().vision, {canvases.global}, features));
+    VL2_TRY(projector(rec, *scratch, config, engine.weights().projector, features, tokens));
+    return rec.finish();
+  }
+};
+
+BenchJob prefill_job(const std::shared_ptr<Workbench>& bench, uint32_t count, uint32_t depth) {
+  const std::string at = depth == 0 ? "" : " @ d" + std::to_string(depth);
+  return {.name = "pp" + std::to_string(count) + at,
+          .unit = "tok/s",
+          .units = static_cast<double>(count),
+          .phase = "prefill",
+          .set_up = [=] { return bench->fill(depth); },
+          .prepare = [=]() -> Status {
+            bench->session.rewind(depth);
+            return {};
+          },
+          .run = [=] { return bench->session.prefill(std::span(bench->ids).first(count), {}); }};
+}
+
+BenchJob decode_job(const std::shared_ptr<Workbench>& bench, uint32_t count, uint32_t depth) {
+  const std::string at = depth == 0 ? "" : " @ d" + std::to_string(depth);
+  return {.name = "tg" + std::to_string(count) + at,
+          .unit = "tok/s",
+          .units = static_cast<double>(count),
+          .phase = "decode",
+          .set_up = [=] { return bench->fill(depth); },
+          .prepare = [=]() -> Status {
+            bench->session.rewind(depth);
+            return bench->session.prefill(std::span(bench->ids).first(1), {});
+          },
+          .run = [=] { return bench->session.decode(count, {}).status(); }};
+}
+
+BenchJob vision_job(const std::shared_ptr<Workbench>& bench, uint32_t views) {
+  const uint32_t side = bench->engine.config().vision.image_size, tiles = std::max(views, 2u) - 1;
+  const auto rgb = std::make_shared<std::vector<uint8_t>>(gradient_picture(side * tiles, side));
+  const auto nothing = []() -> Status { return {}; };
+  const auto run = [=]() -> Status {
+    const Picture picture{side * tiles, side, *rgb};
+    return views == 1 ? bench->encode_one_view(picture) : bench->session.encode(picture, 1).status();
+  };
+  return {.name = "vision " + std::to_string(views) + (views == 1 ? " view" : " views"),
+          .unit = "views/s",
+          .units = static_cast<double>(views),
+          .phase = "vision",
+          .set_up = nothing,
+          .prepare = nothing,
+          .run = run};
+}
+
+// From pixels to the first id on the host: resize, encoder, prefill, sampling. decode(1) also runs that id through the model, so
+// the row is longer than the truth by one token.
+BenchJob first_token_job(const std::shared_ptr<Workbench>& bench, uint32_t side) {
+  const auto rgb = std::make_shared<std::vector<uint8_t>>(gradient_picture(side, side));
+  const std::string name = std::to_string(side) + "x" + std::to_string(side);
+  return {.name = "first token " + name,
+          .unit = "",
+          .units = 1,
+          .phase = "",
+          .set_up = []() -> Status { return {}; },
+          .prepare = [=] { return bench->session.clear(); },
+          .run = [=]() -> Status {
+            VL2_ASSIGN(const EncodedPicture picture, bench->session.encode({side, side, *rgb}, 1));
+            const uint32_t count = picture.sequence.dim(0) + kQuestionBefore + kQuestionAfter;
+            const PictureRun run{kQuestionBefore, &picture};
+            VL2_TRY(bench->session.prefill(std::span(bench->ids).first(count), {&run, 1}));
+            return bench->session.decode(1, {}).status();
+          }};
+}
+
+}  // namespace
+
+uint64_t bench_context(const BenchOptions& options, const Config& config) {
+  uint64_t longest = 1;
+  for (const uint32_t depth : options.depths) {
+    for (const uint32_t count : options.prompts)
+      longest = std::max(longest, uint64_t{depth} + count);
+    for (const uint32_t count : options.generates)
+      longest = std::max(longest, count == 0 ? 0 : uint64_t{depth} + 1 + count);
+  }
+  for (const uint32_t side : options.first_token)
+    longest = std::max(longest, side == 0 ? 0 : first_token_length(side, config) + 1);
+  return longest;
+}
+
+std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options) {
+  const auto ids = scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())),
+                                 engine.config().language.vocab_size);
+  const auto bench = std::make_shared<Workbench>(
+      Workbench{session, engine, ids, std::make_unique<Scratch>(engine.device().memory())});
+  std::vector<BenchJob> jobs;
+  for (const uint32_t depth : options.depths) {
+    for (const uint32_t count : options.prompts)
+      if (count > 0)
+        jobs.push_back(prefill_job(bench, count, depth));
+    for (const uint32_t count : options.generates)
+      if (count > 0)
+        jobs.push_back(decode_job(bench, count, depth));
+  }
+  for (const uint32_t views : options.views)
+    if (views > 0)
+      jobs.push_back(vision_job(bench, views));
+  for (const uint32_t side : options.first_token)
+    if (side > 0)
+      jobs.push_back(first_token_job(bench, side));
+  return jobs;
+}
+
+Result<std::vector<BenchRow>> measure_jobs(std::vector<BenchJob>& jobs, uint32_t repeats, bool clocks_vary) {
+  std::vector<BenchRow> rows;
+  for (const BenchJob& job : jobs)
+    rows.push_back({job.name, job.unit, job.units, {}});
+  for (uint32_t pass = 0; pass < 2; ++pass) {
+    const uint32_t runs = pass == 0 ? repeats - repeats / 2 : repeats / 2;
+    for (size_t turn = 0; turn < jobs.size() && runs > 0; ++turn) {
+      const size_t index = pass == 0 ? turn : jobs.size() - 1 - turn;
+      BenchJob& job = jobs[index];
+      VL2_TRY(job.set_up());
+      double warm = 0;
+      // The first series also makes pipelines and buffers; a CPU's clocks need no second warm-up.
+      while (warm < kWarmUpSeconds && (pass == 0 || clocks_vary)) {
+        VL2_TRY(job.prepare());
+        const auto begin = Clock::now();
+        VL2_TRY(job.run());
+        warm += seconds_since(begin);
+      }
+      for (uint32_t i = 0; i < runs; ++i) {
+        VL2_TRY(job.prepare());
+        const auto begin = Clock::now();
+        VL2_TRY(job.run());
+        rows[index].seconds.push_back(seconds_since(begin));
+      }
+    }
+  }
+  return rows;
+}
+
+Result<std::vector<OpRow>> measure_ops(std::vector<BenchJob>& jobs, Recorder& recorder, bool by_shape) {
+  std::vector<OpRow> rows;
+  for (const char* phase : {"prefill", "decode", "vision"}) {
+    BenchJob* chosen = nullptr;
+    for (BenchJob& job : jobs)
+      if (job.phase == phase && (chosen == nullptr || job.phase == "vision"))
+        chosen = &job;
+    if (chosen == nullptr)
+      continue;
+    VL2_TRY(chosen->set_up());
+    VL2_TRY(chosen->prepare());
+    VL2_TRY(chosen->run());  // the clocks are up again, and nothing is new to the device
+    VL2_TRY(chosen->prepare());
+    recorder.enable_timing(true);
+    const Status status = chosen->run();
+    recorder.enable_timing(false);
+    const std::vector<DispatchTime> times = recorder.take_times();
+    VL2_TRY(status);
+    std::map<std::string, OpRow> totals;
+    for (const DispatchTime& time : times) {
+      std::string name = shader_code(time.shader).name;
+      if (by_shape) {
+        char cost[64];
+        std::snprintf(cost, sizeof(cost), " %.3gMB %.3gMF", 1e-6 * static_cast<double>(time.cost.bytes),
+                      1e-6 * static_cast<double>(time.cost.flops));
+        name += cost;
+      }
+      OpRow& row = totals.try_emplace(name, OpRow{phase, name}).first->second;
+      ++row.count;
+      row.ns += time.ns;
+      row.bytes += static_cast<double>(time.cost.bytes);
+      row.flops += static_cast<double>(time.cost.flops);
+    }
+    std::vector<OpRow> sorted;
+    for (auto& [name, row] : totals)
+      if (row.ns > 0)
+        sorted.push_back(std::move(row));
+    std::sort(sorted.begin(), sorted.end(), [](const OpRow& a, const OpRow& b) { return a.ns > b.ns; });
+    rows.insert(rows.end(), sorted.begin(), sorted.end());
+  }
+  return rows;
+}
+
+Result<double> measure_copy(Device& device) {
+  constexpr uint64_t kLargest = uint64_t{1} << 30, kLargestOnCpu = uint64_t{1} << 27;
+  constexpr uint32_t kCopies = 8;
+  const uint64_t most = device.caps().type == DeviceType::Cpu ? kLargestOnCpu : kLargest;
+  const uint64_t bytes = std::max<uint64_t>(std::min(most, device.memory().available_bytes() / 4) / 4096 * 4096, 4096);
+  VL2_ASSIGN(const auto from, device.memory().allocate(bytes, MemoryKind::Device, "copy source"));
+  VL2_ASSIGN(const auto to, device.memory().allocate(bytes, MemoryKind::Device, "copy target"));
+  const auto words = static_cast<uint32_t>(bytes / 4);
+  Recorder rec(device);
+  VL2_TRY(rec.fill(make_view(*from, DType::U32, {words}), 0x3c003c00u));
+  const auto pass = [&]() -> Status {
+    for (uint32_t i = 0; i < kCopies; ++i)
+      VL2_TRY(rec.copy(make_view(*from, DType::U32, {words}), make_view(*to, DType::U32, {words})));
+    return rec.finish();
+  };
+  const auto start = Clock::now();
+  do {
+    VL2_TRY(pass());
+  } while (seconds_since(start) < kWarmUpSeconds);
+  std::vector<double> seconds;
+  for (int i = 0; i < 5; ++i) {
+    const auto begin = Clock::now();
+    VL2_TRY(pass());
+    seconds.push_back(seconds_since(begin));
+  }
+  return 2e-9 * static_cast<double>(bytes) * kCopies / median(seconds);
+}
+
+}  // namespace vl2

@@ -1,0 +1,119 @@
+#include "model/synthetic_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "model/tensor_table.h"
+#include "runtime/device.h"
+#include "runtime/half.h"
+#include "runtime/recorder.h"
+#include "runtime/upload.h"
+
+namespace vl2 {
+
+namespace {
+
+constexpr uint32_t kBlockElements = (1u << 20) + 2 * 1009;  // even: whole words of f16
+
+// Twelve uniform numbers make one that is normal enough; the generator is SplitMix64.
+std::vector<float> normal_values(uint32_t count) {
+  std::vector<float> values(count);
+  uint64_t state = 1;
+  for (float& value : values) {
+    uint32_t sum = 0;
+    for (int draw = 0; draw < 3; ++draw) {
+      uint64_t bits = (state += 0x9e3779b97f4a7c15u);
+      bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
+      bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
+      for (int shift = 0; shift < 64; shift += 16)
+        sum += static_cast<uint32_t>((bits >> shift) & 0xffffu);
+    }
+    value = static_cast<float>(sum) / 65536.0f - 6.0f + 6.0f / 65536.0f;  // mean 0, variance 1
+  }
+  return values;
+}
+
+// Copies blocks of random values, one a dtype and scale, to where weights are.
+class Filler {
+ public:
+  explicit Filler(Device& device) : device_(device), rec_(device), values_(normal_values(kBlockElements)) {}
+
+  Status fill(const TensorSlot& slot, DType dtype, const Buffer& buffer) {
+    const uint64_t bytes = slot.rows() * slot.padded_columns() * dtype_bytes(dtype);
+    if (slot.is_norm_weight())
+      return rec_.fill(make_view(buffer, DType::U32, {static_cast<uint32_t>(bytes / 4)}), 0x3f800000u);  // 1.0f
+    const float scale = scale_of(slot);
+    if (slot.padded_columns() != slot.columns())
+      return fill_padded(slot, dtype, scale, buffer);
+    VL2_ASSIGN(const Buffer* block, block_of(dtype, scale));
+    const uint64_t words = (bytes + 3) / 4, block_words = uint64_t{kBlockElements} * dtype_bytes(dtype) / 4;
+    for (uint64_t first = 0; first < words; first += block_words) {
+      const auto count = static_cast<uint32_t>(std::min(block_words, words - first));
+      VL2_TRY(rec_.copy(make_view(*block, DType::U32, {count}), make_view(buffer, DType::U32, {count}, first)));
+    }
+    return {};
+  }
+
+  Status finish() { return rec_.finish(); }
+
+ private:
+  static float scale_of(const TensorSlot& slot) {
+    const bool embedding = slot.parts.front().name.find("embed_tokens") != std::string::npos;
+    return slot.matrix && !embedding ? 1.0f / std::sqrt(static_cast<float>(slot.columns())) : 0.02f;
+  }
+
+  void write(std::byte* target, uint64_t index, DType dtype, float scale) const {
+    const float value = values_[index % kBlockElements] * scale;
+    const uint16_t half = float_to_half(value);
+    std::memcpy(target, dtype == DType::F16 ? static_cast<const void*>(&half) : &value, dtype_bytes(dtype));
+  }
+
+  Result<const Buffer*> block_of(DType dtype, float scale) {
+    std::unique_ptr<Buffer>& block = blocks_[{dtype, scale}];
+    if (block != nullptr)
+      return block.get();
+    std::vector<std::byte> bytes(size_t{kBlockElements} * dtype_bytes(dtype));
+    for (uint32_t i = 0; i < kBlockElements; ++i)
+      write(bytes.data() + size_t{i} * dtype_bytes(dtype), i, dtype, scale);
+    VL2_ASSIGN(block, device_.memory().allocate(bytes.size(), MemoryKind::Device, "random values"));
+    VL2_TRY(upload_bytes(device_, *block, bytes));
+    return block.get();
+  }
+
+  Status fill_padded(const TensorSlot& slot, DType dtype, float scale, const Buffer& buffer) {
+    const uint64_t row_bytes = uint64_t{slot.padded_columns()} * dtype_bytes(dtype);
+    std::vector<std::byte> bytes(slot.rows() * row_bytes);  // zeros; such a matrix is small
+    for (uint64_t row = 0; row < slot.rows(); ++row)
+      for (uint64_t column = 0; column < slot.columns(); ++column)
+        write(bytes.data() + row * row_bytes + column * dtype_bytes(dtype), row * slot.columns() + column, dtype, scale);
+    return upload_bytes(device_, buffer, bytes);
+  }
+
+  Device& device_;
+  std::map<std::pair<DType, float>, std::unique_ptr<Buffer>> blocks_;
+  Recorder rec_;  // after the blocks that it reads
+  std::vector<float> values_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Config& config) {
+  auto weights = std::make_unique<Weights>();
+  Filler filler(device);
+  for (const TensorSlot& slot : tensor_table(config, *weights)) {
+    const DType dtype = slot.matrix && !slot.keep_f32 ? DType::F16 : DType::F32;
+    const uint64_t bytes = slot.rows() * slot.padded_columns() * dtype_bytes(dtype);
+    VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, MemoryKind::Device, slot.parts.front().name));
+    *slot.target = slot.view(*buffer, dtype);
+    weights->buffers.push_back(std::move(buffer));  // before anything is recorded: it outlives the filler
+    VL2_TRY(filler.fill(slot, dtype, *weights->buffers.back()));
+    weights->device_bytes += bytes;
+  }
+  VL2_TRY(filler.finish());
+  return weights;
+}
+
+}  // namespace vl2
