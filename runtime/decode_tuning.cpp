@@ -97,6 +97,8 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
   shape.groups = std::max(1u, most / shape.lanes);
   if (tuning.groups != 0)
     shape.groups = std::min(shape.groups, tuning.groups);
+  const uint32_t fewest = ceil_div(kWeightLanes, shape.lanes);  // that many invocations share a row of W_UV
+  shape.groups = std::max(shape.groups, fewest);
   const uint32_t head_groups = ceil_div(heads, shape.heads);
   const auto finish = [&] {
     const uint32_t tiles = ceil_div(capacity, shape.groups * shape.keys);
@@ -106,7 +108,7 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
            (shared_heads == 1 ? kSharedRowBytes : 0);
   };
   const uint32_t room = std::min(kAttentionSharedBytes, caps.max_shared_bytes - 1024);
-  while (finish() > room && shape.groups > 1)
+  while (finish() > room && shape.groups > fewest)
     --shape.groups;
   while (finish() > room && shape.heads > 1)
     --shape.heads;

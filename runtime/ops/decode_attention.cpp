@@ -112,6 +112,9 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
       (!values_apart && kv_b.dim(0) / heads < y.dim(1)))
     return fail(Code::BadShape, "decode_mla_attention: y ", y, " must be [", heads, ", value width] f32, within kv_b ", kv_b);
   VL2_TRY(check_scratch("decode_mla_attention", scratch, heads, shape.splits, latent));
+  if (shape.lanes * shape.groups < DECODE_ATTENTION_WEIGHT_LANES)
+    return fail(Code::BadShape, "decode_mla_attention: a workgroup of ", shape.lanes * shape.groups, " must have at least ",
+                DECODE_ATTENTION_WEIGHT_LANES);
   if (values_apart && y.dim(1) != latent)
     return fail(Code::BadShape, "decode_mla_attention: y ", y, " must be [", heads, ", ", latent, "] without W_UV");
   const uint32_t value_width = values_apart ? 0 : y.dim(1);

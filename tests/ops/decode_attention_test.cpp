@@ -81,6 +81,7 @@ TEST_CASE_FIXTURE(GpuTest,
     DecodeTuning tuning;
   };
   const Case kCases[] = {{4, 32, 8, 16, 70, {}},
+                         {4, 32, 8, 16, 70, {.groups = 1}},  // five lanes, fewer than share a row of W_UV
                          {3, 72, 16, 5, 90, {.heads = 2, .keys = 2, .splits = 3, .groups = 2}},
                          {5, 128, 32, 64, 300, {.heads = 4, .keys = 3, .splits = 5}},
                          {2, 512, 64, 128, 600, {.heads = 1, .splits = 7}}};
