@@ -79,7 +79,7 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
   if (quirks.barriers_are_slow) {
     tile.subgroups = tile.row_tiles = 1;
-    tile.keys = std::lcm(std::lcm(shape->n, shape->k), 16u);
+    tile.keys = std::lcm(shape->n, shape->k);
     tile.prefetch = false;
   }
   const auto fits = [&] {

@@ -138,7 +138,7 @@ TEST_CASE_FIXTURE(MatrixTest, "mla_attention_matrix: agrees with the reference a
   struct MlaCase {
     uint32_t queries, first_position, heads, nope, rope, value_width;
   };
-  constexpr MlaCase kCases[] = {{5, 3, 3, 16, 8, 16}, {64, 0, 2, 128, 64, 128}, {40, 89, 2, 128, 64, 128}, {129, 1, 1, 64, 32, 64}, {9, 0, 1, 8, 0, 24}};
+  constexpr MlaCase kCases[] = {{37, 30, 2, 16, 8, 16}, {64, 0, 2, 128, 64, 128}, {40, 89, 2, 128, 64, 128}, {9, 0, 1, 8, 0, 24}};
   for (const MlaCase& c : kCases) {
     CAPTURE(c.queries);
     CAPTURE(c.nope);
@@ -156,7 +156,7 @@ TEST_CASE_FIXTURE(MatrixTest, "mla_attention_matrix: agrees with the reference a
     std::vector<AttentionTile> tiles = attention_tiles(device.caps(), width, c.value_width);
     for (size_t i = 0; i <= tiles.size(); ++i) {
       const AttentionTile* tile = i < tiles.size() ? &tiles[i] : nullptr;
-      if (tile != nullptr && c.queries != 40)
+      if (tile != nullptr && c.queries != 37)  // a CPU driver takes a minute to compile one for wide heads
         continue;
       const TensorView y = tensor({c.queries, c.heads, c.value_width}, DType::F16);
       rec.enable_timing(true);
