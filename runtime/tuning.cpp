@@ -68,8 +68,9 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                                   [&](const MatrixShape& s) { return attention_shape_fits(caps, s); });
   if (shape == caps.matrix_shapes.end())
     return {};
-  // 16 queries a subgroup and 32 keys a block keep queries (up to 48 registers of 32 lanes), values (64) and scores (16) in registers
-  // with room for three workgroups of four subgroups on a multiprocessor of 64 Ki registers; 64 keys where the values are narrow.
+  // 16 queries a subgroup and 32 keys a block keep queries (up to 48 registers of 32 lanes), values (64) and scores (16) in
+  // registers with room for three workgroups of four subgroups on a multiprocessor of 64 Ki registers; 64 keys where the values
+  // are narrow.
   AttentionTile tile{.shape = *shape,
                      .subgroup_size = matrix_subgroup_size(caps),
                      .subgroups = 4,
