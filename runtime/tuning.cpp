@@ -78,6 +78,8 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                      .keys = std::lcm(std::lcm(shape->n, shape->k), value_width <= 80 ? 64u : 32u),
                      .prefetch = value_width <= 80};
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
+  // One subgroup, also because lavapipe 26.1.6 gave NaN where several of a workgroup took different ways between subgroup
+  // barriers (729 keys, 4 subgroups, likely when only some rescale).
   if (quirks.barriers_are_slow) {
     tile.subgroups = tile.row_tiles = 1;
     tile.keys = std::lcm(shape->n, shape->k);
