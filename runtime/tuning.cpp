@@ -222,8 +222,9 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                                   [&](const MatrixShape& s) { return attention_shape_fits(caps, s); });
   if (shape == caps.matrix_shapes.end())
     return {};
-  // 16 queries a subgroup and 32 keys a block keep queries (up to 48 registers of 32 lanes), values (64) and scores (16) in registers
-  // with room for three workgroups of four subgroups on a multiprocessor of 64 Ki registers; 64 keys where the values are narrow.
+  // 16 queries a subgroup and 32 keys a block keep queries (up to 48 registers of 32 lanes), values (64) and scores (16) in
+  // registers with room for three workgroups of four subgroups on a multiprocessor of 64 Ki registers; 64 keys where the values
+  // are narrow.
   AttentionTile tile{.shape = *shape,
                      .subgroup_size = matrix_subgroup_size(caps),
                      .subgroups = 4,
@@ -231,9 +232,11 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                      .keys = std::lcm(std::lcm(shape->n, shape->k), value_width <= 80 ? 64u : 32u),
                      .prefetch = value_width <= 80};
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
+  // One subgroup, also because lavapipe 26.1.6 gave NaN where several of a workgroup took different ways between subgroup
+  // barriers (729 keys, 4 subgroups, likely when only some rescale).
   if (quirks.barriers_are_slow) {
     tile.subgroups = tile.row_tiles = 1;
-    tile.keys = std::lcm(std::lcm(shape->n, shape->k), 16u);
+    tile.keys = std::lcm(shape->n, shape->k);
     tile.prefetch = false;
   }
   const auto fits = [&] {

@@ -10,7 +10,8 @@
 
 namespace vl2 {
 
-/// The tile with which matrix units do this, or nothing: wrong tier, dtype, scale, or rows that do not start at multiples of 16 bytes.
+/// The tile with which matrix units do this, or nothing: wrong tier, dtype, scale, or rows that do not start at multiples of 16
+/// bytes.
 ///
 /// depth, value_width  elements of a query or key, and of a value
 /// wanted              a tile to take instead of the tuning's; may be null
@@ -22,7 +23,8 @@ std::optional<AttentionTile> matrix_attention(Recorder& rec, uint32_t depth, uin
 /// Records one workgroup for each block of queries, head and batch. The kernel's constants follow from tile and widths.
 template <typename Params>
 Status dispatch_matrix_attention(Recorder& rec, ShaderId shader, std::initializer_list<TensorView> tensors, const Params& params,
-                                 const AttentionTile& tile, uint32_t depth, uint32_t value_width, uint32_t heads, uint32_t batch, Cost cost) {
+                                 const AttentionTile& tile, uint32_t depth, uint32_t value_width, uint32_t heads, uint32_t batch,
+                                 Cost cost) {
   const uint32_t blocks = (params.query_count + tile.queries() - 1) / tile.queries();
   return rec.dispatch(shader, tensors, params, Groups{.x = heads, .y = blocks, .z = batch}, cost,
                       {tile.threads(), tile.shape.m, tile.shape.n, tile.shape.k, tile.row_tiles, tile.keys, depth, value_width,

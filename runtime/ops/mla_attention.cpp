@@ -71,9 +71,10 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
     return Cost{.bytes = heads * (query_count + uint64_t{blocks} * params.key_count) * widths * dtype_bytes(q.dtype),
                 .flops = 2 * heads * causal_pairs(query_count, options.first_position) * widths};
   };
-  const auto tile = params.nope % 8 != 0 ? std::nullopt
-                                         : matrix_attention(rec, depth, value_width, options.scale, options.tile,
-                                                            {{&q, &q_bound}, {&kv, &kv_bound}, {&k_rope, &k_rope_bound}, {&y, &y_bound}});
+  const auto tile = params.nope % 8 != 0
+                        ? std::nullopt
+                        : matrix_attention(rec, depth, value_width, options.scale, options.tile,
+                                           {{&q, &q_bound}, {&kv, &kv_bound}, {&k_rope, &k_rope_bound}, {&y, &y_bound}});
   if (tile)
     return dispatch_matrix_attention(rec, ShaderId::mla_attention_matrix,
                                      {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, *tile, depth,

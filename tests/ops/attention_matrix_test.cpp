@@ -1,5 +1,5 @@
-// The kernel on matrix units, through attention and mla_attention: every way to divide the work, on devices that have such units. On
-// the others the same cases run on the kernels of lower tiers.
+// The kernel on matrix units, through attention and mla_attention: every way to divide the work, on devices that have such units.
+// On the others the same cases run on the kernels of lower tiers.
 #include "runtime/ops/attention_matrix.h"
 
 #include <cmath>
@@ -50,7 +50,8 @@ class MatrixTest : public GpuTest {
     REQUIRE_MESSAGE(status.ok(), status.message());
     REQUIRE(rec.finish().ok());
     const auto times = rec.take_times();
-    const bool expected = device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), c.width, c.value_width).has_value();
+    const bool expected =
+        device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), c.width, c.value_width).has_value();
     if (device.caps().timestamp_period_ns > 0) {
       REQUIRE(times.size() == 1);
       CHECK((times[0].shader == ShaderId::attention_matrix) == expected);
@@ -62,30 +63,38 @@ class MatrixTest : public GpuTest {
 }  // namespace
 
 TEST_CASE_FIXTURE(MatrixTest, "attention_matrix: agrees with the reference at awkward sizes, causal and not") {
-  constexpr Case kCases[] = {{1, 5, 1, 1, 8, 8, false, 0},         {1, 7, 7, 2, 72, 72, false, 0},      {2, 63, 63, 2, 24, 40, false, 0},
-                             {1, 64, 64, 1, 72, 72, false, 0},     {1, 65, 65, 3, 72, 72, false, 0},    {1, 129, 31, 1, 16, 8, false, 0},
-                             {1, 17, 129, 2, 128, 128, false, 0},  {1, 40, 130, 1, 192, 128, false, 0}, {1, 5, 5, 2, 128, 128, true, 0},
-                             {1, 1 + 4, 600, 2, 128, 128, true, 511}, {2, 129, 300, 2, 64, 64, true, 171}, {1, 130, 130, 2, 128, 128, true, 0},
-                             {1, 64, 128, 1, 128, 128, true, 64},  {1, 63, 64, 1, 192, 128, true, 1},   {1, 100, 4096, 1, 16, 8, true, 3900}};
+  constexpr Case kCases[] = {{1, 5, 1, 1, 8, 8, false, 0},        {1, 7, 7, 2, 72, 72, false, 0},
+                             {2, 63, 63, 2, 24, 40, false, 0},    {1, 64, 64, 1, 72, 72, false, 0},
+                             {1, 65, 65, 3, 72, 72, false, 0},    {1, 129, 31, 1, 16, 8, false, 0},
+                             {1, 17, 129, 2, 128, 128, false, 0}, {1, 40, 130, 1, 192, 128, false, 0},
+                             {1, 5, 5, 2, 128, 128, true, 0},     {1, 1 + 4, 600, 2, 128, 128, true, 511},
+                             {2, 129, 300, 2, 64, 64, true, 171}, {1, 130, 130, 2, 128, 128, true, 0},
+                             {1, 64, 128, 1, 128, 128, true, 64}, {1, 63, 64, 1, 192, 128, true, 1},
+                             {1, 100, 4096, 1, 16, 8, true, 3900}};
   for (const Case& c : kCases) {
     CAPTURE(c.queries);
     CAPTURE(c.keys);
     CAPTURE(c.width);
     const Tensors in = random_tensors(c);
     const float scale = 1 / std::sqrt(static_cast<float>(c.width));
+    // As below.
     CHECK(max_abs_diff(run(c, in, scale, nullptr), wanted_of(c, in, scale)) < 6e-4);
   }
 }
 
 TEST_CASE_FIXTURE(MatrixTest, "attention_matrix: agrees with the reference however the work is divided") {
   // Narrow, because a CPU driver takes a minute to compile a kernel for wide ones.
-  constexpr Case kCases[] = {{1, 75, 70, 2, 16, 8, false, 0}, {1, 70, 171, 2, 8, 16, true, 101}, {1, 5, 130, 1, 8, 16, true, 2}, {1, 64, 16, 1, 8, 16, false, 0}};
+  constexpr Case kCases[] = {{1, 75, 70, 2, 16, 8, false, 0},
+                             {1, 70, 171, 2, 8, 16, true, 101},
+                             {1, 5, 130, 1, 8, 16, true, 2},
+                             {1, 64, 16, 1, 8, 16, false, 0}};
   for (const Case& c : kCases) {
     const Tensors in = random_tensors(c);
     const float scale = 1 / std::sqrt(static_cast<float>(c.width));
     const auto wanted = wanted_of(c, in, scale);
     for (const AttentionTile& tile : attention_tiles(device.caps(), c.width, c.value_width)) {
       CAPTURE(attention_tile_name(tile));
+      // Seen: 3.3e-4. Planted faults: each query sees one key too many 3.4e-3 to 0.28; the second block of keys lost 0.26.
       CHECK(max_abs_diff(run(c, in, scale, &tile), wanted) < 6e-4);
     }
   }
@@ -95,6 +104,7 @@ TEST_CASE_FIXTURE(MatrixTest, "attention_matrix: a picture of 729 patches agrees
   const Case c{1, 729, 729, 1, 72, 72, false, 0};
   const Tensors in = random_tensors(c);
   const float scale = 1 / std::sqrt(72.0f);
+  // As above.
   CHECK(max_abs_diff(run(c, in, scale, nullptr), wanted_of(c, in, scale)) < 6e-4);
 }
 
@@ -114,9 +124,12 @@ TEST_CASE_FIXTURE(MatrixTest, "attention_matrix: scores beyond the range of f16 
     in.k[s * 8 + 1] = static_cast<float>(s) / 256;  // 0.39 a key: many keys weigh
     in.k[s * 8 + 2] = static_cast<float>(s % 7);
   }
+  // Seen: 1.3e-3, because a driver may round score * scale (2^-8 of an exponent at 1.3e5) before it adds the bias. Planted fault:
+  // values not scaled down when the maximum rises 14.
   CHECK(max_abs_diff(run(c, in, 1, nullptr), wanted_of(c, in, 1)) < 5e-3);
   for (uint32_t s = 0; s < c.keys; ++s)
     in.k[s * 8 + 1] = static_cast<float>(s) / 16;  // 6.25 a key: a query sees one or two keys
+  // Seen: 2.5e-4. The same planted fault 7.5.
   CHECK(max_abs_diff(run(c, in, 1, nullptr), wanted_of(c, in, 1)) < 6e-4);
 }
 
@@ -131,14 +144,17 @@ TEST_CASE_FIXTURE(MatrixTest, "attention_matrix: many small weights are not lost
     in.k[7 * 8 + i] = 1.4375f;  // 11.5: e^-11.5 = 1.01e-5
     in.v[7 * 8 + i] = 0;
   }
+  // Seen: 5.8e-8. Planted fault: eight of the keys lost 7.6e-5.
   CHECK(max_abs_diff(run(c, in, 1, nullptr), wanted_of(c, in, 1)) < 2e-5);
 }
 
-TEST_CASE_FIXTURE(MatrixTest, "mla_attention_matrix: agrees with the reference at the sizes of the published models, at offsets, however divided") {
+TEST_CASE_FIXTURE(
+    MatrixTest,
+    "mla_attention_matrix: agrees with the reference at the sizes of the published models, at offsets, however divided") {
   struct MlaCase {
     uint32_t queries, first_position, heads, nope, rope, value_width;
   };
-  constexpr MlaCase kCases[] = {{5, 3, 3, 16, 8, 16}, {64, 0, 2, 128, 64, 128}, {40, 89, 2, 128, 64, 128}, {129, 1, 1, 64, 32, 64}, {9, 0, 1, 8, 0, 24}};
+  constexpr MlaCase kCases[] = {{37, 30, 2, 16, 8, 16}, {64, 0, 2, 128, 64, 128}, {40, 89, 2, 128, 64, 128}, {9, 0, 1, 8, 0, 24}};
   for (const MlaCase& c : kCases) {
     CAPTURE(c.queries);
     CAPTURE(c.nope);
@@ -151,12 +167,12 @@ TEST_CASE_FIXTURE(MatrixTest, "mla_attention_matrix: agrees with the reference a
     const TensorView query = upload({c.queries, c.heads, width}, q, DType::F16);
     const TensorView keys_and_values = upload({keys, c.heads, kv_width}, kv, DType::F16);
     const float scale = 1 / std::sqrt(static_cast<float>(width));
-    const auto wanted = reference::mla_attention(q, kv, download(k_rope), {c.queries, keys, c.heads, c.nope, c.rope, c.value_width, 0},
-                                                 scale, c.first_position);
+    const auto wanted = reference::mla_attention(
+        q, kv, download(k_rope), {c.queries, keys, c.heads, c.nope, c.rope, c.value_width, 0}, scale, c.first_position);
     std::vector<AttentionTile> tiles = attention_tiles(device.caps(), width, c.value_width);
     for (size_t i = 0; i <= tiles.size(); ++i) {
       const AttentionTile* tile = i < tiles.size() ? &tiles[i] : nullptr;
-      if (tile != nullptr && c.queries != 40)
+      if (tile != nullptr && c.queries != 37)  // a CPU driver takes a minute to compile one for wide heads
         continue;
       const TensorView y = tensor({c.queries, c.heads, c.value_width}, DType::F16);
       rec.enable_timing(true);
@@ -165,9 +181,11 @@ TEST_CASE_FIXTURE(MatrixTest, "mla_attention_matrix: agrees with the reference a
       REQUIRE_MESSAGE(status.ok(), status.message());
       REQUIRE(rec.finish().ok());
       const auto times = rec.take_times();
-      const bool expected = device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), width, c.value_width).has_value();
+      const bool expected =
+          device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), width, c.value_width).has_value();
       if (device.caps().timestamp_period_ns > 0)
         CHECK((times.back().shader == ShaderId::mla_attention_matrix) == expected);
+      // The tolerance of mla_attention, whose planted fault (one key too many) is 3.0.
       CHECK(max_abs_diff(download(y), wanted) < 1.2e-3);
     }
   }

@@ -153,6 +153,26 @@ TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
 TEST_CASE("tuning: a GPU prefills 2048 tokens at a time, a CPU 512") {
   CHECK(prefill_chunk(caps_of(DeviceType::Integrated, 32)) == 2048);
   CHECK(prefill_chunk(caps_of(DeviceType::Cpu, 8)) == 512);
+
+TEST_CASE("tuning: attention on matrix units fits 32 KiB, and is left out where its weights have no way through f16 sums") {
+  DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
+  caps.max_workgroup_invocations = 1024;
+  caps.max_shared_bytes = 32 * 1024;
+  caps.matrix_shapes = {{16, 16, 16, true}, {16, 8, 16, false}, {16, 8, 16, true}};
+  const Quirks quirks = find_quirks(caps, "").value();
+  for (const auto& [depth, value_width] : {std::pair{72u, 72u}, {128u, 128u}, {192u, 128u}}) {
+    const auto tile = attention_tile(caps, quirks, depth, value_width);
+    REQUIRE(tile);
+    CHECK(tile->shape == caps.matrix_shapes[2]);  // the first one has no f16 sums
+    CHECK(tile->subgroups == 4);
+    CHECK(tile->shared_bytes(depth, value_width) <= 32 * 1024);
+  }
+  CHECK(attention_tile(caps, quirks, 72, 72)->keys == 64);
+  caps.max_shared_bytes = 4 * 1024;
+  CHECK(!attention_tile(caps, quirks, 192, 128));
+  caps.max_shared_bytes = 32 * 1024;
+  caps.matrix_shapes = {{16, 16, 16, true}};
+  CHECK(!attention_tile(caps, quirks, 72, 72));
 }
 
 TEST_CASE("tuning: pieces fill a binding up to the last that keeps the alignment") {

@@ -20,11 +20,13 @@ inline std::vector<AttentionTile> attention_tiles(const DeviceCaps& caps, uint32
         for (const uint32_t keys : {16u, 32u, 64u})
           for (const bool prefetch : {false, true}) {
             // A CPU driver takes seconds for each, and a minute for large ones.
-            if (caps.type == DeviceType::Cpu ? keys != 16 * row_tiles || subgroups == 8 || prefetch != (subgroups == 4) : keys == 16)
+            if (caps.type == DeviceType::Cpu ? keys != 16 * row_tiles || subgroups != 4 || prefetch != (row_tiles == 2)
+                                             : keys == 16)
               continue;
-            const AttentionTile tile{shape,    matrix_subgroup_size(caps), subgroups,
-                                     row_tiles, std::lcm(std::lcm(shape.n, shape.k), keys), prefetch};
-            if (tile.threads() <= caps.max_workgroup_invocations && tile.shared_bytes(depth, value_width) <= caps.max_shared_bytes)
+            const AttentionTile tile{
+                shape, matrix_subgroup_size(caps), subgroups, row_tiles, std::lcm(std::lcm(shape.n, shape.k), keys), prefetch};
+            if (tile.threads() <= caps.max_workgroup_invocations &&
+                tile.shared_bytes(depth, value_width) <= caps.max_shared_bytes)
               tiles.push_back(tile);
           }
   }
