@@ -81,7 +81,7 @@ Status Engine::check_context(uint32_t wanted) {
 Status Engine::check_memory(const std::string& name) {
   plan_ = plan_memory(config_, device_->act(), context_);
   plan_.available_bytes = device_->memory().available_bytes();
-  if (plan_.needed_bytes() > plan_.available_bytes)
+  if (device_->executes() && plan_.needed_bytes() > plan_.available_bytes)
     return fail(Code::OutOfMemory, name, ": needs ", gigabytes(plan_.needed_bytes()), " (weights ", gigabytes(plan_.weight_bytes),
                 ", cache of ", context_, " tokens ", gigabytes(plan_.cache_bytes), ", working memory ",
                 gigabytes(plan_.working_bytes), "), ", device_->caps().name, " has ", gigabytes(plan_.available_bytes),

@@ -46,6 +46,8 @@ class Device {
   const DeviceCaps& caps() const { return caps_; }
   const Quirks& quirks() const { return quirks_; }
   uint32_t tier() const { return tier_; }
+  /// False for a driver without hardware (RADV_FORCE_FAMILY): pipelines are made, buffers are empty shells, nothing is recorded.
+  bool executes() const { return caps_.device_local_bytes > 0; }
   /// The type of stored activations in this device's tier.
   DType act() const { return tier_ >= 1 ? DType::F16 : DType::F32; }
   Memory& memory() { return *memory_; }
