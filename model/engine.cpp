@@ -63,9 +63,10 @@ uint64_t pipeline_tag(const Config& config) {
   const VisionConfig& vision = config.vision;
   std::ostringstream text;
   text << vision.layers << ' ' << vision.width << ' ' << vision.patch_size << ' ' << vision.mlp_ratio << ' ' << vision.image_size
-       << ' ' << vision.heads << ' ' << config.projector.n_embed << ' ' << language.vocab_size << ' ' << language.hidden_size << ' '
-       << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
-       << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' ' << language.kv_lora_rank;
+       << ' ' << vision.heads << ' ' << config.projector.n_embed << ' ' << language.vocab_size << ' ' << language.hidden_size
+       << ' ' << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
+       << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' '
+       << language.kv_lora_rank;
   const std::string bytes = text.str();
   return fnv1a64(bytes.data(), bytes.size());
 }
