@@ -63,9 +63,10 @@ uint64_t pipeline_tag(const Config& config) {
   const VisionConfig& vision = config.vision;
   std::ostringstream text;
   text << vision.layers << ' ' << vision.width << ' ' << vision.patch_size << ' ' << vision.mlp_ratio << ' ' << vision.image_size
-       << ' ' << vision.heads << ' ' << config.projector.n_embed << ' ' << language.vocab_size << ' ' << language.hidden_size << ' '
-       << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
-       << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' ' << language.kv_lora_rank;
+       << ' ' << vision.heads << ' ' << config.projector.n_embed << ' ' << language.vocab_size << ' ' << language.hidden_size
+       << ' ' << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
+       << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' '
+       << language.kv_lora_rank;
   const std::string bytes = text.str();
   return fnv1a64(bytes.data(), bytes.size());
 }
@@ -81,7 +82,7 @@ Status Engine::check_context(uint32_t wanted) {
 Status Engine::check_memory(const std::string& name) {
   plan_ = plan_memory(config_, device_->act(), context_, chunk());
   plan_.available_bytes = device_->memory().available_bytes();
-  if (plan_.needed_bytes() > plan_.available_bytes)
+  if (device_->executes() && plan_.needed_bytes() > plan_.available_bytes)
     return fail(Code::OutOfMemory, name, ": needs ", gigabytes(plan_.needed_bytes()), " (weights ", gigabytes(plan_.weight_bytes),
                 ", cache of ", context_, " tokens ", gigabytes(plan_.cache_bytes), ", working memory ",
                 gigabytes(plan_.working_bytes), "), ", device_->caps().name, " has ", gigabytes(plan_.available_bytes),

@@ -11,9 +11,9 @@ namespace vl2 {
 
 class Device;
 
-/// Fills every weight of `config`: matrices f16 from a normal distribution of 1/sqrt(inputs) (embeddings 0.02), the router f32, the
-/// weights of norms 1, other vectors normal(0, 0.02). Finite activations follow; the answers are noise. The values repeat every
-/// few megabytes, at no power of two.
+/// Fills every weight of `config`: matrices f16 from a normal distribution of 1/sqrt(inputs) (embeddings 0.02), the router f32,
+/// the weights of norms 1, other vectors normal(0, 0.02). Finite activations follow; the answers are noise. The values repeat
+/// every few megabytes, at no power of two.
 ///
 /// Errors  OutOfMemory, VulkanError; nothing stays allocated
 Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Config& config);

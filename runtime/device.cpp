@@ -165,7 +165,8 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
 Device::~Device() {
   if (handle_ == VK_NULL_HANDLE)
     return;
-  vkDeviceWaitIdle(handle_);
+  if (executes())
+    vkDeviceWaitIdle(handle_);
   saturation_.reset();
   pipelines_.reset();
   memory_.reset();

@@ -201,7 +201,8 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
   for (uint32_t i = 0; i < memory.memoryHeapCount; ++i)
     if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
       caps.device_local_bytes = std::max<uint64_t>(caps.device_local_bytes, memory.memoryHeaps[i].size);
-  caps.memory_budget = has_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  // RADV without hardware has heaps of 0 bytes, and crashes when asked for their budget.
+  caps.memory_budget = caps.device_local_bytes > 0 && has_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   read_subgroup_sizes_and_dot(device, caps);
   read_matrix_caps(device, caps);
   read_workgroup_matrix_caps(device, caps);

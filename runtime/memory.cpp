@@ -44,6 +44,10 @@ Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDe
   memory->max_buffer_bytes_ = caps.max_allocation_bytes;
   memory->debug_names_ = vkSetDebugUtilsObjectNameEXT != nullptr;
 
+  memory->hardware_ = caps.device_local_bytes > 0;
+  if (!memory->hardware_)
+    return memory;
+
   VmaVulkanFunctions functions{};
   functions.vkGetInstanceProcAddr = vkGetInstanceProcAddr;
   functions.vkGetDeviceProcAddr = vkGetDeviceProcAddr;
@@ -75,6 +79,14 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
                 max_buffer_bytes_);
 
   std::unique_ptr<Buffer> buffer(new Buffer);
+  if (!hardware_) {
+    buffer->bytes_ = rounded;
+    if (kind != MemoryKind::Device) {
+      buffer->shell_ = std::make_unique<std::byte[]>(rounded);
+      buffer->mapped_ = buffer->shell_.get();
+    }
+    return buffer;
+  }
   VkBufferCreateInfo buffer_info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   buffer_info.size = rounded;
   buffer_info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
@@ -106,6 +118,8 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
 }
 
 uint64_t Memory::available_bytes() const {
+  if (!hardware_)
+    return 0;
   const VkPhysicalDeviceMemoryProperties* properties = nullptr;
   vmaGetMemoryProperties(allocator_, &properties);
   std::array<VmaBudget, VK_MAX_MEMORY_HEAPS> budgets{};
@@ -131,10 +145,14 @@ Buffer::~Buffer() {
 }
 
 Status Buffer::flush(uint64_t offset, uint64_t bytes) const {
+  if (shell_ != nullptr)
+    return {};
   return vk_status(vmaFlushAllocation(memory_->allocator_, allocation_, offset, bytes), "vmaFlushAllocation");
 }
 
 Status Buffer::invalidate(uint64_t offset, uint64_t bytes) const {
+  if (shell_ != nullptr)
+    return {};
   return vk_status(vmaInvalidateAllocation(memory_->allocator_, allocation_, offset, bytes), "vmaInvalidateAllocation");
 }
 

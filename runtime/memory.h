@@ -48,6 +48,7 @@ class Buffer {
   VkBuffer handle_ = VK_NULL_HANDLE;
   VmaAllocation_T* allocation_ = nullptr;
   std::byte* mapped_ = nullptr;
+  std::unique_ptr<std::byte[]> shell_;  // host memory in place of a device's that has none
   uint64_t bytes_ = 0;
   MemoryKind kind_ = MemoryKind::Device;
 };
@@ -81,6 +82,7 @@ class Memory {
   std::atomic<uint64_t> device_bytes_peak_ = 0;
   uint64_t max_buffer_bytes_ = 0;
   bool debug_names_ = false;
+  bool hardware_ = true;  // false: there is no memory at all, and buffers are shells
 };
 
 }  // namespace vl2

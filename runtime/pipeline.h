@@ -54,12 +54,12 @@ class PipelineStore {
   /// The pipeline of a shader with constants 0, 1, 2, ... set to `constants`. The pointer stays valid. One that another thread is
   /// making is waited for.
   ///
-  /// A shader on matrix units (ShaderCode::matrix) runs in full subgroups of matrix_subgroup_size(), which is its constant 30; its
-  /// workgroups are a multiple of that along x.
+  /// A shader on matrix units (ShaderCode::matrix) runs in full subgroups of matrix_subgroup_size(), which is its constant 30;
+  /// its workgroups are a multiple of that along x.
   Result<const Pipeline*> get(ShaderId shader, std::span<const uint32_t> constants);
 
-  /// Starts making, on other threads, the pipelines that earlier runs got after prebuild(tag); get() is counted for `tag` from now
-  /// on. A pipeline that cannot be made is an error of the get() that asks for it.
+  /// Starts making, on other threads, the pipelines that earlier runs got after prebuild(tag); get() is counted for `tag` from
+  /// now on. A pipeline that cannot be made is an error of the get() that asks for it.
   ///
   /// tag  names a model's shapes
   void prebuild(uint64_t tag);
@@ -114,8 +114,8 @@ class PipelineStore {
   bool stop_ = false;
   uint64_t tag_ = 0;
   uint64_t made_in_get_ = 0;
-  PipelineLists lists_;                // as on disk
-  std::set<PipelineKey> in_blob_;      // all of lists_
+  PipelineLists lists_;            // as on disk
+  std::set<PipelineKey> in_blob_;  // all of lists_
 };
 
 }  // namespace vl2

@@ -441,6 +441,8 @@ Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> ten
   const ShaderCode& code = shader_code(shader);
   assert(code.push_constant_bytes == params_bytes && "the params struct and the shader's push constants differ");
   VL2_ASSIGN(const Pipeline* pipeline, device_.pipelines().get(shader, constants));
+  if (!device_.executes())
+    return {};
   VL2_TRY(begin_if_needed());
   VkDescriptorSet set = VK_NULL_HANDLE;
   VL2_TRY(write_descriptors(*pipeline, code, tensors, set));
@@ -488,7 +490,7 @@ Status Recorder::account(Cost cost) {
 Status Recorder::copy(const TensorView& source, const TensorView& target) {
   if (!source.contiguous() || !target.contiguous() || source.span_bytes() != target.span_bytes())
     return fail(Code::BadShape, "copy: source ", source, " and target ", target, " must be contiguous and of one size");
-  if (source.span_bytes() == 0)
+  if (source.span_bytes() == 0 || !device_.executes())
     return {};
   VL2_TRY(begin_if_needed());
   const Access accesses[] = {{source.buffer, source.offset_bytes(), source.offset_bytes() + source.span_bytes(), false},
@@ -503,7 +505,7 @@ Status Recorder::copy(const TensorView& source, const TensorView& target) {
 Status Recorder::fill(const TensorView& target, uint32_t word) {
   if (!target.contiguous() || target.offset_bytes() % 4 != 0)
     return fail(Code::BadShape, "fill: target ", target, " must be contiguous and start at a whole word");
-  if (target.span_bytes() == 0)
+  if (target.span_bytes() == 0 || !device_.executes())
     return {};
   VL2_TRY(begin_if_needed());
   const Access access{target.buffer, target.offset_bytes(), target.offset_bytes() + target.span_bytes(), true};
@@ -516,7 +518,9 @@ Status Recorder::fill(const TensorView& target, uint32_t word) {
 Status Recorder::download(const TensorView& source, std::span<std::byte> target) {
   if (!source.contiguous() || source.span_bytes() != target.size())
     return fail(Code::BadShape, "download: source ", source, " must be contiguous and fill ", target.size(), " bytes");
-  if (target.empty())
+  if (!device_.executes())
+    std::memset(target.data(), 0, target.size());
+  if (target.empty() || !device_.executes())
     return {};
   VL2_ASSIGN(const auto buffer, device_.memory().allocate(target.size(), MemoryKind::Readback, "download"));
   const TensorView bytes = make_view(*buffer, source.dtype, {static_cast<uint32_t>(source.span_elements())});

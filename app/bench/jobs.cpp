@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <map>
 
 #include "model/projector.h"
@@ -59,8 +60,8 @@ struct Workbench {
     Recorder& rec = session.recorder();
     const Config& config = engine.config();
     VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec, config, picture, 1));
-    VL2_ASSIGN(const TensorView features, scratch->get("vision features", rec.device().act(),
-                                                       {1, config.vision.tokens(), config.vision.width}));
+    VL2_ASSIGN(const TensorView features,
+               scratch->get("vision features", rec.device().act(), {1, config.vision.tokens(), config.vision.width}));
     VL2_ASSIGN(const TensorView tokens,
                scratch->get("vision tokens", DType::F32, {1, config.tokens_per_view(), config.language.hidden_size}));
     VL2_TRY(vision_encoder(rec, *scratch, config.vision, engine.weights().vision, {canvases.global}, features));
@@ -150,10 +151,10 @@ uint64_t bench_context(const BenchOptions& options, const Config& config) {
 }
 
 std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options) {
-  const auto ids = scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())),
-                                 engine.config().language.vocab_size);
-  const auto bench = std::make_shared<Workbench>(
-      Workbench{session, engine, ids, std::make_unique<Scratch>(engine.device().memory())});
+  const auto ids =
+      scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())), engine.config().language.vocab_size);
+  const auto bench =
+      std::make_shared<Workbench>(Workbench{session, engine, ids, std::make_unique<Scratch>(engine.device().memory())});
   std::vector<BenchJob> jobs;
   for (const uint32_t depth : options.depths) {
     for (const uint32_t count : options.prompts)

@@ -31,8 +31,9 @@ uint64_t bench_context(const BenchOptions& options, const Config& config);
 /// The jobs that `options` ask for, in the order of the report. They use the session.
 std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options);
 
-/// Runs every job `repeats` times in all: one half of the runs in order, the other in reverse order, so that neither the place of a
-/// job nor a card that gets warm decides. Before each series a job runs untimed until the clocks have been up for half a second.
+/// Runs every job `repeats` times in all: one half of the runs in order, the other in reverse order, so that neither the place of
+/// a job nor a card that gets warm decides. Before each series a job runs untimed until the clocks have been up for half a
+/// second.
 Result<std::vector<BenchRow>> measure_jobs(std::vector<BenchJob>& jobs, uint32_t repeats, bool clocks_vary);
 
 /// Runs each phase's first job (of vision, the last: most views) once with every dispatch timed.

@@ -13,9 +13,8 @@ Status print_pipelines(std::vector<BenchJob>& jobs, Engine& engine) {
   }
   const DeviceCaps& caps = engine.device().caps();
   VL2_ASSIGN(const auto all, engine.device().pipelines().statistics());
-  const nlohmann::json head = {{"device", caps.name},
-                               {"driver", caps.driver_name + " " + caps.driver_info},
-                               {"tier", engine.device().tier()}};
+  const nlohmann::json head = {
+      {"device", caps.name}, {"driver", caps.driver_name + " " + caps.driver_info}, {"tier", engine.device().tier()}};
   std::printf("%s\n", head.dump().c_str());
   for (const PipelineStatistics& pipeline : all) {
     nlohmann::json line = {{"shader", shader_code(pipeline.key.shader).name}, {"constants", pipeline.key.constants}};

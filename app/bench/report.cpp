@@ -73,8 +73,12 @@ std::string markdown(const BenchReport& report) {
     if (op.phase != phase) {
       phase = op.phase;
       print(out, "\n%s: %.3f ms in dispatches\n", phase.c_str(), totals.at(phase) * 1e-6);
-      out += "| operator                         |  count |         ms | share | us each |       MB |     GFLOP |   GB/s |  GFLOP/s | of floor |\n";
-      out += "| -------------------------------- | ------ | ---------- | ----- | ------- | -------- | --------- | ------ | -------- | -------- |\n";
+      out +=
+          "| operator                         |  count |         ms | share | us each |       MB |     GFLOP |   GB/s |  GFLOP/s "
+          "| of floor |\n";
+      out +=
+          "| -------------------------------- | ------ | ---------- | ----- | ------- | -------- | --------- | ------ | -------- "
+          "| -------- |\n";
     }
     print(out, "| %-32s | %6llu | %10.4f | %4.1f%% | %7.2f | %8.1f | %9.3f | %6.0f | %8.0f | %7.1f%% |\n", op.name.c_str(),
           static_cast<unsigned long long>(op.count), op.ns * 1e-6, 100 * op.ns / totals.at(phase),
@@ -127,8 +131,8 @@ std::string csv(const BenchReport& report) {
     char speed[40] = "";
     if (!row.unit.empty())
       std::snprintf(speed, sizeof(speed), "%.4f", rate(row));
-    print(out, "%s,%s,%s,%.4f,%.4f,%.4f,%zu\n", row.name.c_str(), row.unit.c_str(), speed, 1e3 * median(row.seconds), least_ms(row),
-          most_ms(row), row.seconds.size());
+    print(out, "%s,%s,%s,%.4f,%.4f,%.4f,%zu\n", row.name.c_str(), row.unit.c_str(), speed, 1e3 * median(row.seconds),
+          least_ms(row), most_ms(row), row.seconds.size());
   }
   print(out, "peak memory,GB,%.4f,,,,1\n", report.peak_gb);
   if (report.ops.empty())

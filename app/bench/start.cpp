@@ -110,10 +110,8 @@ Result<StartTimes> measure_start(const std::vector<std::string>& arguments, uint
   double device = 0, pipelines = 0, dispatch = 0, count = 0;
   if (std::sscanf(text.c_str(), "%lf %lf %lf %lf", &device, &pipelines, &dispatch, &count) != 4)
     return fail(Code::IoError, "bench: the start row printed \"", text, "\"");
-  times.breakdown = {{"start.device", device},
-                     {"start.pipelines", pipelines},
-                     {"start.dispatch", dispatch},
-                     {"start.pipeline_count", count}};
+  times.breakdown = {
+      {"start.device", device}, {"start.pipelines", pipelines}, {"start.dispatch", dispatch}, {"start.pipeline_count", count}};
   return times;
 }
 

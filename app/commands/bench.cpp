@@ -82,9 +82,8 @@ BenchReport describe(const BenchOptions& options, const Engine& engine) {
   report.weight_gb = 1e-9 * static_cast<double>(engine.weights().device_bytes);
   report.cache_gb = 1e-9 * static_cast<double>(engine.plan().cache_bytes);
   const LoadTimes& load = engine.load_times();
-  report.breakdown = {{"load.checkpoint", load.checkpoint_ms}, {"load.device", load.device_ms},
-                      {"load.match", load.match_ms},           {"load.allocate", load.allocate_ms},
-                      {"load.upload", load.upload_ms},         {"load.total", load.total_ms}};
+  report.breakdown = {{"load.checkpoint", load.checkpoint_ms}, {"load.device", load.device_ms}, {"load.match", load.match_ms},
+                      {"load.allocate", load.allocate_ms},     {"load.upload", load.upload_ms}, {"load.total", load.total_ms}};
   if (options.synthetic.empty()) {
     report.load_seconds = 1e-3 * load.total_ms;
     report.rows.push_back({"load", "GB/s", report.weight_gb, {report.load_seconds}});
@@ -128,8 +127,8 @@ Status bench_command(const BenchOptions& options) {
   VL2_ASSIGN(const auto engine, make_engine(options));
   const uint64_t needed = bench_context(options, engine->config());
   if (needed > engine->context())
-    return fail(Code::ContextFull, "bench: the longest row takes ", needed, " tokens (-p, -n, -d, --first-token), the context holds ",
-                engine->context());
+    return fail(Code::ContextFull, "bench: the longest row takes ", needed,
+                " tokens (-p, -n, -d, --first-token), the context holds ", engine->context());
   VL2_ASSIGN(const auto session, Session::create(*engine));
   auto jobs = bench_jobs(*session, *engine, options);
   if (options.pipelines)

@@ -57,21 +57,21 @@ Status logits_command(const LogitsOptions& options);
 
 /// `vl2 bench`: prefill, decode, vision, first token, load and start, timed.
 struct BenchOptions {
-  ModelOptions model;                        ///< its folder may be empty: then `synthetic`
-  std::string synthetic;                     ///< --synthetic: made-up weights of tiny, small or base
-  uint32_t layers = 0;                       ///< --layers: of the decoder and of the encoder, at most; 0: all
-  std::vector<uint32_t> prompts = {512};     ///< -p; 0 leaves a row out, here and below
-  std::vector<uint32_t> generates = {128};   ///< -n
-  std::vector<uint32_t> depths = {0};        ///< -d: tokens in the cache before
-  std::vector<uint32_t> views = {1, 2, 10};  ///< --views
+  ModelOptions model;                          ///< its folder may be empty: then `synthetic`
+  std::string synthetic;                       ///< --synthetic: made-up weights of tiny, small or base
+  uint32_t layers = 0;                         ///< --layers: of the decoder and of the encoder, at most; 0: all
+  std::vector<uint32_t> prompts = {512};       ///< -p; 0 leaves a row out, here and below
+  std::vector<uint32_t> generates = {128};     ///< -n
+  std::vector<uint32_t> depths = {0};          ///< -d: tokens in the cache before
+  std::vector<uint32_t> views = {1, 2, 10};    ///< --views
   std::vector<uint32_t> first_token = {1152};  ///< --first-token: side of the picture
-  uint32_t repeats = 5;                      ///< -r
-  std::string output = "md";                 ///< -o
-  bool start = false;                        ///< --start: time a fresh process, too
-  bool ops = false;                          ///< --ops: time a dispatch
-  bool shapes = false;                       ///< --shapes: by what a dispatch costs, too
-  bool pipelines = false;                    ///< --pipelines: what the driver says of each pipeline, nothing timed
-  bool start_probe = false;                  ///< be the fresh process
+  uint32_t repeats = 5;                        ///< -r
+  std::string output = "md";                   ///< -o
+  bool start = false;                          ///< --start: time a fresh process, too
+  bool ops = false;                            ///< --ops: time a dispatch
+  bool shapes = false;                         ///< --shapes: by what a dispatch costs, too
+  bool pipelines = false;                      ///< --pipelines: what the driver says of each pipeline, nothing timed
+  bool start_probe = false;                    ///< be the fresh process
 };
 Status bench_command(const BenchOptions& options);
 

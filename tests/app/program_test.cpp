@@ -223,10 +223,10 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE("vl2 bench: prints a row for reading, writing and seeing, with numbers") {
-    const std::string out = printed({"bench", "-m", small_model(), "-p", "16", "-n", "4", "-d", "0,8", "--views", "1,2", "--first-token",
-                                     "0", "-r", "1", "-c", "64", "--ops"});
-    for (const char* row : {"| load ", "| pp16 ", "| tg4 ", "| pp16 @ d8 ", "| tg4 @ d8 ", "| vision 1 view ", "| vision 2 views ",
-                            "device memory: peak", "\nprefill: ", "\ndecode: ", "\nvision: ", "| rms_norm"})
+    const std::string out = printed({"bench", "-m", small_model(), "-p", "16", "-n", "4", "-d", "0,8", "--views", "1,2",
+                                     "--first-token", "0", "-r", "1", "-c", "64", "--ops"});
+    for (const char* row : {"| load ", "| pp16 ", "| tg4 ", "| pp16 @ d8 ", "| tg4 @ d8 ", "| vision 1 view ",
+                            "| vision 2 views ", "device memory: peak", "\nprefill: ", "\ndecode: ", "\nvision: ", "| rms_norm"})
       CHECK_MESSAGE(out.find(row) != std::string::npos, out);
     CHECK(out.find("first token") == std::string::npos);  // left out by its 0
     const size_t row = out.find("| pp16");
@@ -234,8 +234,9 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE("vl2 bench -o json: parses, and its rates are units by the median") {
-    const json out = json::parse(printed({"bench", "-m", small_model(), "-p", "16", "-n", "4", "--views", "2", "--first-token", "100", "-r",
-                                          "2", "-c", "700", "-o", "json", "--ops", "--shapes", "--start"}));
+    const json out =
+        json::parse(printed({"bench", "-m", small_model(), "-p", "16",  "-n", "4",    "--views", "2",        "--first-token",
+                             "100",   "-r", "2",           "-c", "700", "-o", "json", "--ops",   "--shapes", "--start"}));
     std::vector<std::string> names;
     for (const json& row : out["rows"]) {
       names.push_back(row["name"]);
@@ -263,8 +264,8 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE("vl2 bench -o csv: every line has the columns of the first") {
-    const std::string out = printed(
-        {"bench", "-m", small_model(), "-p", "16", "-n", "0", "--views", "0", "--first-token", "0", "-r", "1", "-c", "64", "-o", "csv"});
+    const std::string out = printed({"bench", "-m", small_model(), "-p", "16", "-n", "0", "--views", "0", "--first-token", "0",
+                                     "-r", "1", "-c", "64", "-o", "csv"});
     std::istringstream lines(out);
     std::string line, all;
     while (std::getline(lines, line)) {
