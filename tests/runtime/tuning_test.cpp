@@ -153,6 +153,7 @@ TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
 TEST_CASE("tuning: a GPU prefills 2048 tokens at a time, a CPU 512") {
   CHECK(prefill_chunk(caps_of(DeviceType::Integrated, 32)) == 2048);
   CHECK(prefill_chunk(caps_of(DeviceType::Cpu, 8)) == 512);
+}
 
 TEST_CASE("tuning: attention on matrix units fits 32 KiB, and is left out where its weights have no way through f16 sums") {
   DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
