@@ -103,7 +103,8 @@ TEST_CASE("tuning: matrix units multiply f16 by f16 from tier 3 on, when there a
 
 TEST_CASE("tuning: every device with matrix units gets tiles that its shape, subgroups and shared memory can do") {
   for (const MatrixShape& shape : {MatrixShape{16, 16, 16}, {16, 8, 16}, {8, 16, 16}, {8, 8, 8}, {16, 8, 8}})
-    for (const auto& [smallest, largest] : {std::pair{8u, 8u}, {8u, 32u}, {16u, 32u}, {32u, 32u}, {32u, 64u}, {64u, 64u}, {64u, 128u}})
+    for (const auto& [smallest, largest] :
+         {std::pair{8u, 8u}, {8u, 32u}, {16u, 32u}, {32u, 32u}, {32u, 64u}, {64u, 64u}, {64u, 128u}})
       for (const uint32_t shared_bytes : {32768u, 49152u, 65536u}) {
         CAPTURE(shape.m);
         CAPTURE(shape.n);
@@ -168,7 +169,11 @@ TEST_CASE("tuning: attention on matrix units fits 32 KiB, and is left out where 
     CHECK(tile->subgroups == 4);
     CHECK(tile->shared_bytes(depth, value_width) <= 32 * 1024);
   }
-  CHECK(attention_tile(caps, quirks, 72, 72)->keys == 64);
+  CHECK(attention_tile(caps, quirks, 72, 72)->keys == 32);
+  caps.matrix_shapes.push_back({16, 8, 16, true});
+  caps.matrix_shapes.push_back({16, 8, 16, false});
+  CHECK(attention_tile(caps, quirks, 72, 72)->shape.n == 8);
+  caps.matrix_shapes.resize(caps.matrix_shapes.size() - 2);
   caps.max_shared_bytes = 4 * 1024;
   CHECK(!attention_tile(caps, quirks, 192, 128));
   caps.max_shared_bytes = 32 * 1024;
