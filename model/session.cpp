@@ -207,7 +207,8 @@ Status Session::decode_plain(uint32_t count, const SampleOptions& options, std::
 }
 
 Status Session::decode_fused(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids) {
-  const bool timed = rec_.timing();  // a replay has no timestamps: the same dispatches, recorded afresh
+  // A replay has no timestamps, and a device that only compiles has nothing to replay: the same dispatches, recorded afresh.
+  const bool timed = rec_.timing() || !engine_.device().executes();
   if (!timed && (replay_ == nullptr || !same_sampling(options, replay_options_))) {
     replay_.reset();
     VL2_TRY(rec_.begin_capture());

@@ -49,8 +49,8 @@ class Session {
   /// Encodes a picture on the device. pictures_in_conversation decides on tiling (tile_grid()).
   Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation);
 
-  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens (0: Engine::chunk()), with pictures in place of their runs of image
-  /// tokens.
+  /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens (0: Engine::chunk()), with pictures in place
+  /// of their runs of image tokens.
   ///
   /// ids     each below vocab_size
   /// runs    ascending, not overlapping, inside ids

@@ -155,7 +155,8 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
   VL2_ASSIGN(device->memory_, Memory::create(device->instance_->handle(), entries[index].handle, device->handle_, device->caps_,
                                              options.heap_limit_bytes));
   VL2_ASSIGN(device->pipelines_,
-             PipelineStore::create(device->handle_, device->caps_, {options.cache_dir, options.count_saturation, options.pipeline_statistics}));
+             PipelineStore::create(device->handle_, device->caps_,
+                                   {options.cache_dir, options.count_saturation, options.pipeline_statistics}));
   VL2_ASSIGN(device->saturation_, device->memory_->allocate(kSaturationBytes, MemoryKind::Readback, "saturation counters"));
   std::memset(device->saturation_->mapped(), 0, kSaturationBytes);
   VL2_TRY(device->saturation_->flush(0, kSaturationBytes));

@@ -234,13 +234,14 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
     return {};
   // 16 queries a subgroup and 32 keys a block keep queries (up to 48 registers of 32 lanes), values (64) and scores (16) in
   // registers with room for three workgroups of four subgroups on a multiprocessor of 64 Ki registers. Same card: 64 keys instead
-  // of 32 0.32 and 0.20 ms for vision; without prefetch MLA 0.70 instead of 0.57.
+  // of 32 0.32 and 0.20 ms for vision; without prefetch MLA 0.70 instead of 0.57. RDNA3 (RADV, Mesa 25.0.7), whose tiles of
+  // scores are 16 x 16, spills with it in MLA.
   AttentionTile tile{.shape = *shape,
                      .subgroup_size = matrix_subgroup_size(caps),
                      .subgroups = 4,
                      .row_tiles = shape->m < 16 ? 2u : 1u,
                      .keys = std::lcm(std::lcm(shape->n, shape->k), 32u),
-                     .prefetch = true};
+                     .prefetch = value_width <= 80 || shape->n < 16};
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
   // One subgroup, also because lavapipe 26.1.6 gave NaN where several of a workgroup took different ways between subgroup
   // barriers (729 keys, 4 subgroups, likely when only some rescale).

@@ -59,8 +59,8 @@ enum class MatmulKernel { GemmTiled, Gemv, GemmCoopmat, GemmCoopmat2 };
 
 struct MatmulPlan {
   MatmulKernel kernel;
-  GemmTile tile;            ///< for GemmTiled
-  GemvGroup group;          ///< for Gemv
+  GemmTile tile;                   ///< for GemmTiled
+  GemvGroup group;                 ///< for Gemv
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
   bool operator==(const MatmulPlan&) const = default;
@@ -86,8 +86,8 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ti
 MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
                               uint32_t experts);
 
-/// Tokens that prefill runs at a time: what fills a GPU's matrix units (an expert of 64 gets 192 rows of 2048 tokens); CPU drivers
-/// gain nothing from more than 512, and need the memory.
+/// Tokens that prefill runs at a time: what fills a GPU's matrix units (an expert of 64 gets 192 rows of 2048 tokens); CPU
+/// drivers gain nothing from more than 512, and need the memory.
 uint32_t prefill_chunk(const DeviceCaps& caps);
 
 /// How attention_matrix and mla_attention_matrix divide the work.

@@ -32,8 +32,7 @@ Status check_shapes(const TensorView& x, const TensorView& weight, uint32_t colu
   if (weight.dim(2) != x.dim(1))
     return fail(Code::BadShape, "expert_matmul: weight ", weight, " must be [E, N, ", x.dim(1), "], as wide as x");
   if (y.rank() != 2 || y.dim(0) != slots || y.dim(1) != columns || y.stride(1) != 1)
-    return fail(Code::BadShape, "expert_matmul: y ", y, " must be [", slots, ", ", columns,
-                "], the elements of a row adjacent");
+    return fail(Code::BadShape, "expert_matmul: y ", y, " must be [", slots, ", ", columns, "], the elements of a row adjacent");
   if (x.dtype != DType::F32 && x.dtype != DType::F16)
     return fail(Code::BadDType, "expert_matmul: x ", x, " must be f32 or f16");
   if (y.dtype != DType::F32 && y.dtype != x.dtype)
@@ -46,10 +45,7 @@ uint32_t groups_of(uint32_t count, uint32_t size) {
 }
 
 MatmulProblem problem_of(const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
-  return {.rows = slots,
-          .columns = weight.dim(1),
-          .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
-          .gated = gated};
+  return {.rows = slots, .columns = weight.dim(1), .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16, .gated = gated};
 }
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {

@@ -44,10 +44,7 @@ uint32_t groups_of(uint32_t count, uint32_t size) {
 }
 
 MatmulProblem problem_of(const TensorView& x, const TensorView& weight, bool gated) {
-  return {.rows = x.dim(0),
-          .columns = weight.dim(0),
-          .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
-          .gated = gated};
+  return {.rows = x.dim(0), .columns = weight.dim(0), .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16, .gated = gated};
 }
 
 // Columns and rows of y that one workgroup of a plan makes.
@@ -80,22 +77,22 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
   const uint32_t x_quads = launch.x_alignment >= 4;
   switch (launch.plan.kernel) {
     case MatmulKernel::Gemv:
-      return rec.dispatch(act_weight_variant(ShaderId::gemv_f32_f32, launch.x, launch.weight), tensors, launch.params, groups, cost,
-                          {group.threads, group.columns, group.rows, 0, x_quads, 0, launch.activation});
+      return rec.dispatch(act_weight_variant(ShaderId::gemv_f32_f32, launch.x, launch.weight), tensors, launch.params, groups,
+                          cost, {group.threads, group.columns, group.rows, 0, x_quads, 0, launch.activation});
     case MatmulKernel::GemmTiled:
       return rec.dispatch(act_weight_variant(ShaderId::gemm_tiled_f32_f32, launch.x, launch.weight), tensors, launch.params,
                           groups, cost,
                           {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
                            x_quads, tile.through_shared, launch.activation});
     case MatmulKernel::GemmCoopmat:
-      return rec.dispatch(ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,
-                          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages,
-                           m.shape.m, m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated,
-                           launch.params.k % m.k == 0});
+      return rec.dispatch(
+          ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,
+          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
+           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.params.k % m.k == 0});
     case MatmulKernel::GemmCoopmat2:
-      return rec.dispatch(ShaderId::gemm_coopmat2, tensors, launch.params, groups, cost,
-                          {w.threads, w.rows, w.columns, 0, 0, w.k, launch.activation, 0, 0, 0, 0, launch.x_alignment, 0,
-                           launch.gated});
+      return rec.dispatch(
+          ShaderId::gemm_coopmat2, tensors, launch.params, groups, cost,
+          {w.threads, w.rows, w.columns, 0, 0, w.k, launch.activation, 0, 0, 0, 0, launch.x_alignment, 0, launch.gated});
   }
   return {};
 }

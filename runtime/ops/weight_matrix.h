@@ -1,4 +1,5 @@
-// What the operators that multiply by a weight matrix share: its checks, its pieces that one binding can hold, and the alignment of rows.
+// What the operators that multiply by a weight matrix share: its checks, its pieces that one binding can hold, and the alignment
+// of rows.
 #pragma once
 
 #include "runtime/recorder.h"

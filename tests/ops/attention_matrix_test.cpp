@@ -39,13 +39,16 @@ std::vector<double> wanted_of(const Case& c, const Tensors& in, float scale) {
 
 class MatrixTest : public GpuTest {
  public:
+  // f16, which the kernel takes; a device without it runs the lower tiers' kernels on f32.
+  DType act() const { return act_types().back(); }
+
   // y of attention(), and a check that the kernel under test ran where the device has matrix units.
   std::vector<float> run(const Case& c, const Tensors& in, float scale, const AttentionTile* tile) {
     rec.enable_timing(true);
-    const TensorView y = tensor({c.batch, c.queries, c.heads, c.value_width}, DType::F16);
-    const Status status = attention(rec, upload({c.batch, c.queries, c.heads, c.width}, in.q, DType::F16),
-                                    upload({c.batch, c.keys, c.heads, c.width}, in.k, DType::F16),
-                                    upload({c.batch, c.keys, c.heads, c.value_width}, in.v, DType::F16), y,
+    const TensorView y = tensor({c.batch, c.queries, c.heads, c.value_width}, act());
+    const Status status = attention(rec, upload({c.batch, c.queries, c.heads, c.width}, in.q, act()),
+                                    upload({c.batch, c.keys, c.heads, c.width}, in.k, act()),
+                                    upload({c.batch, c.keys, c.heads, c.value_width}, in.v, act()), y,
                                     {.scale = scale, .causal = c.causal, .first_position = c.first_position, .tile = tile});
     REQUIRE_MESSAGE(status.ok(), status.message());
     REQUIRE(rec.finish().ok());
@@ -162,10 +165,9 @@ TEST_CASE_FIXTURE(
     const auto q = rounded(random_floats(c.queries * c.heads * width, 1, 2), DType::F16);
     const auto kv = rounded(random_floats(keys * c.heads * kv_width, 2, 2), DType::F16);
     const auto cache = rounded(random_floats(keys * (tail + c.rope), 3, 2), DType::F16);  // k_rope lies behind something else
-    const TensorView k_rope =
-        window(upload({keys * (tail + c.rope)}, cache, DType::F16), {keys, c.rope}, {tail + c.rope, 1}, tail);
-    const TensorView query = upload({c.queries, c.heads, width}, q, DType::F16);
-    const TensorView keys_and_values = upload({keys, c.heads, kv_width}, kv, DType::F16);
+    const TensorView k_rope = window(upload({keys * (tail + c.rope)}, cache, act()), {keys, c.rope}, {tail + c.rope, 1}, tail);
+    const TensorView query = upload({c.queries, c.heads, width}, q, act());
+    const TensorView keys_and_values = upload({keys, c.heads, kv_width}, kv, act());
     const float scale = 1 / std::sqrt(static_cast<float>(width));
     const auto wanted = reference::mla_attention(
         q, kv, download(k_rope), {c.queries, keys, c.heads, c.nope, c.rope, c.value_width, 0}, scale, c.first_position);
@@ -174,7 +176,7 @@ TEST_CASE_FIXTURE(
       const AttentionTile* tile = i < tiles.size() ? &tiles[i] : nullptr;
       if (tile != nullptr && c.queries != 37)  // a CPU driver takes a minute to compile one for wide heads
         continue;
-      const TensorView y = tensor({c.queries, c.heads, c.value_width}, DType::F16);
+      const TensorView y = tensor({c.queries, c.heads, c.value_width}, act());
       rec.enable_timing(true);
       const Status status = mla_attention(rec, query, keys_and_values, k_rope, y,
                                           {.scale = scale, .first_position = c.first_position, .tile = tile});

@@ -42,7 +42,7 @@ TEST_CASE_FIXTURE(GpuTest, "decode_router: chooses as the reference does, again 
         const auto wanted_logits = reference::product(weight, 0, c.experts, reference::normed(x, norm, 1e-6));
         const auto wanted = reference::router({wanted_logits.begin(), wanted_logits.end()}, c.experts, bias, c.top_k, c.sigmoid,
                                               c.normalise, c.factor);
-        // Room for f32 sums of up to 2560 products. TODO: the error seen and those of planted faults are not measured yet.
+        // Seen: logits 2.0e-6, weights 1.9e-7 (lavapipe). Planted fault: the last eight of K lost, 0.1 and 1e-3 at the least.
         CHECK(max_abs_diff(download(logits), wanted_logits) < 4e-5);
         CHECK(download_u32(ids) == wanted.ids);
         CHECK(max_abs_diff(download(weights), wanted.weights) < 4e-6);

@@ -170,10 +170,8 @@ TEST_CASE("tuning: attention on matrix units fits 32 KiB, and is left out where 
     CHECK(tile->shared_bytes(depth, value_width) <= 32 * 1024);
   }
   CHECK(attention_tile(caps, quirks, 72, 72)->keys == 32);
-  caps.matrix_shapes.push_back({16, 8, 16, true});
-  caps.matrix_shapes.push_back({16, 8, 16, false});
+  caps.matrix_shapes = {{16, 16, 16, true}, {16, 16, 16, false}, {16, 8, 16, true}, {16, 8, 16, false}};
   CHECK(attention_tile(caps, quirks, 72, 72)->shape.n == 8);
-  caps.matrix_shapes.resize(caps.matrix_shapes.size() - 2);
   caps.max_shared_bytes = 4 * 1024;
   CHECK(!attention_tile(caps, quirks, 192, 128));
   caps.max_shared_bytes = 32 * 1024;
