@@ -1,6 +1,5 @@
 #include "runtime/device.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -49,15 +48,6 @@ Result<uint32_t> find_compute_family(VkPhysicalDevice physical) {
     if ((families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) != 0 && families[i].queueCount > 0)
       return i;
   return fail(Code::Unsupported, "device: no queue that computes");
-}
-
-bool has_extension(VkPhysicalDevice physical, const char* name) {
-  uint32_t count = 0;
-  vkEnumerateDeviceExtensionProperties(physical, nullptr, &count, nullptr);
-  std::vector<VkExtensionProperties> extensions(count);
-  vkEnumerateDeviceExtensionProperties(physical, nullptr, &count, extensions.data());
-  return std::any_of(extensions.begin(), extensions.end(),
-                     [&](const VkExtensionProperties& extension) { return std::strcmp(extension.extensionName, name) == 0; });
 }
 
 }  // namespace
@@ -117,7 +107,7 @@ Status Device::create_logical_device(VkPhysicalDevice physical, const DeviceOpti
   VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics_features{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
   statistics_features.pipelineExecutableInfo = VK_TRUE;
-  if (options.pipeline_statistics && !has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME))
+  if (options.pipeline_statistics && !has_device_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME))
     return fail(Code::Unsupported, caps_.name, ": the driver tells nothing about compiled pipelines");
   use(options.pipeline_statistics, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, statistics_features);
 

@@ -8,6 +8,15 @@
 
 namespace vl2 {
 
+bool has_device_extension(VkPhysicalDevice device, const char* name) {
+  uint32_t count = 0;
+  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
+  std::vector<VkExtensionProperties> extensions(count);
+  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data());
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const auto& e) { return std::strcmp(e.extensionName, name) == 0; });
+}
+
 namespace {
 
 constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
@@ -72,18 +81,9 @@ void read_limits(const VkPhysicalDeviceLimits& limits, DeviceCaps& caps) {
   caps.timestamp_period_ns = limits.timestampComputeAndGraphics ? static_cast<double>(limits.timestampPeriod) : 0.0;
 }
 
-bool has_extension(VkPhysicalDevice device, const char* name) {
-  uint32_t count = 0;
-  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
-  std::vector<VkExtensionProperties> extensions(count);
-  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data());
-  return std::any_of(extensions.begin(), extensions.end(),
-                     [&](const auto& e) { return std::strcmp(e.extensionName, name) == 0; });
-}
-
 // Every shape and feature that the matrix kernels ask for, or nothing: a device with half of them runs the tier below.
 void read_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
-  if (!has_extension(device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
+  if (!has_device_extension(device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
     return;
   VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
   VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, &matrix};
@@ -107,7 +107,7 @@ void read_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
 }
 
 void read_workgroup_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
-  if (caps.matrix_shapes.empty() || !has_extension(device, VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME) ||
+  if (caps.matrix_shapes.empty() || !has_device_extension(device, VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME) ||
       vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV == nullptr)
     return;
   VkPhysicalDeviceCooperativeMatrix2FeaturesNV matrix{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV};
@@ -139,7 +139,7 @@ void read_workgroup_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
 
 // Both became core with Vulkan 1.3; before, they are extensions.
 void read_subgroup_sizes_and_dot(VkPhysicalDevice device, DeviceCaps& caps) {
-  if (has_extension(device, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) {
+  if (has_device_extension(device, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) {
     VkPhysicalDeviceSubgroupSizeControlFeatures control{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
     VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &control};
     vkGetPhysicalDeviceFeatures2(device, &features);
@@ -152,7 +152,7 @@ void read_subgroup_sizes_and_dot(VkPhysicalDevice device, DeviceCaps& caps) {
       caps.max_subgroup_size = sizes.maxSubgroupSize;
     }
   }
-  if (has_extension(device, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
+  if (has_device_extension(device, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
     VkPhysicalDeviceShaderIntegerDotProductProperties dot{
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES};
     VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &dot};
@@ -202,7 +202,7 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
     if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
       caps.device_local_bytes = std::max<uint64_t>(caps.device_local_bytes, memory.memoryHeaps[i].size);
   // RADV without hardware has heaps of 0 bytes, and crashes when asked for their budget.
-  caps.memory_budget = caps.device_local_bytes > 0 && has_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  caps.memory_budget = caps.device_local_bytes > 0 && has_device_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   read_subgroup_sizes_and_dot(device, caps);
   read_matrix_caps(device, caps);
   read_workgroup_matrix_caps(device, caps);

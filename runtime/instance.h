@@ -47,6 +47,9 @@ class Instance {
   std::vector<std::string> validation_messages_;
 };
 
+/// Whether the driver of a physical device offers a device extension.
+bool has_device_extension(VkPhysicalDevice device, const char* name);
+
 /// What the validation layers said to any instance of this process, those that are gone too: how a program shows it at its end.
 std::vector<std::string> all_validation_messages();
 

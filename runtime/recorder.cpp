@@ -478,7 +478,6 @@ Status Recorder::account(Cost cost) {
   if (capture_ != nullptr) {
     double& work = capture_->parts_->parts.back().work;
     work += work_of(cost);
-    capture_->work_ += work_of(cost);
     return work * ns_per_work_ > kSubmissionNs ? next_capture_part() : Status{};
   }
   current_->work += work_of(cost);

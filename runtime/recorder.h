@@ -66,7 +66,6 @@ class Replay {
 
   Device& device_;
   std::unique_ptr<Parts> parts_;
-  double work_ = 0;
   uint64_t dispatch_count_ = 0;
   uint64_t barrier_count_ = 0;
 };
@@ -156,7 +155,6 @@ class Recorder {
   Status retire(Frame& frame);
   Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
                            VkDescriptorSet& set);
-  Result<VkDescriptorSet> allocate_set(VkDescriptorSetLayout layout);
   VkCommandBuffer commands() const;
   Status next_capture_part();
   void barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access);
