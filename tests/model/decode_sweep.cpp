@@ -1,5 +1,6 @@
 // Measurements, not tests: which division of the work is fastest on a device. Run by hand:
 //   VL2_BENCH_MODEL=FOLDER VL2_CACHE_DIR= vl2_tests --no-skip -tc="measure: decode*"
+// VL2_BENCH_MODEL may also be tiny, small or base: random weights of those shapes.
 // VL2_BENCH_DEPTHS (default "0,4000") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING, split by ';') choose what is
 // tried.
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <sstream>
 
 #include "model/session.h"
+#include "model/variants.h"
 #include "runtime/ops/decode_gemv.h"
 #include "tests/support/gpu_test.h"
 
@@ -52,7 +54,7 @@ double median_ms(const std::function<void()>& prepare, const std::function<void(
 
 TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip()) {
   const std::string folder = setting("VL2_BENCH_MODEL", "");
-  REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names the folder of a model");
+  REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names a variant or the folder of a model");
   const auto candidates =
       split(setting("VL2_BENCH_TUNINGS",
                     "plain;;apart=1;apart=1,heads=4;apart=1,heads=4,splits=32;heads=1;heads=4;heads=2,splits=16;heads=2,splits="
@@ -63,7 +65,9 @@ TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip(
   auto device = device_options_from_environment();
   REQUIRE(device.ok());
   options.device = device.take();
-  auto engine = Engine::load(folder, options);
+  const Variant* variant = find_variant(folder);
+  
+  auto engine = variant == nullptr ? Engine::load(folder, options) : Engine::synthetic(folder, variant->config, options);
   REQUIRE_MESSAGE(engine.ok(), engine.message());
   const uint32_t vocabulary = (*engine)->config().language.vocab_size;
   constexpr uint32_t kTokens = 64;
