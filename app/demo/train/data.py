@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 import render
 import tokenizer as tok
+from scene import PARTNER_CHARS
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/reference"))
 
@@ -33,7 +34,7 @@ def shared(shape, dtype):
 class Pool:
     def __init__(self, chunks):
         self.views = shared((chunks, CHUNK, 384, 384, 3), np.uint8)
-        self.cells = shared((chunks, CHUNK, 2 + render.PARTNER_CHARS, 54, 54), np.uint8)  # what render.cell_labels writes
+        self.cells = shared((chunks, CHUNK, 2 + PARTNER_CHARS, 54, 54), np.uint8)  # what render.cell_labels writes
         self.ids = shared((chunks, CHUNK, TEXT), np.int16)
         self.mask = shared((chunks, CHUNK, TEXT), np.uint8)
         self.task = shared((chunks, CHUNK), np.uint8)

@@ -26,14 +26,14 @@ import torch.nn.functional as F
 
 import data
 import model_io
-import render
+import scene
 import tokenizer as tok
 from deepseek_vl2 import Config, DeepSeekVL2, image_sequence
 
 AUX_PATCHES = 160
 PARTNER_PATCHES = 96  # a chart's labels and values cover about 80
 LABEL_LOSSES = ("cell", "place", "partner", "known")  # the last is no loss: how often a patch names all characters of its partner
-PARTNER_CLASSES = 1 + len(render.CHARS)
+PARTNER_CLASSES = 1 + len(scene.CHARS)
 
 
 def log(*words):
@@ -64,15 +64,15 @@ class Trainer(nn.Module):
     def __init__(self, config, t):
         super().__init__()
         self.model = DeepSeekVL2(Config(config))
-        self.cells = nn.Linear(config["vision_config"]["width"], 4 * render.CLASS_COUNT)
-        self.places = nn.Linear(config["vision_config"]["width"], render.PLACE_COUNT)
-        self.partners = nn.Linear(config["vision_config"]["width"], render.PARTNER_CHARS * PARTNER_CLASSES)
+        self.cells = nn.Linear(config["vision_config"]["width"], 4 * scene.CLASS_COUNT)
+        self.places = nn.Linear(config["vision_config"]["width"], scene.PLACE_COUNT)
+        self.partners = nn.Linear(config["vision_config"]["width"], scene.PARTNER_CHARS * PARTNER_CLASSES)
         self.cells_teach = self.bars_teach = True  # off while fresh heads follow trained features
         for layer in self.model.language.model.layers:
             layer.mlp.dense = True
         self.register_buffer("prefix", torch.tensor([t.bos] + t.encode("<|User|>: ")), persistent=False)
         self.register_buffer("between", torch.tensor(t.encode("\n")), persistent=False)
-        self.register_buffer("cell_weight", torch.tensor([0.06] + [1.0] * (render.CLASS_COUNT - 1)), persistent=False)
+        self.register_buffer("cell_weight", torch.tensor([0.06] + [1.0] * (scene.CLASS_COUNT - 1)), persistent=False)
 
     def vision(self, pixels):
         """pixels [V, 378, 378, 3] in -1..1 -> [V, 729, width], and the same before the last two blocks."""
@@ -96,7 +96,7 @@ class Trainer(nn.Module):
         labels = cells.reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4).long()
         pick = ((labels > 0).any(-1).float() + torch.rand(labels.shape[:2], device=labels.device)).topk(AUX_PATCHES, dim=1).indices
         chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
-        logits = self.cells(chosen).view(-1, render.CLASS_COUNT)
+        logits = self.cells(chosen).view(-1, scene.CLASS_COUNT)
         target = labels.gather(1, pick[..., None].expand(-1, -1, 4)).reshape(-1)
         return F.cross_entropy(logits.float(), target, weight=self.cell_weight)
 
@@ -107,7 +107,7 @@ class Trainer(nn.Module):
         """
         features = features if self.bars_teach else features.detach()
         target, written = (c.reshape(-1, 27, 2, 27, 2).amax((2, 4)).reshape(-1).long() for c in (cells, words))
-        losses = F.cross_entropy(self.places(features).view(-1, render.PLACE_COUNT).float(), target, reduction="none")
+        losses = F.cross_entropy(self.places(features).view(-1, scene.PLACE_COUNT).float(), target, reduction="none")
         parts = [((target > 0) & ((written > 0) == text)).float() for text in (True, False)]
         return sum((losses * part).sum() / part.sum().clamp(min=1) for part in parts) / 2
 
@@ -117,13 +117,13 @@ class Trainer(nn.Module):
         cells [V, PARTNER_CHARS, 54, 54]; patches that touch two labels or two values are left out.  -> loss, share of patches all right.
         """
         features = features if self.bars_teach else features.detach()
-        places = 256 ** torch.arange(render.PARTNER_CHARS, device=cells.device)  # the last character highest: it alone is never 0
+        places = 256 ** torch.arange(scene.PARTNER_CHARS, device=cells.device)  # the last character highest: it alone is never 0
         codes = (cells.long() * places[:, None, None]).sum(1).reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4)
         code = codes.amax(-1)
         code = code * ((codes == code[..., None]) | (codes == 0)).all(-1)
         pick = ((code > 0).float() + torch.rand(code.shape, device=code.device)).topk(PARTNER_PATCHES, dim=1).indices
         chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
-        logits = self.partners(chosen).view(-1, render.PARTNER_CHARS, PARTNER_CLASSES).float()
+        logits = self.partners(chosen).view(-1, scene.PARTNER_CHARS, PARTNER_CLASSES).float()
         code = code.gather(1, pick).reshape(-1)
         target, known = code[:, None] // places % 256, (code > 0).float()
         losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape).mean(1)
