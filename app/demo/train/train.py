@@ -117,15 +117,15 @@ class Trainer(nn.Module):
         cells [V, PARTNER_CHARS, 54, 54]; patches that touch two labels or two values are left out.  -> loss, share of patches all right.
         """
         features = features if self.bars_teach else features.detach()
-        places = 256 ** torch.arange(scene.PARTNER_CHARS, device=cells.device)  # the last character highest: it alone is never 0
-        codes = (cells.long() * places[:, None, None]).sum(1).reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4)
+        codes = sum(cells[:, k].long() << 8 * k for k in range(scene.PARTNER_CHARS))  # the last character highest: it alone is never 0
+        codes = codes.reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4)
         code = codes.amax(-1)
         code = code * ((codes == code[..., None]) | (codes == 0)).all(-1)
         pick = ((code > 0).float() + torch.rand(code.shape, device=code.device)).topk(PARTNER_PATCHES, dim=1).indices
         chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
         logits = self.partners(chosen).view(-1, scene.PARTNER_CHARS, PARTNER_CLASSES).float()
         code = code.gather(1, pick).reshape(-1)
-        target, known = code[:, None] // places % 256, (code > 0).float()
+        target, known = torch.stack([code >> 8 * k & 255 for k in range(scene.PARTNER_CHARS)], 1), (code > 0).float()
         losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape).mean(1)
         hit = (logits.detach().argmax(-1) == target).all(1).float()
         return [(x * known).sum() / known.sum().clamp(min=1) for x in (losses, hit)]
