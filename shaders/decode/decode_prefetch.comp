@@ -1,7 +1,7 @@
 // Reads a piece of a weight beside a level that leaves the memory idle, so that the level that needs it finds it in the cache.
 //
 // The loads must have a use, or the compiler drops them: all bytes of an invocation fold into a word, which is stored if it is a certain
-// one. It may be, once in four thousand million: nobody reads the sink.
+// one. It hardly ever is, and nobody reads the sink.
 //
 // Shapes    weight [..] any format, as words    sink [1] u32
 // Work      a workgroup DECODE_PREFETCH_THREADS * DECODE_PREFETCH_UNROLL quads of 16 bytes
@@ -20,8 +20,8 @@ void main() {
   const uint base = gl_WorkGroupID.x * DECODE_PREFETCH_THREADS * DECODE_PREFETCH_UNROLL + gl_LocalInvocationIndex;
   uvec4 folded = uvec4(0u);
   [[unroll]] for (uint u = 0u; u < DECODE_PREFETCH_UNROLL; ++u)
-    folded ^= weight_quads[p.first_quad + min(base + u * DECODE_PREFETCH_THREADS, p.quad_count - 1u)];
-  const uint word = folded.x ^ folded.y ^ folded.z ^ folded.w;
+    folded |= weight_quads[p.first_quad + min(base + u * DECODE_PREFETCH_THREADS, p.quad_count - 1u)];
+  const uint word = folded.x | folded.y | folded.z | folded.w;
   if (word == p.nonsense)
     sink[0] = word;
 }
