@@ -1,5 +1,6 @@
 #include "model/decode_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <sstream>
@@ -8,6 +9,7 @@
 #include "model/language_model.h"
 #include "runtime/device.h"
 #include "runtime/ops/decode_gemv.h"
+#include "runtime/ops/decode_prefetch.h"
 #include "runtime/ops/decode_router.h"
 #include "runtime/ops/embed_tokens.h"
 
@@ -16,6 +18,8 @@ namespace vl2 {
 namespace {
 
 constexpr uint32_t kMaxMhaWidth = 512;  // DECODE_ATTENTION_MAX_HEAD
+constexpr uint32_t kSinks = 8;          // more than a level has prefetches
+constexpr uint32_t kSinkWords = 64;     // between them: any device's storage buffer alignment is 256 bytes at most
 
 uint32_t head_depth(const LanguageConfig& config) {
   return config.use_mla ? config.kv_lora_rank + config.qk_rope_head_dim : rope_width(config);
@@ -113,6 +117,7 @@ Status DecodePlan::create_buffers(Device& device) {
   VL2_TRY(allocate(DType::F32, {heads, attention_.splits, latent}, "decode attention parts", attention_scratch_.parts));
   VL2_TRY(allocate(DType::F32, {heads, attention_.splits, 2}, "decode attention limits", attention_scratch_.limits));
   VL2_TRY(allocate(DType::U32, {heads}, "decode attention counters", attention_scratch_.counter));
+  VL2_TRY(allocate(DType::U32, {kSinks * kSinkWords}, "decode sinks", sinks_));
   VL2_TRY(allocate(DType::F32, {c.intermediate_size}, "decode gated", gated_));
   if (c.n_routed_experts == 0)
     return {};
@@ -138,9 +143,26 @@ Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
   const uint32_t rank = weight.rank(), chosen = rank == 3 ? config_.num_experts_per_tok : 1;
   const bool sum = rank == 3 && !op.pairs;
   Device& device = rec.device();
-  return decode_gemv(rec, op,
-                     decode_gemv_group(device.caps(), device.quirks(), weight.dim(rank - 2) * (sum ? 1 : chosen),
-                                       weight.dim(rank - 1) * (sum ? chosen : 1), 8 * dtype_bytes(weight.dtype), tuning_));
+  return decode_gemv(
+      rec, op,
+      decode_gemv_group(device.caps(), device.quirks(), weight.dim(rank - 2) * (sum ? 1 : chosen),
+                        weight.dim(rank - 1) * (sum ? chosen : 1), 8 * dtype_bytes(weight.dtype), op.pairs, tuning_));
+}
+
+// Bytes first_byte .. of the weights that the levels after attention read whatever the router chooses, in the order of their use.
+Status DecodePlan::prefetch(Recorder& rec, const LayerWeights& layer, uint64_t first_byte, uint64_t byte_count) const {
+  uint64_t begin = 0, end = first_byte + byte_count;
+  uint32_t sink = first_byte == 0 ? 0 : kSinks / 2;
+  for (const TensorView* weight : {&layer.o, &layer.router, &layer.shared.gate_up, &layer.mlp.gate_up, &layer.shared.down}) {
+    if (weight->empty() || weight->span_bytes() + 16 > rec.max_binding_bytes())
+      continue;
+    const uint64_t bytes = weight->span_bytes() / 16 * 16;
+    const uint64_t from = std::clamp(first_byte, begin, begin + bytes), to = std::clamp(end, begin, begin + bytes);
+    if (from < to)
+      VL2_TRY(decode_prefetch(rec, *weight, from - begin, to - from, sinks_.rows(kSinkWords * (sink++ % kSinks), 1)));
+    begin += bytes;
+  }
+  return {};
 }
 
 Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
@@ -151,25 +173,31 @@ Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const La
 
   VL2_TRY(decode_latent(rec, kv_a_, layer.kv_a_norm, eps, in_.rope_table, state_, cache.latent));
   VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_));
+  const uint64_t early_bytes = uint64_t{tuning_.early} << 20, prefetch_bytes = uint64_t{tuning_.prefetch} << 20;
+  VL2_TRY(prefetch(rec, layer, 0, early_bytes));
 
-  if (tuning_.apart == 0)
-    return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale,
-                                attention_);
+  if (tuning_.apart == 0) {
+    VL2_TRY(
+        decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, attention_));
+    return prefetch(rec, layer, early_bytes, prefetch_bytes);
+  }
   VL2_TRY(decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_latent_, scale,
                                attention_, true));
+  VL2_TRY(prefetch(rec, layer, early_bytes, prefetch_bytes));
 
   Device& device = rec.device();
   return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
                             decode_gemv_group(device.caps(), device.quirks(), config_.num_attention_heads * config_.v_head_dim,
-                                              config_.kv_lora_rank, 8 * dtype_bytes(layer.kv_b.dtype), tuning_));
+                                              config_.kv_lora_rank, 8 * dtype_bytes(layer.kv_b.dtype), false, tuning_));
 }
 
 Status DecodePlan::attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
   const float scale = 1.0f / std::sqrt(static_cast<float>(rope_width(config_)));
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.qkv, .y = q_, .eps = config_.rms_norm_eps}));
 
-  return decode_mha_attention(rec, q_, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended_, scale,
-                              attention_);
+  VL2_TRY(decode_mha_attention(rec, q_, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended_, scale,
+                               attention_));
+  return prefetch(rec, layer, 0, uint64_t{tuning_.prefetch} << 20);
 }
 
 Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
@@ -191,7 +219,8 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
                               .routed_scaling_factor = config_.routed_scaling_factor};
   const bool shared = !layer.shared.down.empty();
   Device& device = rec.device();
-  const DecodeGemvGroup group = decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), 32);
+  const DecodeGemvGroup group =
+      decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), 32, false);
   VL2_TRY(decode_router(rec, residual_, layer.post_attention_norm, eps, layer.router, layer.router_bias, options, router_logits_,
                         router_counter_, ids_, expert_weights_, group));
   if (shared)

@@ -8,10 +8,10 @@ namespace vl2 {
 
 namespace {
 
-constexpr uint32_t kBytesInFlight = 128;      // an invocation's: with 500 invocations a core 64 KiB, twice what latency asks for
-constexpr double kDeviceBytesInFlight = 6e6;  // what 4.5 TB/s at a microsecond of latency takes, and more than smaller cards need
-constexpr uint32_t kAttentionGroups = 256;    // workgroups: what fills a card of 132 cores twice
-constexpr uint32_t kGemvGroups = 264;         // two for each of 132 cores
+constexpr uint32_t kBytesInFlight = 128;    // an invocation's: beyond it registers leave too few invocations a core
+constexpr uint32_t kAttentionGroups = 256;  // workgroups: what fills a card of 132 cores twice
+constexpr uint32_t kCores = 132;            // of the largest card measured; a smaller one has more waves with any choice
+constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536;
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
@@ -21,13 +21,39 @@ uint32_t ceil_div(uint32_t a, uint32_t b) {
   return (a + b - 1) / b;
 }
 
+// What a product takes beyond the launch and one latency, which all groups have. The terms and what they were fitted to (H200, 8
+// shapes of Small with up to 20 groups each, dependent dispatches):
+//   - bytes at the rate that the bytes in flight give at 1 us of latency
+//   - a turn of the loop after the first waits again: 3072 x 2048 with 64 threads, 2 rows takes 8.6 us, with 128 8.1
+//   - rows add up one after the other: with 256 threads, 4 rows 8.5
+//   - x and its norm come from L1 once for all rows of a workgroup
+//   - a workgroup takes 0.1 to 0.2 ns to start, and those that do not fit on the cores at once leave a tail: 16896 x 2048 with 128
+//     threads, 4 rows takes 22.9 us, with 32 21.5
+//   - loads past the end of K take their places for nothing
+//   - cores with few invocations start and finish slowly: 2048 x 8448 with 96 threads takes 13.6 us, with 192 12.9
+double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t chunks, uint32_t chunk_bytes) {
+  const uint32_t turns = ceil_div(chunks, group.threads * group.unroll), groups = ceil_div(rows, group.rows);
+  const double waste = static_cast<double>(turns * group.threads * group.unroll) / chunks - 1;
+  const uint32_t registers = 24 + group.rows * group.unroll * chunk_bytes / 4;  // an invocation's, about
+  const uint32_t resident = std::clamp(std::min(kCoreThreads, kCoreRegisters / registers) / group.threads, 1u, kCoreGroups);
+  const uint32_t at_once = std::min(groups, kCores * resident), waves = ceil_div(groups, kCores * resident);
+  const double megabytes = 1e-6 * rows * chunks * chunk_bytes;
+  const double in_flight = 1e-6 * at_once * group.threads * group.rows * group.unroll * chunk_bytes / (1 + waste);
+  const double invocations = static_cast<double>(groups) * group.threads / (kCores * kCoreThreads);
+  const double transfer = megabytes / std::min(4.2, in_flight) + 0.13 * megabytes * waste + 0.012 * megabytes / group.rows;
+  const double serial = 0.15 * std::min(turns - 1, 4u) + 0.03 * turns * group.unroll + 0.175 * group.rows;
+  const double start = 1.2e-4 * std::min(groups, 9000u) + 0.8 * std::min(waves - 1, 2u) + 0.5 * (1 - std::min(1.0, invocations));
+  return transfer + serial + start + 0.05 * group.threads / 256;
+}
+
 }  // namespace
 
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"apart", &tuning.apart}};
+      {"threads", &tuning.threads},   {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
+      {"keys", &tuning.keys},         {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"apart", &tuning.apart},
+      {"prefetch", &tuning.prefetch}, {"early", &tuning.early}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -45,39 +71,42 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   return tuning;
 }
 
+std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+                                                    bool pairs) {
+  const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
+  const uint32_t most = std::min(256u, caps.max_workgroup_invocations);
+  const bool few_rows = !pairs && rows / 2 < 3 * kCores;
+  std::vector<std::pair<double, DecodeGemvGroup>> all;
+  for (const uint32_t group_rows : {1u, 2u, 4u, 8u})
+    for (uint32_t unroll = 1; unroll <= 4; ++unroll)
+      for (uint32_t threads = subgroup; threads <= most; threads += subgroup) {
+        if ((group_rows == 1 && !few_rows) || group_rows * unroll * chunk_bytes > kBytesInFlight ||
+            (unroll > 1 && (unroll - 1) * threads >= chunks))
+          continue;
+        const DecodeGemvGroup group{.threads = threads, .rows = group_rows, .unroll = unroll, .one_subgroup = false};
+        all.emplace_back(gemv_estimate_us(group, rows, chunks, chunk_bytes), group);
+      }
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<DecodeGemvGroup> groups;
+  for (const auto& [us, group] : all)
+    groups.push_back(group);
+  return groups;
+}
+
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                  const DecodeTuning& tuning) {
+                                  bool pairs, const DecodeTuning& tuning) {
   const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
   if (quirks.barriers_are_slow)
     return {.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true};
-  // The number of invocations whose turns fit K best, of those that leave each two chunks and put enough bytes in flight.
-  const uint32_t most = std::min(256u, caps.max_workgroup_invocations);
-  DecodeGemvGroup group{.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = false};
-  double best = -1;
-  for (uint32_t threads = subgroup; threads <= most; threads += subgroup) {
-    const uint32_t turns = ceil_div(chunks, threads), unroll = std::min(turns, 2u);
-    double score = static_cast<double>(chunks) / (turns * threads);
-    score -= threads < std::min(64u, most) || turns < 2 ? 0.05 : 0;
-    score -= threads > 128 ? 0.03 : 0;
-    const double in_flight = static_cast<double>(rows) * threads * unroll * chunk_bytes;
-    score -= 0.2 * std::max(0.0, 1 - in_flight / kDeviceBytesInFlight);
-    if (score > best) {
-      best = score;
-      group.threads = threads;
-      group.unroll = unroll;
-    }
-  }
-  if (tuning.threads != 0)
-    group.threads = std::min(ceil_div(tuning.threads, subgroup) * subgroup, most);
-  if (tuning.threads != 0)
+  DecodeGemvGroup group = decode_gemv_candidates(caps, rows, k, chunk_bytes, pairs).front();
+  if (tuning.threads != 0) {
+    group.threads = std::min(ceil_div(tuning.threads, subgroup) * subgroup, std::min(256u, caps.max_workgroup_invocations));
     group.unroll = std::min(ceil_div(chunks, group.threads), 2u);
+  }
   if (tuning.unroll != 0)
     group.unroll = tuning.unroll;
-  group.rows = std::clamp(kBytesInFlight / chunk_bytes / group.unroll, 2u, 8u) / 2 * 2;
   if (tuning.rows != 0)
     group.rows = std::max(tuning.rows / 2 * 2, 2u);
-  while (group.rows > 2 && rows / group.rows < kGemvGroups)  // a matrix of few rows: rather more workgroups
-    group.rows -= 2;
   return group;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "runtime/device_caps.h"
 #include "runtime/quirks.h"
@@ -13,7 +14,7 @@ namespace vl2 {
 /// A workgroup of decode_gemv and decode_router.
 struct DecodeGemvGroup {
   uint32_t threads;   ///< which share K
-  uint32_t rows;      ///< of the weight, at once; a multiple of 2 for pairs
+  uint32_t rows;      ///< of the weight, at once; an even number with pairs
   uint32_t unroll;    ///< chunks of K that are in flight a row
   bool one_subgroup;  ///< all threads are one subgroup
   bool operator==(const DecodeGemvGroup&) const = default;
@@ -35,6 +36,7 @@ struct DecodeTuning {
   uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
+  uint32_t prefetch = 0, early = 0;                      ///< MB of weights brought into L2 beside attention, beside its query
 };
 
 /// "threads=128,rows=4,heads=2": any of the fields above.
@@ -42,9 +44,16 @@ struct DecodeTuning {
 /// Errors  BadArgument: another word, or a number that is none
 Result<DecodeTuning> parse_decode_tuning(std::string_view text);
 
-/// For `rows` rows of `k` elements (a multiple of 8); chunk_bytes: of 8 weights in memory.
+/// Every group that may be worth a try for `rows` rows of `k` elements (a multiple of 8), the one estimated fastest first.
+///
+/// chunk_bytes  of 8 weights in memory
+/// pairs        gates and ups: an even number of rows at once
+std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+                                                    bool pairs);
+
+/// The first of them, changed as `tuning` asks; where barriers are slow, one subgroup.
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                  const DecodeTuning& tuning = {});
+                                  bool pairs, const DecodeTuning& tuning = {});
 
 /// For a cache of `capacity` rows of `depth` elements (a multiple of 8).
 ///

@@ -48,23 +48,31 @@ void load_norm8(uint c, out vec4 low, out vec4 high) {
   high = norm_quads[2u * c + 1u];
 }
 
-void store_result(uint r, float sum, float up_sum, float scale) {
-  const uint row = gl_WorkGroupID.x * RESULTS + r;
-  if (row >= p.rows)
+uint place_of(uint r) {
+  const uint row = min(gl_WorkGroupID.x * RESULTS + r, p.rows - 1u);
+  const bool many = EXPERTS == DECODE_GEMV_EXPERT_ROWS || EXPERTS == DECODE_GEMV_HEAD_ROWS;
+  return p.first_row + row + (many ? gl_WorkGroupID.y * p.y_stride : 0u);
+}
+
+// What row r of the results gains: asked for before the weights, so that nothing is waited for between the last sum and the store.
+float gain_of(uint r) {
+  float gain = 0.0;
+  if (p.has_addend != 0u)
+    gain += addend[p.first_row + min(gl_WorkGroupID.x * RESULTS + r, p.rows - 1u)];
+  if (p.accumulate != 0u)
+    gain += y[place_of(r)];
+  return gain;
+}
+
+void store_result(uint r, float sum, float up_sum, float scale, float expert_weight, float gain) {
+  if (gl_WorkGroupID.x * RESULTS + r >= p.rows)
     return;
   float value = sum * scale;
   if (PAIRS)
     value = silu(value) * (up_sum * scale);
-  uint at = p.first_row + row;
   if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
-    value *= expert_weights[gl_WorkGroupID.y];
-  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS || EXPERTS == DECODE_GEMV_HEAD_ROWS)
-    at += gl_WorkGroupID.y * p.y_stride;
-  if (p.has_addend != 0u)
-    value += addend[p.first_row + row];
-  if (p.accumulate != 0u)
-    value += y[at];
-  y[at] = value;
+    value *= expert_weight;
+  y[place_of(r)] = value + gain;
 }
 
 void main() {
@@ -77,14 +85,16 @@ void main() {
     const uint row = min(gl_WorkGroupID.x * RESULTS + r % RESULTS, p.rows - 1u);  // beyond the last: the last again
     row_start[r] = first + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
   }
+  const float expert_weight = EXPERTS == DECODE_GEMV_EXPERT_ROWS ? expert_weights[gl_WorkGroupID.y] : 1.0;
+  const float gain = ONE_SUBGROUP ? 0.0 : gain_of(min(gl_LocalInvocationIndex, RESULTS - 1u));
   gemv();
   const float scale = sum_scale(p.eps);
   if (ONE_SUBGROUP) {
     if (subgroupElect())
       [[unroll]] for (uint r = 0u; r < RESULTS; ++r)
-        store_result(r, row_sum(r), PAIRS ? row_sum(RESULTS + r) : 0.0, scale);
+        store_result(r, row_sum(r), PAIRS ? row_sum(RESULTS + r) : 0.0, scale, expert_weight, gain_of(r));
   } else if (gl_LocalInvocationIndex < RESULTS) {
     store_result(gl_LocalInvocationIndex, row_sum(gl_LocalInvocationIndex),
-                 PAIRS ? row_sum(RESULTS + gl_LocalInvocationIndex) : 0.0, scale);
+                 PAIRS ? row_sum(RESULTS + gl_LocalInvocationIndex) : 0.0, scale, expert_weight, gain);
   }
 }

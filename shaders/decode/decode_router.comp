@@ -26,9 +26,10 @@ layout(binding = DECODE_ROUTER_WEIGHTS) writeonly buffer Weights { float weights
 #include "decode/gemv_core.glsl"
 #include "decode/arrival.glsl"
 
-shared float scores[DECODE_ROUTER_MAX_EXPERTS];
-shared uint choices[DECODE_ROUTER_MAX_EXPERTS];  // ordered keys of score + bias
-shared float chosen[DECODE_ROUTER_MAX_TOP_K];    // scores by rank
+const float LOWEST = -3.402823466e38;
+shared vec4 score_quads[DECODE_ROUTER_MAX_EXPERTS / 4u];    // by four, so that a loop over all experts is a few loads that do not wait
+shared uvec4 choice_quads[DECODE_ROUTER_MAX_EXPERTS / 4u];  // ordered keys of score + bias
+shared float chosen[DECODE_ROUTER_MAX_TOP_K];               // scores by rank
 
 uint weight_chunk_of(uint r, uint c) { return min(gl_WorkGroupID.x * ROWS + r, p.expert_count - 1u) * p.row_chunks + c; }
 
@@ -48,36 +49,64 @@ void store_logit(uint r, float sum, float scale) {
     logits[expert] = sum * scale;
 }
 
-void score_experts() {
-  const uint threads = gl_WorkGroupSize.x;
-  for (uint e = gl_LocalInvocationIndex; e < p.expert_count; e += threads)
-    scores[e] = logits[e];
+// Loops over all experts go by AT_ONCE quads; the experts past the last have the lowest logit and the lowest key, and come last.
+const uint AT_ONCE = 4u;
+uint padded_quads() { return (p.expert_count + 4u * AT_ONCE - 1u) / (4u * AT_ONCE) * AT_ONCE; }
+
+float largest_score() {
+  vec4 largest = score_quads[0];
+  for (uint base = 0u; base < padded_quads(); base += AT_ONCE)
+    [[unroll]] for (uint i = 0u; i < AT_ONCE; ++i)
+      largest = max(largest, score_quads[base + i]);
+  return max(max(largest.x, largest.y), max(largest.z, largest.w));
+}
+
+float sum_of_scores() {
+  vec4 sum = vec4(0.0);
+  for (uint base = 0u; base < padded_quads(); base += AT_ONCE)
+    [[unroll]] for (uint i = 0u; i < AT_ONCE; ++i)
+      sum += score_quads[base + i];
+  return (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+uint rank_of(uint e) {
+  const uint key = choice_quads[e / 4u][e % 4u];
+  uint rank = 0u;
+  for (uint base = 0u; base < padded_quads(); base += AT_ONCE)
+    [[unroll]] for (uint i = 0u; i < AT_ONCE; ++i) {
+      const uvec4 others = choice_quads[base + i];
+      const uvec4 places = 4u * (base + i) + uvec4(0u, 1u, 2u, 3u);
+      const uvec4 before = uvec4(greaterThan(others, uvec4(key))) + uvec4(equal(others, uvec4(key))) * uvec4(lessThan(places, uvec4(e)));
+      rank += before.x + before.y + before.z + before.w;
+    }
+  return rank;
+}
+
+// An invocation scores the experts that it ranks: every so manyth from its index on.
+void choose_experts() {
+  const uint threads = gl_WorkGroupSize.x, padded = 4u * padded_quads();
+  for (uint e = gl_LocalInvocationIndex; e < padded; e += threads)
+    score_quads[e / 4u][e % 4u] = e < p.expert_count ? logits[e] : LOWEST;
   barrier();
-  float largest = scores[0], sum = 0.0;  // every invocation for itself: a few dozen numbers, no reduction
-  if (p.sigmoid == 0u) {
-    for (uint e = 1u; e < p.expert_count; ++e)
-      largest = max(largest, scores[e]);
-    for (uint e = 0u; e < p.expert_count; ++e)
-      sum += exp(scores[e] - largest);
+  const float largest = p.sigmoid == 0u ? largest_score() : 0.0;  // every invocation for itself: a few dozen numbers
+  barrier();
+  for (uint e = gl_LocalInvocationIndex; e < padded; e += threads) {
+    const float logit = score_quads[e / 4u][e % 4u];
+    const float score = p.sigmoid != 0u ? 1.0 / (1.0 + exp(-logit)) : exp(logit - largest);
+    score_quads[e / 4u][e % 4u] = e < p.expert_count ? score : 0.0;
+  }
+  barrier();
+  const float sum = p.sigmoid == 0u ? sum_of_scores() : 1.0;
+  for (uint e = gl_LocalInvocationIndex; e < padded; e += threads) {
+    const float score = score_quads[e / 4u][e % 4u] / sum;
+    choice_quads[e / 4u][e % 4u] = e >= p.expert_count ? 0u : ordered_key(p.has_bias != 0u ? score + bias[e] : score);
   }
   barrier();
   for (uint e = gl_LocalInvocationIndex; e < p.expert_count; e += threads) {
-    const float score = p.sigmoid != 0u ? 1.0 / (1.0 + exp(-scores[e])) : exp(scores[e] - largest) / sum;
-    scores[e] = score;
-    choices[e] = ordered_key(p.has_bias != 0u ? score + bias[e] : score);
-  }
-  barrier();
-}
-
-void choose_experts() {
-  for (uint e = gl_LocalInvocationIndex; e < p.expert_count; e += gl_WorkGroupSize.x) {
-    const uint key = choices[e];
-    uint rank = 0u;
-    for (uint other = 0u; other < p.expert_count; ++other)
-      rank += uint(choices[other] > key || (choices[other] == key && other < e));
+    const uint rank = rank_of(e);
     if (rank < p.top_k) {
       ids[rank] = e;
-      chosen[rank] = scores[e];
+      chosen[rank] = score_quads[e / 4u][e % 4u] / sum;
     }
   }
   barrier();
@@ -99,9 +128,9 @@ void main() {
   } else if (gl_LocalInvocationIndex < ROWS) {
     store_logit(gl_LocalInvocationIndex, row_sum(gl_LocalInvocationIndex), scale);
   }
-  memoryBarrierBuffer();
+  if (ONE_SUBGROUP || ROWS > 1u)
+    memoryBarrierBuffer();  // one row: invocation 0 has stored it, and last_to_arrive() lets it wait itself
   if (!last_to_arrive(0u, gl_NumWorkGroups.x))
     return;
-  score_experts();
   choose_experts();
 }

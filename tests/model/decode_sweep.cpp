@@ -1,8 +1,8 @@
 // Measurements, not tests: which division of the work is fastest on a device. Run by hand:
 //   VL2_BENCH_MODEL=FOLDER VL2_CACHE_DIR= vl2_tests --no-skip -tc="measure: decode*"
 // VL2_BENCH_MODEL may also be tiny, small or base: random weights of those shapes.
-// VL2_BENCH_DEPTHS (default "0,4000") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING, split by ';') choose what is
-// tried.
+// VL2_BENCH_DEPTHS (default "0") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING or "plain", split by ';') choose what
+// is tried; VL2_BENCH_SECONDS (default 1.5) is what a shape of the second case may take, VL2_BENCH_SHAPE a part of its name.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -13,6 +13,7 @@
 #include "model/session.h"
 #include "model/variants.h"
 #include "runtime/ops/decode_gemv.h"
+#include "runtime/ops/decode_prefetch.h"
 #include "tests/support/gpu_test.h"
 
 using namespace vl2;
@@ -34,18 +35,18 @@ std::vector<std::string> split(const std::string& text, char at) {
   return words;
 }
 
-// Milliseconds: the median of seven after half a second of warming up, since fast cards idle at a fifth of their clock.
+// Milliseconds: the median of the last five of 0.4 seconds at least, since fast cards idle at a fifth of their clock.
 double median_ms(const std::function<void()>& prepare, const std::function<void()>& work) {
   std::vector<double> times;
   double total = 0;
-  while (total < 500 || times.size() < 7) {
+  while (total < 400 || times.size() < 5) {
     prepare();
     const auto begin = Clock::now();
     work();
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
     total += times.back();
   }
-  times.erase(times.begin(), times.end() - 7);
+  times.erase(times.begin(), times.end() - 5);
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
 }
@@ -57,21 +58,19 @@ TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip(
   REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names a variant or the folder of a model");
   const auto candidates =
       split(setting("VL2_BENCH_TUNINGS",
-                    "plain;;apart=1;apart=1,heads=4;apart=1,heads=4,splits=32;heads=1;heads=4;heads=2,splits=16;heads=2,splits="
-                    "64;keys=8;groups=4;threads=64;"
-                    "threads=128;threads=128,unroll=1,rows=8;threads=256;threads=128,rows=2;threads=64,unroll=4,rows=4"),
+                    ";threads=128,rows=2;prefetch=8;prefetch=16;prefetch=32;prefetch=44;early=8,prefetch=24;heads=1;"
+                    "heads=1,prefetch=32;apart=1;apart=1,prefetch=32"),
             ';');
   EngineOptions options;
   auto device = device_options_from_environment();
   REQUIRE(device.ok());
   options.device = device.take();
   const Variant* variant = find_variant(folder);
-  
   auto engine = variant == nullptr ? Engine::load(folder, options) : Engine::synthetic(folder, variant->config, options);
   REQUIRE_MESSAGE(engine.ok(), engine.message());
   const uint32_t vocabulary = (*engine)->config().language.vocab_size;
   constexpr uint32_t kTokens = 64;
-  for (const std::string& word : split(setting("VL2_BENCH_DEPTHS", "0,4000"), ',')) {
+  for (const std::string& word : split(setting("VL2_BENCH_DEPTHS", "0"), ',')) {
     const uint32_t depth = std::max(1u, static_cast<uint32_t>(std::atoi(word.c_str())));
     std::vector<uint32_t> ids(depth);
     for (uint32_t i = 0; i < depth; ++i)
@@ -120,45 +119,27 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
   REQUIRE_MESSAGE(pool.ok(), pool.message());
   const TensorView everything = make_view(**pool, DType::U32, {static_cast<uint32_t>(pool_bytes / 4)});
   REQUIRE(rec.fill(everything, 0x1c001c00u).ok());  // f16 0.0039
-  const uint32_t subgroup = device.caps().subgroup_size;
+  const double seconds = std::atof(setting("VL2_BENCH_SECONDS", "1.5").c_str());
+  const std::string only = setting("VL2_BENCH_SHAPE", "");
   for (const Shape& shape : kShapes) {
+    if (std::string(shape.what).find(only) == std::string::npos)
+      continue;
     const uint64_t bytes = uint64_t{shape.rows} * shape.k * 2, copies = std::min<uint64_t>(pool_bytes / bytes, 64);
     REQUIRE(copies > 0);
     const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows;
     const TensorView x = upload({shape.k}, random_floats(shape.k, 1)), norm = upload({shape.k}, random_floats(shape.k, 2));
     const TensorView y = upload({results}, std::vector<float>(results, 0.0f)), sink = tensor({1});
-    const DecodeGemvGroup chosen = decode_gemv_group(device.caps(), device.quirks(), shape.rows, shape.k, 16);
-    std::vector<DecodeGemvGroup> groups{chosen};
-    for (const uint32_t threads : {32u, 64u, 96u, 128u, 160u, 192u, 256u})
-      for (const uint32_t rows : {2u, 4u, 8u})
-        for (const uint32_t unroll : {1u, 2u, 4u})
-          if (threads % subgroup == 0 && rows * unroll >= 4 && rows * unroll <= 16)
-            groups.push_back({threads, rows, unroll, false});
-    struct Row {
-      DecodeGemvGroup group;
-      double us;
-    };
-    std::vector<Row> table;
-    for (const DecodeGemvGroup& group : groups) {
+    const auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, 16, shape.pairs);
+    // us a dispatch of a chain in which each waits for the one before; `product` records the one with a weight.
+    const auto us_each = [&](const std::function<Status(const TensorView&)>& product, bool one_weight) {
       REQUIRE(rec.begin_capture().ok());
-      for (uint64_t i = 0; i < copies; ++i) {
-        const TensorView weight = make_view(**pool, DType::F16, {shape.rows, shape.k}, i * (bytes / 2 / 128 * 128));
-        REQUIRE(decode_gemv(rec,
-                            {.x = x,
-                             .norm = shape.norm ? norm : TensorView{},
-                             .weight = weight,
-                             .y = y,
-                             .pairs = shape.pairs,
-                             .accumulate = true,
-                             .eps = 1e-6f},
-                            group)
-                    .ok());
-      }
+      for (uint64_t i = 0; i < copies; ++i)
+        REQUIRE(product(make_view(**pool, DType::F16, {shape.rows, shape.k}, one_weight ? 0 : i * (bytes / 2 / 128 * 128))).ok());
       auto replay = rec.end_capture();
       REQUIRE(replay.ok());
       const uint32_t times = std::max<uint32_t>(1, static_cast<uint32_t>(256 / copies));
       std::vector<double> all;
-      for (int i = 0; i < 9; ++i) {
+      for (int i = 0; i < 7; ++i) {
         REQUIRE(rec.finish().ok());
         const auto begin = Clock::now();
         REQUIRE(rec.replay(**replay, times).ok());
@@ -167,13 +148,44 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
                       static_cast<double>(copies * times));
       }
       std::sort(all.begin(), all.end());
-      table.push_back({group, all[all.size() / 2]});
-    }
-    const double of_chosen = table[0].us;
+      return all[all.size() / 2];
+    };
+    const auto time_of = [&](const DecodeGemvGroup& group, bool one_weight = false, bool bare = false) {
+      return us_each(
+          [&](const TensorView& weight) {
+            return decode_gemv(rec,
+                               {.x = x,
+                                .norm = shape.norm && !bare ? norm : TensorView{},
+                                .weight = weight,
+                                .y = y,
+                                .pairs = shape.pairs,
+                                .accumulate = !bare,
+                                .eps = 1e-6f},
+                               group);
+          },
+          one_weight);
+    };
+    struct Row {
+      DecodeGemvGroup group;
+      double us;
+    };
+    std::vector<Row> table;
+    const auto shape_begin = Clock::now();
+    time_of(groups[0]);  // the clocks, and what was not in the caches of the machine
+    for (const DecodeGemvGroup& group : groups)
+      if (table.empty() || std::chrono::duration<double>(Clock::now() - shape_begin).count() < seconds)
+        table.push_back({group, time_of(group)});
+    const DecodeGemvGroup chosen = groups[0];
+    const double of_chosen = table[0].us, hot = time_of(chosen, true), bare = time_of(chosen, false, true);
+    const TensorView word = upload_u32({1}, {0});  // written by every read: a barrier between any two
+    const double read = us_each([&](const TensorView& weight) { return decode_prefetch(rec, weight, 0, bytes, word); }, false);
     std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
-    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s\n", shape.what, shape.rows,
-                shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
-                static_cast<double>(bytes) * 1e-3 / of_chosen);
+    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s, of %zu\n", shape.what,
+                shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
+                static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
+    std::printf(
+        "    without norm and accumulation %.2f us; the same weight again and again %.2f us; its bytes read, no more %.2f us\n",
+        bare, hot, read);
     for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
       std::printf("    %3u threads %u rows %u unroll: %8.2f us %7.0f GB/s\n", table[i].group.threads, table[i].group.rows,
                   table[i].group.unroll, table[i].us, static_cast<double>(bytes) * 1e-3 / table[i].us);

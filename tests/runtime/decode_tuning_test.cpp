@@ -1,0 +1,114 @@
+#include "runtime/decode_tuning.h"
+
+#include <algorithm>
+#include <doctest/doctest.h>
+#include <tuple>
+
+using namespace vl2;
+
+TEST_SUITE_BEGIN("cpu");
+
+namespace {
+
+DeviceCaps caps_of(uint32_t subgroup_size, uint32_t most = 1024) {
+  DeviceCaps caps;
+  caps.type = DeviceType::Discrete;
+  caps.subgroup_size = subgroup_size;
+  caps.max_workgroup_invocations = most;
+  caps.max_shared_bytes = 48 * 1024;
+  return caps;
+}
+
+struct Shape {
+  const char* what;
+  uint32_t rows, k, chunk_bytes;
+  bool pairs;
+};
+
+// Of Tiny and Small, f16 but for the router; the toy model's; and the extremes.
+constexpr Shape kShapes[] = {{"small q", 3072, 2048, 16, false},
+                             {"small kv_a", 576, 2048, 16, false},
+                             {"small router", 64, 2048, 32, false},
+                             {"small experts gate_up", 16896, 2048, 16, true},
+                             {"small experts down", 2048, 8448, 16, false},
+                             {"small lm_head", 102400, 2048, 16, false},
+                             {"tiny qkv", 3840, 1280, 16, false},
+                             {"tiny experts gate_up", 10752, 1280, 16, true},
+                             {"tiny experts down", 1280, 5376, 16, false},
+                             {"toy", 24, 40, 32, true},
+                             {"one", 1, 8, 16, false},
+                             {"one pair", 2, 8, 32, true},
+                             {"wide", 8, 1u << 20, 16, false}};
+
+}  // namespace
+
+TEST_CASE("decode tuning: every workgroup that may be tried is one that decode_gemv can run") {
+  for (const Shape& shape : kShapes)
+    for (const uint32_t subgroup : {4u, 8u, 16u, 32u, 64u, 128u})
+      for (const uint32_t most : {128u, 256u, 1024u}) {
+        CAPTURE(shape.what);
+        CAPTURE(subgroup);
+        CAPTURE(most);
+        const auto groups = decode_gemv_candidates(caps_of(subgroup, most), shape.rows, shape.k, shape.chunk_bytes, shape.pairs);
+        REQUIRE(!groups.empty());
+        for (const DecodeGemvGroup& group : groups) {
+          CHECK(group.threads % subgroup == 0);
+          CHECK(group.threads <= std::min(256u, most));
+          CHECK(group.threads / std::max(subgroup, 4u) <= 64);  // MAX_SUBGROUPS of gemv_core.glsl
+          CHECK(group.rows <= 8);
+          CHECK((!shape.pairs || group.rows % 2 == 0));
+          CHECK(group.rows * group.unroll * shape.chunk_bytes <= 128);  // registers
+          CHECK_FALSE(group.one_subgroup);
+          CHECK((group.unroll == 1 || (group.unroll - 1) * group.threads < shape.k / 8));  // no load that none needs
+        }
+        auto all = groups;
+        const auto same = [](const DecodeGemvGroup& a, const DecodeGemvGroup& b) { return a == b; };
+        std::sort(all.begin(), all.end(), [](const DecodeGemvGroup& a, const DecodeGemvGroup& b) {
+          return std::tie(a.threads, a.rows, a.unroll) < std::tie(b.threads, b.rows, b.unroll);
+        });
+        CHECK(std::adjacent_find(all.begin(), all.end(), same) == all.end());
+        CHECK(decode_gemv_group(caps_of(subgroup, most), Quirks{}, shape.rows, shape.k, shape.chunk_bytes, shape.pairs) ==
+              groups[0]);
+      }
+}
+
+TEST_CASE("decode tuning: where barriers are slow, a workgroup is one subgroup, whatever is asked for") {
+  Quirks quirks;
+  quirks.barriers_are_slow = true;
+  for (const Shape& shape : kShapes)
+    for (const uint32_t subgroup : {4u, 8u, 64u}) {
+      const DecodeGemvGroup group = decode_gemv_group(caps_of(subgroup), quirks, shape.rows, shape.k, shape.chunk_bytes,
+                                                      shape.pairs, {.threads = 128, .rows = 2});
+      CHECK(group == DecodeGemvGroup{.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true});
+    }
+}
+
+TEST_CASE("decode tuning: a group asked for by hand still fits the device and the pairs") {
+  const DeviceCaps caps = caps_of(64, 128);
+  const auto group = [&](const DecodeTuning& tuning) { return decode_gemv_group(caps, Quirks{}, 5632, 2048, 16, true, tuning); };
+  CHECK(group({.threads = 100}).threads == 128);
+  CHECK(group({.threads = 1000}).threads == 128);
+  CHECK(group({.threads = 1}).threads == 64);
+  CHECK(group({.rows = 1}).rows == 2);
+  CHECK(group({.rows = 5}).rows == 4);
+  CHECK(group({.unroll = 3}).unroll == 3);
+}
+
+TEST_CASE("decode tuning: VL2_DECODE_TUNING names fields and numbers, and nothing else") {
+  const auto parsed = parse_decode_tuning("threads=128,rows=2,prefetch=16");
+  REQUIRE(parsed.ok());
+  CHECK(parsed->threads == 128);
+  CHECK(parsed->rows == 2);
+  CHECK(parsed->prefetch == 16);
+  CHECK(parsed->unroll == 0);
+  CHECK(parse_decode_tuning("").ok());
+  for (const char* text :
+       {"thread=1", "threads", "threads=", "threads=x", "threads=1x", "threads=-1", "=1", "threads=99999999999"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_decode_tuning(text).ok());
+  }
+  CHECK(parse_decode_tuning("rows=2,thread=1").message() ==
+        "VL2_DECODE_TUNING: got \"thread=1\", wanted name=number of a known name");
+}
+
+TEST_SUITE_END();
