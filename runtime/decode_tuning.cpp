@@ -11,6 +11,7 @@ namespace {
 constexpr uint32_t kBytesInFlight = 128;      // an invocation's: with 500 invocations a core 64 KiB, twice what latency asks for
 constexpr double kDeviceBytesInFlight = 6e6;  // what 4.5 TB/s at a microsecond of latency takes, and more than smaller cards need
 constexpr uint32_t kAttentionGroups = 256;    // workgroups: what fills a card of 132 cores twice
+constexpr uint32_t kSplitKeys = 64;           // before another workgroup is worth merging its result
 constexpr uint32_t kGemvGroups = 264;         // two for each of 132 cores
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
@@ -27,7 +28,8 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
       {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"apart", &tuning.apart}};
+      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
+      {"apart", &tuning.apart}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -81,8 +83,9 @@ DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, 
   return group;
 }
 
-uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t value_width) {
-  return std::max(shape.groups * shape.keys * shape.heads * (shape.lanes + 1), shape.heads * value_width * kWeightLanes);
+uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t latent, uint32_t value_width) {
+  return std::max({shape.groups * shape.keys * shape.heads * (shape.lanes + 1), shape.groups > 1 ? shape.groups * latent : 0,
+                   shape.heads * value_width * kWeightLanes});
 }
 
 DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t capacity, uint32_t depth, uint32_t heads,
@@ -103,8 +106,10 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
   const auto finish = [&] {
     const uint32_t tiles = ceil_div(capacity, shape.groups * shape.keys);
     shape.splits = std::clamp(tuning.splits != 0 ? tuning.splits : kAttentionGroups / head_groups, 1u, std::min(tiles, 64u));
-    return 4 * decode_attention_parts(shape, value_width) + 4 * shape.groups * shape.keys * shape.heads +
-           8 * shape.groups * shape.heads + 4 * shape.heads * shape.splits + 4 * shape.heads * latent +
+    shape.split_tiles = tuning.tiles != 0 ? tuning.tiles : ceil_div(kSplitKeys, shape.groups * shape.keys);
+    const uint32_t threads = shape.groups * shape.lanes;  // whose slices of a merge have 20 bytes each
+    return 4 * decode_attention_parts(shape, latent, value_width) + 4 * shape.groups * shape.keys * shape.heads +
+           8 * shape.groups * shape.heads + 20 * threads + 4 * shape.heads * latent +
            (shared_heads == 1 ? kSharedRowBytes : 0);
   };
   const uint32_t room = std::min(kAttentionSharedBytes, caps.max_shared_bytes - 1024);

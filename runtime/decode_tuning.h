@@ -27,6 +27,7 @@ struct DecodeAttentionShape {
   uint32_t keys;         ///< that a group has in flight
   uint32_t lane_chunks;  ///< chunks of 8 elements of a row that an invocation owns
   uint32_t splits;       ///< workgroups that share the cache
+  uint32_t split_tiles;  ///< tiles of groups * keys rows that a split has before the next one is used
   bool operator==(const DecodeAttentionShape&) const = default;
 };
 
@@ -34,6 +35,7 @@ struct DecodeAttentionShape {
 struct DecodeTuning {
   uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
+  uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
 };
 
@@ -56,7 +58,8 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
                                             uint32_t shared_heads, uint32_t latent, uint32_t value_width,
                                             const DecodeTuning& tuning = {});
 
-/// Floats of shared memory that the dot products, then W_UV, of an attention workgroup take.
-uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t value_width);
+/// Floats of shared memory that the dot products, the merge of the groups' values (`latent` of a head), then W_UV, of an attention
+/// workgroup take.
+uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t latent, uint32_t value_width);
 
 }  // namespace vl2

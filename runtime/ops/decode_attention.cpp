@@ -13,6 +13,7 @@ namespace vl2 {
 namespace {
 
 constexpr uint32_t kStateWords = DECODE_STATE_WORDS;
+constexpr uint32_t kRowsAtOnce = 2;  // of W_UV, an invocation's: 16 loads in flight
 
 bool is_tensor(const TensorView& view, DType dtype, uint64_t count) {
   return view.dtype == dtype && view.contiguous() && view.element_count() == count && count > 0;
@@ -133,7 +134,8 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
                       params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
                       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
                       {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
-                       depth / 8, latent / 8, shape.splits, decode_attention_parts(shape, value_width), values_apart});
+                       depth / 8, latent / 8, shape.splits, decode_attention_parts(shape, latent, value_width), values_apart, kRowsAtOnce,
+                       shape.split_tiles});
 }
 
 Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorView& keys, const TensorView& values,
@@ -165,7 +167,7 @@ Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorVi
                       params, {.x = shape.splits, .y = heads},
                       {.bytes = 24 * uint64_t{heads} * width, .flops = 8 * uint64_t{heads} * width},
                       {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
-                       width / 8, width / 8, shape.splits, decode_attention_parts(shape, 0)});
+                       width / 8, width / 8, shape.splits, decode_attention_parts(shape, width, 0), 0u, 0u, shape.split_tiles});
 }
 
 }  // namespace vl2
