@@ -1,8 +1,12 @@
 #include "runtime/decode_tuning.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
+#include <numeric>
 #include <string>
+
+#include "runtime/tuning.h"
 
 namespace vl2 {
 
@@ -18,6 +22,11 @@ constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
 constexpr uint32_t kSharedRowBytes = 3 * 512 * 4;  // of decode_mha_attention: the token's query, key and value
 
+constexpr uint32_t kMatrixSubgroups = 8;      // of a workgroup that has a core of 48 KiB for itself
+constexpr uint32_t kMatrixKeys = 32;          // 576 wide: 37 KiB
+constexpr uint32_t kMatrixSplits = 64;        // at 64 keys each one for 4096
+constexpr uint32_t kValueRows = 16;           // 8 workgroups a head of 128
+
 uint32_t ceil_div(uint32_t a, uint32_t b) {
   return (a + b - 1) / b;
 }
@@ -29,7 +38,8 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   const std::pair<std::string_view, uint32_t*> fields[] = {
       {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
       {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
-      {"apart", &tuning.apart}};
+      {"apart", &tuning.apart},     {"matrix", &tuning.matrix}, {"subgroups", &tuning.subgroups},
+      {"values", &tuning.values}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -118,6 +128,61 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
   while (finish() > room && shape.heads > 1)
     --shape.heads;
   return shape;
+}
+
+uint32_t DecodeMatrixShape::depth_parts() const {
+  const uint32_t key_tiles = keys / shape.n;
+  return subgroups / std::min(subgroups, key_tiles & (~key_tiles + 1));  // the largest power of 2 that divides both
+}
+
+uint32_t DecodeMatrixShape::row_lanes(uint32_t heads) const {
+  const uint32_t room = std::max(1u, threads() / (head_tiles(heads) * shape.m));
+  uint32_t lanes = std::bit_floor(std::min(room, keys / 8));
+  while (keys / 8 % lanes != 0)
+    lanes /= 2;
+  return lanes;
+}
+
+uint32_t DecodeMatrixShape::shared_bytes(uint32_t depth, uint32_t heads, uint32_t latent) const {
+  const uint32_t rows = head_tiles(heads) * shape.m;
+  const uint32_t tiles = std::max(keys * (depth / 8 | 1), rows * (latent / 8 | 1));
+  return 16 * (tiles + depth_parts() * rows * (keys / 4 + 2) + rows * (keys / 8 | 1) + rows * shape.n / 4) +
+         4 * rows * row_lanes(heads);
+}
+
+std::optional<DecodeMatrixShape> decode_matrix_shape(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier,
+                                                     uint32_t capacity, uint32_t depth, uint32_t heads, uint32_t latent,
+                                                     const DecodeTuning& tuning) {
+  // A CPU driver gains nothing by products of tiles, and compiles each of them to hundreds of instructions.
+  if (tier < 3 || tuning.matrix == 2 || (tuning.matrix == 0 && quirks.barriers_are_slow))
+    return {};
+  const MatrixShape* shape = nullptr;  // the narrowest, as for attention_tile(): tuning.cpp has the figures
+  for (const MatrixShape& s : caps.matrix_shapes)
+    if (attention_shape_fits(caps, s) && depth % s.k == 0 && latent % s.n == 0 && (shape == nullptr || s.n < shape->n))
+      shape = &s;
+  if (shape == nullptr || depth % 8 != 0 || latent % 8 != 0)
+    return {};
+  const uint32_t step = std::lcm(shape->n, shape->k);
+  DecodeMatrixShape choice{.shape = *shape,
+                           .subgroup_size = matrix_subgroup_size(caps),
+                           .subgroups = std::bit_floor(tuning.subgroups != 0 ? tuning.subgroups : kMatrixSubgroups),
+                           .keys = ceil_div(tuning.keys != 0 ? tuning.keys : kMatrixKeys, step) * step,
+                           .splits = 1,
+                           .split_tiles = 1,
+                           .value_rows = tuning.values != 0 ? tuning.values : kValueRows};
+  const auto fits = [&] {
+    return choice.threads() <= caps.max_workgroup_invocations &&
+           choice.shared_bytes(depth, heads, latent) <= caps.max_shared_bytes;
+  };
+  while (!fits() && choice.keys > step)
+    choice.keys -= step;
+  while (!fits() && choice.subgroups > 1)
+    choice.subgroups /= 2;
+  if (!fits())
+    return {};
+  choice.splits = std::clamp(tuning.splits != 0 ? tuning.splits : kMatrixSplits, 1u, ceil_div(capacity, choice.keys));
+  choice.split_tiles = tuning.tiles != 0 ? tuning.tiles : ceil_div(kSplitKeys, choice.keys);
+  return choice;
 }
 
 }  // namespace vl2
