@@ -82,6 +82,9 @@ Result<std::unique_ptr<DecodePlan>> DecodePlan::create(Device& device, const Lan
   plan->attention_ =
       decode_attention_shape(device.caps(), cache.capacity, depth, heads, config.use_mla ? heads : 1,
                              config.use_mla ? config.kv_lora_rank : depth, config.use_mla ? config.v_head_dim : 0, plan->tuning_);
+  if (config.use_mla && cache.layers[0].latent.dtype == DType::F16)
+    plan->matrix_ = decode_matrix_shape(device.caps(), device.quirks(), device.tier(), cache.capacity, depth, heads,
+                                        config.kv_lora_rank, plan->tuning_);
   VL2_TRY(plan->create_buffers(device));
   return plan;
 }
@@ -106,16 +109,19 @@ Status DecodePlan::create_buffers(Device& device) {
   if (c.use_mla) {
     VL2_TRY(allocate(DType::F32, {heads, c.qk_nope_head_dim + c.qk_rope_head_dim}, "decode q", q_));
     VL2_TRY(allocate(DType::F32, {c.kv_lora_rank + c.qk_rope_head_dim}, "decode kv_a", kv_a_));
-    VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank + c.qk_rope_head_dim}, "decode q_latent", q_latent_));
+    const uint32_t rows = matrix_ ? matrix_->head_tiles(heads) * matrix_->shape.m : heads;
+    VL2_TRY(
+        allocate(matrix_ ? DType::F16 : DType::F32, {rows, c.kv_lora_rank + c.qk_rope_head_dim}, "decode q_latent", q_latent_));
     VL2_TRY(allocate(DType::F32, {heads, c.v_head_dim}, "decode attended", attended_));
     VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank}, "decode attended latent", attended_latent_));
   } else {
     VL2_TRY(allocate(DType::F32, {3 * hidden}, "decode qkv", q_));
     VL2_TRY(allocate(DType::F32, {heads, width}, "decode attended", attended_));
   }
-  const uint32_t latent = c.use_mla ? c.kv_lora_rank : width;
-  VL2_TRY(allocate(DType::F32, {heads, attention_.splits, latent}, "decode attention parts", attention_scratch_.parts));
-  VL2_TRY(allocate(DType::F32, {heads, attention_.splits, 2}, "decode attention limits", attention_scratch_.limits));
+  const uint32_t latent = c.use_mla ? c.kv_lora_rank : width, splits = matrix_ ? matrix_->splits : attention_.splits;
+  VL2_TRY(
+      allocate(matrix_ ? DType::F16 : DType::F32, {heads, splits, latent}, "decode attention parts", attention_scratch_.parts));
+  VL2_TRY(allocate(DType::F32, {heads, splits, 2}, "decode attention limits", attention_scratch_.limits));
   VL2_TRY(allocate(DType::U32, {heads}, "decode attention counters", attention_scratch_.counter));
   VL2_TRY(allocate(DType::U32, {kSinks * kSinkWords}, "decode sinks", sinks_));
   VL2_TRY(allocate(DType::F32, {c.intermediate_size}, "decode gated", gated_));
@@ -172,10 +178,14 @@ Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const La
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_, .eps = eps}));
 
   VL2_TRY(decode_latent(rec, kv_a_, layer.kv_a_norm, eps, in_.rope_table, state_, cache.latent));
-  VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_));
+  VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_.rows(0, config_.num_attention_heads)));
   const uint64_t early_bytes = uint64_t{tuning_.early} << 20, prefetch_bytes = uint64_t{tuning_.prefetch} << 20;
   VL2_TRY(prefetch(rec, layer, 0, early_bytes));
 
+  if (matrix_) {
+    VL2_TRY(decode_mla_matrix(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, *matrix_));
+    return prefetch(rec, layer, early_bytes, prefetch_bytes);
+  }
   if (tuning_.apart == 0) {
     VL2_TRY(
         decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, attention_));
@@ -271,7 +281,7 @@ Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) con
 uint32_t DecodePlan::levels() const {
   uint32_t levels = 2;  // embedding, logits
   for (const LayerWeights& layer : weights_.layers)
-    levels += (config_.use_mla ? (tuning_.apart == 0 ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2);
+    levels += (config_.use_mla ? (tuning_.apart == 0 && !matrix_ ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2);
   return levels;
 }
 

@@ -75,6 +75,7 @@ class DecodePlan {
   DecodeInputs in_;
   DecodeTuning tuning_;
   DecodeAttentionShape attention_{};
+  std::optional<DecodeMatrixShape> matrix_;  // in its place, where there is one
   std::vector<std::unique_ptr<Buffer>> buffers_;
   TensorView state_;                      // u32: see shaders/interface/decode_state.h
   TensorView token_;                      // u32 [1]
