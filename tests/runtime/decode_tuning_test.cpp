@@ -55,7 +55,7 @@ TEST_CASE("decode tuning: every workgroup that may be tried is one that decode_g
           CHECK(group.threads % subgroup == 0);
           CHECK(group.threads <= std::min(256u, most));
           CHECK(group.threads / std::max(subgroup, 4u) <= 64);  // MAX_SUBGROUPS of gemv_core.glsl
-          CHECK(group.rows <= 8);
+          CHECK(group.rows <= std::min(8u, group.threads));     // an invocation stores a row
           CHECK((!shape.pairs || group.rows % 2 == 0));
           CHECK(group.rows * group.unroll * shape.chunk_bytes <= 128);  // registers
           CHECK_FALSE(group.one_subgroup);
@@ -70,6 +70,36 @@ TEST_CASE("decode tuning: every workgroup that may be tried is one that decode_g
         CHECK(decode_gemv_group(caps_of(subgroup, most), Quirks{}, shape.rows, shape.k, shape.chunk_bytes, shape.pairs) ==
               groups[0]);
       }
+}
+
+TEST_CASE("decode tuning: a group that keeps x takes all of K in one turn, and no more rows than it has invocations") {
+  uint32_t found = 0;
+  for (const Shape& shape : kShapes)
+    for (const uint32_t subgroup : {4u, 8u, 32u, 64u})
+      for (const uint32_t most : {128u, 1024u})
+        for (uint32_t unroll = 1; unroll <= 5; ++unroll)
+          for (const uint32_t core_groups : {1u, 2u, 4u}) {
+            const DeviceCaps caps = caps_of(subgroup, most);
+            const auto group = decode_gemv_kept(caps, shape.rows, shape.k, shape.chunk_bytes, 2, unroll, core_groups, true);
+            if (!group)
+              continue;
+            CAPTURE(shape.what);
+            CAPTURE(subgroup);
+            CAPTURE(unroll);
+            ++found;
+            const uint32_t lanes = group->threads * group->unroll, chunks = shape.k / 8;
+            CHECK(group->threads % subgroup == 0);
+            CHECK(group->threads <= most);
+            CHECK(group->threads / subgroup <= 64);
+            CHECK(lanes >= chunks);
+            CHECK(8 * lanes <= 9 * chunks);
+            CHECK(group->steps >= 1);
+            CHECK(group->all_rows() <= group->threads);
+          }
+  CHECK(found > 300);
+  CHECK(decode_gemv_kept(caps_of(32), 3072, 2048, 16, 4, 1, 2, false) ==
+        DecodeGemvGroup{.threads = 256, .rows = 4, .unroll = 1, .one_subgroup = false, .steps = 3, .ahead = false});
+  CHECK_FALSE(decode_gemv_kept(caps_of(32), 2048, 8448, 16, 2, 2, 2, false));  // 544 invocations
 }
 
 TEST_CASE("decode tuning: where barriers are slow, a workgroup is one subgroup, whatever is asked for") {
