@@ -38,6 +38,7 @@ struct MatrixTile {
   uint32_t subgroup_rows, subgroup_columns;  ///< of them, of a subgroup: multiples of the shape
   uint32_t k;                                ///< elements of K a step through shared memory: a multiple of 8 and of the shape's
   uint32_t stages;                           ///< steps in shared memory: 1 or 2
+  uint32_t patch_rows = 1;                   ///< gemm_coopmat: rows of tiles that workgroups at work at the same time share
   MatrixShape shape{};
   uint32_t subgroup_size = 0;
 
@@ -73,8 +74,14 @@ struct MatmulProblem {
   bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
 };
 
-/// All tiles of this device's matrix units that fit it, for any problem; the larger first. Empty without such units.
+/// The shapes worth trying: that sum in f32, have sides that the kernels' loads allow, and are the device's first, or the
+/// narrowest. The preferred one first; empty without matrix units.
+std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps);
+
+/// All tiles of this device's matrix units that fit it, for any problem, in a shape (by default the preferred one); the larger
+/// first. Empty without such units.
 std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps);
+std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps, const MatrixShape& shape);
 
 /// The same for workgroup matrices.
 std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps);

@@ -88,7 +88,8 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
       return rec.dispatch(
           ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,
           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
-           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.params.k % m.k == 0});
+           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.params.k % m.k == 0,
+           m.patch_rows});
     case MatmulKernel::GemmCoopmat2:
       return rec.dispatch(
           ShaderId::gemm_coopmat2, tensors, launch.params, groups, cost,

@@ -3,7 +3,10 @@
 // A workgroup makes TILE_ROWS x TILE_COLUMNS results, each of its subgroups SUBGROUP_ROWS x SUBGROUP_COLUMNS of them as matrices of the device's
 // shape (MATRIX_M x MATRIX_N, MATRIX_K deep), summed in f32. Steps of TILE_K elements of K pass through shared memory: while the units multiply
 // one step, the next is on its way from memory to registers, 16 bytes a load; with two STAGES it is parked beside the step in use, which saves
-// one of two barriers. Rows in shared memory are 16 bytes longer than a step, so that the rows of a matrix lie in different banks.
+// one of two barriers. Rows in shared memory are 16 bytes longer than a step, so that the rows of a matrix lie in different banks; and where a
+// step is shorter than 128 bytes, neighbouring invocations load rows that lie apart, so that what eight of them park hits every bank once.
+// What lies beyond the end of K is the weight's to be zero, and it is made zero on the way to shared memory: looked at right behind the load, it
+// would be waited for before the multiplication that should hide it. x repeats its last elements there.
 // The row blocks of the subgroups are interleaved: a tile that has a half or a quarter of its rows costs every subgroup as much less.
 // With GATED, a subgroup's columns are gate's and then the matching ones of up, and silu(gate) * up is stored: half as many columns.
 // Sizes are specialisation constants: runtime/tuning.cpp chooses.
@@ -31,6 +34,7 @@ layout(constant_id = 10) const uint MATRIX_K = 16u;
 layout(constant_id = 11) const uint X_ALIGNMENT = 1u;  // 8, 4 or 1: what divides the first element, the stride and the width of the rows of x
 layout(constant_id = 13) const bool GATED = false;     // 12: Y_QUADS of the includer
 layout(constant_id = 14) const bool WHOLE_STEPS = false;  // TILE_K divides k
+layout(constant_id = 15) const uint PATCH_ROWS = 1u;      // see tile_of_group()
 layout(constant_id = 30) const uint SUBGROUP_SIZE = 32u;
 
 const uint TILE_THREADS = gl_WorkGroupSize.x;
@@ -56,21 +60,16 @@ layout(binding = X_BINDING) readonly buffer X { float16_t x[]; };
 layout(binding = X_BINDING) readonly buffer XPairs { uvec2 x_quads[]; };
 layout(binding = X_BINDING) readonly buffer XChunks { uvec4 x_chunks[]; };
 
-// x[start + k .. start + k + 7] as f16 pairs, zeros from k_end on; k is a multiple of 8.
+// x[start + k .. start + k + 7] as f16 pairs, any of the row's elements for those from k_end on; k is a multiple of 8.
 uvec4 load_x8(uint start, uint k, uint k_end) {
-  if (X_ALIGNMENT == 8u) {
-    const uvec4 chunk = x_chunks[(start + (WHOLE_STEPS ? k : min(k, k_end - 8u))) >> 3];
-    return WHOLE_STEPS || k < k_end ? chunk : uvec4(0u);
-  }
-  if (X_ALIGNMENT == 4u) {
-    const uvec2 low = x_quads[(start + min(k, k_end - 4u)) >> 2], high = x_quads[(start + min(k + 4u, k_end - 4u)) >> 2];
-    return uvec4(k < k_end ? low : uvec2(0u), k + 4u < k_end ? high : uvec2(0u));
-  }
+  if (X_ALIGNMENT == 8u)
+    return x_chunks[(start + (WHOLE_STEPS ? k : min(k, k_end - 8u))) >> 3];
+  if (X_ALIGNMENT == 4u)
+    return uvec4(x_quads[(start + min(k, k_end - 4u)) >> 2], x_quads[(start + min(k + 4u, k_end - 4u)) >> 2]);
   uvec4 chunk;
   for (uint i = 0u; i < 4u; ++i) {
     const uint at = k + 2u * i;
-    const f16vec2 pair = f16vec2(x[start + min(at, k_end - 1u)], x[start + min(at + 1u, k_end - 1u)]);
-    chunk[i] = packFloat2x16(mix(f16vec2(0.0), pair, lessThan(uvec2(at, at + 1u), uvec2(k_end))));
+    chunk[i] = packFloat2x16(f16vec2(x[start + min(at, k_end - 1u)], x[start + min(at + 1u, k_end - 1u)]));
   }
   return chunk;
 }
@@ -78,25 +77,44 @@ uvec4 load_x8(uint start, uint k, uint k_end) {
 uint x_start[X_LOADS], weight_start[WEIGHT_LOADS];  // the elements where this invocation's rows begin
 uvec4 x_fetched[X_LOADS], weight_fetched[WEIGHT_LOADS];
 
-uint load_row(uint i) { return gl_LocalInvocationIndex / CHUNKS + i * ROWS_A_LOAD; }
+uint load_row(uint i) {
+  uint row = gl_LocalInvocationIndex / CHUNKS;
+  if (ROWS_A_LOAD % 8u == 0u && 8u % CHUNKS == 0u) {
+    const uint within = row % 8u, together = 8u / CHUNKS;  // rows of the same 128 bytes
+    row = row - within + within / together + within % together * CHUNKS;
+  }
+  return row + i * ROWS_A_LOAD;
+}
 uint load_chunk() { return gl_LocalInvocationIndex % CHUNKS; }
 
 void fetch_step(uint k, uint k_end) {
   const uint at = k + 8u * load_chunk();
   [[unroll]] for (uint i = 0u; i < X_LOADS; ++i)
     x_fetched[i] = load_x8(x_start[i], at, k_end);
-  [[unroll]] for (uint i = 0u; i < WEIGHT_LOADS; ++i) {
-    const uvec4 chunk = load_weight_halves(weight_start[i] + (WHOLE_STEPS ? at : min(at, (k_end - 1u) & ~7u)));
-    weight_fetched[i] = WHOLE_STEPS || at < k_end ? chunk : uvec4(0u);
-  }
+  const uint weight_at = WHOLE_STEPS ? at : min(at, (k_end - 1u) & ~7u);
+  [[unroll]] for (uint i = 0u; i < WEIGHT_LOADS; ++i)
+    weight_fetched[i] = load_weight_halves(weight_start[i] + weight_at);
 }
 
-void park_step(uint stage) {
+// Parks the step that begins at k.
+void park_step(uint stage, uint k, uint k_end) {
   const uint at = stage * STAGE_CHUNKS + load_chunk();
   [[unroll]] for (uint i = 0u; i < X_LOADS; ++i)
     tile[at + load_row(i) * ROW_PITCH] = x_fetched[i];
+  const bool exists = WHOLE_STEPS || k + 8u * load_chunk() < k_end;
   [[unroll]] for (uint i = 0u; i < WEIGHT_LOADS; ++i)
-    tile[at + (TILE_ROWS + load_row(i)) * ROW_PITCH] = weight_fetched[i];
+    tile[at + (TILE_ROWS + load_row(i)) * ROW_PITCH] = exists ? weight_fetched[i] : uvec4(0u);
+}
+
+// The tile (column, row) that this workgroup makes. Workgroups start in the order of their numbers; those at work at the same time make a patch of
+// up to PATCH_ROWS tiles of rows rather than whole rows of tiles, so that fewer rows of x and of the weight are wanted at once.
+uvec2 tile_of_group() {
+  if (PATCH_ROWS <= 1u)
+    return gl_WorkGroupID.xy;
+  const uint columns = gl_NumWorkGroups.x, number = gl_WorkGroupID.y * columns + gl_WorkGroupID.x;
+  const uint first = number / (PATCH_ROWS * columns) * PATCH_ROWS, within = number - first * columns;
+  const uint height = min(PATCH_ROWS, gl_NumWorkGroups.y - first);
+  return uvec2(within / height, first + within % height);
 }
 
 vec4 strip_quad(uint at) { return uintBitsToFloat(tile[at]); }
@@ -126,7 +144,7 @@ uint subgroup_column() { return gl_SubgroupID % SUBGROUPS_ALONG_COLUMNS; }
 // Sums of the tile's first row_blocks * SUBGROUPS_ALONG_ROWS * MATRIX_M rows; row_blocks is a constant.
 void multiply_blocks(const uint row_blocks, uint k_count) {
   fetch_step(0u, k_count);
-  park_step(0u);
+  park_step(0u, 0u, k_count);
   uint stage = 0u;
   [[dont_unroll]] for (uint k = 0u; k < k_count; k += TILE_K) {
     barrier();
@@ -152,7 +170,7 @@ void multiply_blocks(const uint row_blocks, uint k_count) {
     else
       stage ^= 1u;
     if (more)
-      park_step(stage);
+      park_step(stage, k + TILE_K, k_count);
   }
 }
 
