@@ -159,6 +159,12 @@ bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulP
 
 }  // namespace
 
+uint32_t GemmTile::shared_bytes() const {
+  // As shaders/matmul/gemm_tile.glsl lays it out: a step of x and of the weight, or the sums of a slice; and the rows' starts.
+  const uint32_t steps = k * (rows() + columns() + 2), sums = slices > 1 ? rows() * columns() : 0;
+  return 4 * (std::max(steps, sums) + rows());
+}
+
 uint32_t MatrixTile::shared_bytes() const {
   const uint32_t steps = stages * (rows + columns) * (k / 8 + 1), strips = subgroups() * shape.m * (subgroup_columns / 4 + 1);
   return 16 * std::max(steps, strips);

@@ -17,10 +17,13 @@ struct GemmTile {
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
   bool through_shared;  ///< tiles of x and of the weight are copied to shared memory first
+  uint32_t k = 16;      ///< elements of K a step through shared memory: a multiple of 4
+  uint32_t slices = 1;  ///< of a step, each multiplied by invocations of its own and summed at the end; 1 unless through shared memory
 
   uint32_t rows() const { return threads_along_rows * rows_per_thread; }
   uint32_t columns() const { return threads_along_columns * columns_per_thread; }
-  uint32_t threads() const { return threads_along_columns * threads_along_rows; }
+  uint32_t threads() const { return threads_along_columns * threads_along_rows * slices; }
+  uint32_t shared_bytes() const;
   bool operator==(const GemmTile&) const = default;
 };
 

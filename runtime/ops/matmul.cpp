@@ -83,7 +83,7 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
       return rec.dispatch(act_weight_variant(ShaderId::gemm_tiled_f32_f32, launch.x, launch.weight), tensors, launch.params,
                           groups, cost,
                           {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
-                           x_quads, tile.through_shared, launch.activation});
+                           x_quads, tile.through_shared, launch.activation, tile.k, tile.slices});
     case MatmulKernel::GemmCoopmat:
       return rec.dispatch(
           ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,

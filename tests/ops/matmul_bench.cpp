@@ -95,16 +95,29 @@ double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan
 
 std::vector<Candidate> tiled_candidates() {
   std::vector<Candidate> list;
-  for (const uint32_t rows : {4u, 2u, 1u})
-    for (const uint32_t columns : {4u, 2u})
-      list.push_back({"tiled " + std::to_string(16 * rows) + " " + std::to_string(16 * columns),
-                      {.kernel = MatmulKernel::GemmTiled,
-                       .tile = {.threads_along_columns = 16,
-                                .threads_along_rows = 16,
-                                .rows_per_thread = rows,
-                                .columns_per_thread = columns,
-                                .through_shared = true},
-                       .group = {}}});
+  const auto add = [&](uint32_t threads, uint32_t slices, uint32_t rows, uint32_t columns, uint32_t k) {
+    const auto text = [](auto... parts) { return ((" " + std::to_string(parts)) + ...); };
+    list.push_back({"tiled" + text(threads * rows, threads * columns, rows, columns, k, slices),
+                    {.kernel = MatmulKernel::GemmTiled,
+                     .tile = {.threads_along_columns = threads,
+                              .threads_along_rows = threads,
+                              .rows_per_thread = rows,
+                              .columns_per_thread = columns,
+                              .through_shared = true,
+                              .k = k,
+                              .slices = slices},
+                     .group = {}}});
+  };
+  for (const uint32_t k : {16u, 64u})
+    for (const uint32_t rows : {4u, 2u, 1u})
+      add(16, 1, rows, 2, k);
+  for (const uint32_t k : {32u, 64u, 96u})
+    for (const uint32_t rows : {4u, 2u})
+      for (const uint32_t columns : {4u, 2u})
+        add(8, 4, rows, columns, k);
+  for (const uint32_t rows : {4u, 2u})
+    add(8, 8, rows, 4, 64);
+  std::erase_if(list, [](const Candidate& c) { return !wanted(c.name, "VL2_BENCH_TILE"); });
   return list;
 }
 
@@ -198,10 +211,12 @@ class Bench {
     const auto median = [](const Candidate& c) { return c.ns[c.ns.size() / 2]; };
     std::sort(list.begin(), list.end(), [&](const Candidate& a, const Candidate& b) { return median(a) < median(b); });
     std::printf("\n%s (pipelines %.1f s)\n", name.c_str(), compiled);
-    const auto statistics = device.pipelines().statistics();
+    std::vector<PipelineStatistics> statistics;
+    if (auto all = has_statistics ? device.pipelines().statistics() : std::vector<PipelineStatistics>{}; all.ok())
+      statistics = all.take();
     for (const Candidate& c : list)
       std::printf("  %-44s %9.1f us %8.2f TFLOP/s %4.0f registers\n", c.name.c_str(), median(c) / 1e3, flops / median(c) / 1e3,
-                  has_statistics && statistics.ok() ? registers_of(*statistics, c.plan) : 0);
+                  registers_of(statistics, c.plan));
     std::fflush(stdout);
   }
 
