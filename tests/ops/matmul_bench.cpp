@@ -77,15 +77,17 @@ std::vector<Candidate> candidates(const Device& device, bool experts) {
 
 // Registers of the pipeline of a plan, where the driver tells: the most of all pipelines with its constants but for the epilogue's.
 double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan& plan) {
+  if (plan.kernel != MatmulKernel::GemmCoopmat)
+    return 0;
   const MatrixTile& t = plan.matrix_tile;
-  const uint32_t wanted[] = {t.threads(), t.rows,   t.columns, t.subgroup_rows, t.subgroup_columns, t.k,
+  const uint32_t key[] = {t.threads(), t.rows,   t.columns, t.subgroup_rows, t.subgroup_columns, t.k,
                              0,           t.stages, t.shape.m, t.shape.n,       t.shape.k};
   double most = 0;
   for (const PipelineStatistics& pipeline : all) {
     const auto& constants = pipeline.key.constants;
-    bool same = plan.kernel == MatmulKernel::GemmCoopmat && constants.size() >= std::size(wanted);
-    for (size_t i = 0; same && i < std::size(wanted); ++i)
-      same = i == 6 || constants[i] == wanted[i];
+    bool same = constants.size() >= std::size(key);
+    for (size_t i = 0; same && i < std::size(key); ++i)
+      same = i == 6 || constants[i] == key[i];
     for (const auto& [name, value] : pipeline.values)
       if (same && (name == "Register Count" || name == "VGPRs"))
         most = std::max(most, value);
