@@ -20,6 +20,7 @@
 #include "runtime/ops/expert_matmul.h"
 #include "runtime/ops/matmul.h"
 #include "runtime/upload.h"
+#include "tests/support/gemm_tiles.h"
 #include "tests/support/random.h"
 
 using namespace vl2;
@@ -95,30 +96,10 @@ double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan
   return most;
 }
 
-std::vector<Candidate> tiled_candidates() {
+std::vector<Candidate> tiled_candidates(const Device& device) {
   std::vector<Candidate> list;
-  const auto add = [&](uint32_t threads, uint32_t slices, uint32_t rows, uint32_t columns, uint32_t k) {
-    const auto text = [](auto... parts) { return ((" " + std::to_string(parts)) + ...); };
-    list.push_back({"tiled" + text(threads * rows, threads * columns, rows, columns, k, slices),
-                    {.kernel = MatmulKernel::GemmTiled,
-                     .tile = {.threads_along_columns = threads,
-                              .threads_along_rows = threads,
-                              .rows_per_thread = rows,
-                              .columns_per_thread = columns,
-                              .through_shared = true,
-                              .k = k,
-                              .slices = slices},
-                     .group = {}}});
-  };
-  for (const uint32_t k : {16u, 64u})
-    for (const uint32_t rows : {4u, 2u, 1u})
-      add(16, 1, rows, 2, k);
-  for (const uint32_t k : {32u, 64u, 96u})
-    for (const uint32_t rows : {4u, 2u})
-      for (const uint32_t columns : {4u, 2u})
-        add(8, 4, rows, columns, k);
-  for (const uint32_t rows : {4u, 2u})
-    add(8, 8, rows, 4, 64);
+  for (const GemmTile& tile : shared_gemm_tiles(device.caps()))
+    list.push_back({gemm_tile_name(tile), {.kernel = MatmulKernel::GemmTiled, .tile = tile, .group = {}}});
   std::erase_if(list, [](const Candidate& c) { return !wanted(c.name, "VL2_BENCH_TILE"); });
   return list;
 }
@@ -264,7 +245,7 @@ class Bench {
 
   void router(uint32_t tokens) {
     const TensorView x = tensor({tokens, 2048}, DType::F32), w = tensor({64, 2048}, DType::F32), y = tensor({tokens, 64}, DType::F32);
-    run(shape("router", tokens, 64, 2048), tiled_candidates(),
+    run(shape("router", tokens, 64, 2048), tiled_candidates(device),
         [&](Recorder& recorder, const MatmulPlan* plan) { return matmul(recorder, x, w, y, {.plan = plan}); });
     buffers_.resize(1);
   }

@@ -1,6 +1,7 @@
 #include "runtime/ops/matmul.h"
 
 #include "tests/reference/matmul.h"
+#include "tests/support/gemm_tiles.h"
 #include "tests/support/gpu_test.h"
 
 using namespace vl2;
@@ -147,6 +148,8 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with t
     CAPTURE(tile.columns);
     CAPTURE(tile.subgroup_columns);
     CAPTURE(tile.k);
+    CAPTURE(tile.stages);
+    CAPTURE(tile.shape.n);
     const MatmulPlan plan{.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile};
     // A whole tile and a part of one, of which all, a half or a quarter of the row blocks is multiplied. Steps of K: whole, a
     // partial last one, one only; rows of x that 16-byte, 8-byte and 2-byte loads fetch.
@@ -166,6 +169,58 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with t
       for (uint32_t i = 0; i < rows * columns; ++i)
         wanted[i] += residual[i];
       CHECK(max_abs_diff(download(y32), wanted) < kF32Tolerance);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: every tile that passes through shared memory agrees with the reference") {
+  // The router's types, and f16 by bf16. Rows and columns: one beyond a tile. K: several steps and an odd end; less than a step, less than
+  // the slices; whole steps of rows that 16-byte loads fetch. A CPU driver takes seconds to compile the larger tiles.
+  for (const GemmTile& tile : shared_gemm_tiles(device.caps())) {
+    if (device.quirks().barriers_are_slow && tile.rows_per_thread * tile.columns_per_thread != 4)
+      continue;
+    for (const DType act : act_types()) {
+      CAPTURE(gemm_tile_name(tile));
+      CAPTURE(dtype_name(act));
+      const DType format = act == DType::F32 ? DType::F32 : DType::BF16;
+      const MatmulPlan plan{.kernel = MatmulKernel::GemmTiled, .tile = tile, .group = {}};
+      const uint32_t rows = tile.rows() + 1, columns = tile.columns() + 1;
+      for (const uint32_t k : {2 * tile.k + 7, 3u, 2 * tile.k}) {
+        CAPTURE(k);
+        const auto x = rounded(random_floats(rows * k, 1), act), bias = random_floats(columns, 2);
+        const auto weight = rounded(random_floats(columns * k, 3, 1 / std::sqrt(static_cast<float>(k))), format);
+        const TensorView y = tensor({rows, columns});
+        REQUIRE(matmul(rec, upload({rows, k}, x, act), upload_weight({columns, k}, weight, format), y,
+                       {.bias = upload({columns}, bias), .plan = &plan})
+                    .ok());
+        auto wanted = reference::matmul(x, weight, k);
+        for (uint32_t i = 0; i < rows * columns; ++i)
+          wanted[i] += bias[i % columns];
+        CHECK(max_abs_diff(download(y), wanted) < kEpilogueTolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "matmul: matrix tiles in patches are each made once") {
+  for (MatrixTile tile : tiles_to_test()) {
+    // Those that are measured so, of a CPU driver all that it compiles.
+    if (!device.quirks().barriers_are_slow && (tile.rows != 128 || tile.columns != 128 || tile.k != 64))
+      continue;
+    // Tiles of rows: a whole patch and a lower one, one lower one only, and a patch a row.
+    for (const auto& [patch_rows, tiles] : {std::pair{2u, 5u}, {8u, 3u}, {8u, 17u}, {16u, 1u}}) {
+      tile.patch_rows = patch_rows;
+      CAPTURE(tile.rows);
+      CAPTURE(tile.shape.n);
+      CAPTURE(patch_rows);
+      CAPTURE(tiles);
+      const MatmulPlan plan{.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile};
+      const uint32_t rows = tiles * tile.rows - 3, columns = 3 * tile.columns - 7, k = 16;
+      const auto x = rounded(random_floats(rows * k, rows), DType::F16);
+      const auto weight = rounded(random_floats(columns * k, 7, 0.25f), DType::F16);
+      const TensorView y = tensor({rows, columns});  // NaN where no tile comes
+      REQUIRE(matmul(rec, upload({rows, k}, x, DType::F16), upload_weight({columns, k}, weight, DType::F16), y, {.plan = &plan}).ok());
+      CHECK(max_abs_diff(download(y), reference::matmul(x, weight, k)) < kF32Tolerance);
     }
   }
 }
