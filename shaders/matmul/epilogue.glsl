@@ -39,7 +39,14 @@ layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_
 layout(binding = MATMUL_Y) writeonly buffer YQuads { act4_t y_quads[]; };
 layout(binding = MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]; };
 
-void store_results(uint row, uint column, uint count, vec4 value) {
+// What store_results adds, ahead of it; zeros where it reads for itself.
+vec4 load_residuals(uint row, uint column, uint count) {
+  if (!Y_QUADS || count < 4u || p.has_residual == 0u)
+    return vec4(0.0);
+  return residual_quads[(p.residual_offset + row * p.residual_row_stride + p.first_column + column) >> 2];
+}
+
+void store_results(uint row, uint column, uint count, vec4 value, vec4 residuals) {
   if (!Y_QUADS || count < 4u) {
     [[dont_unroll]] for (uint c = 0u; c < count; ++c)
       store_result(row, column + c, value[c]);
@@ -54,8 +61,7 @@ void store_results(uint row, uint column, uint count, vec4 value) {
     value = vec4(gelu_tanh(value.x), gelu_tanh(value.y), gelu_tanh(value.z), gelu_tanh(value.w));
   else if (ACTIVATION == MATMUL_GELU_ERF)
     value = vec4(gelu_erf(value.x), gelu_erf(value.y), gelu_erf(value.z), gelu_erf(value.w));
-  if (p.has_residual != 0u)
-    value += residual_quads[(p.residual_offset + row * p.residual_row_stride + y_column) >> 2];
+  value += residuals;
   const uint at = (p.y_offset + row * p.y_row_stride + y_column) >> 2;
   if (p.y_is_f32 != 0u)
     y_f32_quads[at] = value;

@@ -54,21 +54,13 @@ std::vector<Candidate> candidates(const Device& device, bool experts) {
   const auto add = [&](const MatrixTile& t) {
     const std::string shape = std::to_string(t.shape.m) + "x" + std::to_string(t.shape.n) + "x" + std::to_string(t.shape.k);
     list.push_back({"coopmat  " + text(t.rows, t.columns, t.subgroup_rows, t.subgroup_columns, t.k, t.stages) + shape +
-                        (t.patch_rows > 1 ? " patch " + std::to_string(t.patch_rows) : ""),
+                        (t.slices > 1 ? " slices " + std::to_string(t.slices) : ""),
                     {.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = t}});
   };
   if (device.tier() >= 3)
     for (const MatrixShape& shape : gemm_shapes(device.caps()))
-      for (MatrixTile t : matrix_tiles(device.caps(), shape)) {
-        t.patch_rows = 1;
+      for (const MatrixTile& t : matrix_tiles(device.caps(), shape))
         add(t);
-        if (experts || t.rows != 128 || t.columns != 128 || t.k != 64)
-          continue;
-        for (const uint32_t rows : {8u, 16u}) {
-          t.patch_rows = rows;
-          add(t);
-        }
-      }
   for (const WorkgroupTile& t : device.tier() >= 4 && !experts ? workgroup_tiles(device.caps()) : std::vector<WorkgroupTile>{})
     list.push_back({"coopmat2 " + text(t.rows, t.columns, t.k, t.threads),
                     {.kernel = MatmulKernel::GemmCoopmat2, .tile = {}, .group = {}, .matrix_tile = {}, .workgroup_tile = t}});
