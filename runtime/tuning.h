@@ -42,7 +42,6 @@ struct MatrixTile {
   uint32_t k;                                ///< elements of K a step through shared memory: a multiple of 8 and of the shape's
   uint32_t stages;                           ///< steps in shared memory: 1 or 2
   uint32_t slices = 1;                       ///< of a step, each multiplied by subgroups of its own and summed at the end
-  uint32_t patch_rows = 1;                   ///< gemm_coopmat: rows of tiles that workgroups at work at the same time share
   MatrixShape shape{};
   uint32_t subgroup_size = 0;
 

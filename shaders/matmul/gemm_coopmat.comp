@@ -30,9 +30,8 @@ void store_quad(uint row, uint column, uint count, vec4 value, vec4 residuals) {
 
 void main() {
   const uint y_columns = GATED ? TILE_COLUMNS / 2u : TILE_COLUMNS;
-  const uvec2 place = tile_of_group();
-  tile_row = place.y * TILE_ROWS;
-  tile_column = place.x * y_columns;
+  tile_row = gl_WorkGroupID.y * TILE_ROWS;
+  tile_column = gl_WorkGroupID.x * y_columns;
   const uint rows = min(TILE_ROWS, p.rows - tile_row), columns = min(y_columns, p.columns - tile_column);
   start_tile(rows, tile_column * p.weight_row_stride, p.weight_row_stride, p.up_offset, columns);
   multiply_tile(rows, columns, p.k);

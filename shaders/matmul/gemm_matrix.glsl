@@ -37,7 +37,6 @@ layout(constant_id = 10) const uint MATRIX_K = 16u;
 layout(constant_id = 11) const uint X_ALIGNMENT = 1u;  // 8, 4 or 1: what divides the first element, the stride and the width of the rows of x
 layout(constant_id = 13) const bool GATED = false;     // 12: Y_QUADS of the includer
 layout(constant_id = 14) const bool WHOLE_STEPS = false;  // TILE_K divides k
-layout(constant_id = 15) const uint PATCH_ROWS = 1u;      // see tile_of_group()
 layout(constant_id = 30) const uint SUBGROUP_SIZE = 32u;
 
 const uint TILE_THREADS = gl_WorkGroupSize.x;
@@ -113,17 +112,6 @@ void park_step(uint stage, uint k, uint k_end) {
   const bool exists = WHOLE_STEPS || k + 8u * load_chunk() < k_end;
   [[unroll]] for (uint i = 0u; i < WEIGHT_LOADS; ++i)
     tile[at + (TILE_ROWS + load_row(i)) * ROW_PITCH] = exists ? weight_fetched[i] : uvec4(0u);
-}
-
-// The tile (column, row) that this workgroup makes. Workgroups start in the order of their numbers; those at work at the same time make a patch of
-// up to PATCH_ROWS tiles of rows rather than whole rows of tiles, so that fewer rows of x and of the weight are wanted at once.
-uvec2 tile_of_group() {
-  if (PATCH_ROWS <= 1u)
-    return gl_WorkGroupID.xy;
-  const uint columns = gl_NumWorkGroups.x, number = gl_WorkGroupID.y * columns + gl_WorkGroupID.x;
-  const uint first = number / (PATCH_ROWS * columns) * PATCH_ROWS, within = number - first * columns;
-  const uint height = min(PATCH_ROWS, gl_NumWorkGroups.y - first);
-  return uvec2(within / height, first + within % height);
 }
 
 vec4 strip_quad(uint at) { return uintBitsToFloat(tile[at]); }

