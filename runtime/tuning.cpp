@@ -1,6 +1,7 @@
 #include "runtime/tuning.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <numeric>
 
@@ -13,6 +14,8 @@ namespace {
 
 // Workgroups that a large card wants to be busy (an H200 has 132 cores).
 constexpr uint64_t kEnoughTiles = 160;
+// Its cores, and invocations that keep one busy: two subgroups of 32 for each of its four matrix units.
+constexpr uint64_t kCores = 132, kBusyLanes = 256;
 
 uint64_t tiles_of(uint32_t rows, uint32_t tile_rows, uint32_t columns, uint32_t tile_columns) {
   return (uint64_t{rows} + tile_rows - 1) / tile_rows * ((uint64_t{columns} + tile_columns - 1) / tile_columns);
@@ -49,38 +52,64 @@ GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows
   return {.threads = 64, .columns = 4, .rows = rows};
 }
 
+// Of no use to GEMM: H200, driver 580.159, 2026-11-23, 16 x 16 x 16 and 16 x 8 x 16, 128 x 128 tiles, TFLOP/s at 7290 x 4304 x 1152
+// and 7290 x 1152 x 4304: 213 and 210, 248 and 235. Attention is 2 to 2.5 times as fast with the narrowest (attention_tile).
+constexpr bool kNarrowestFirst = false;
+
 // Sums a lane may keep in registers beside the fragments that it multiplies: 64 x 64 of a subgroup of 32.
 constexpr uint32_t kSumsPerLane = 128;
 constexpr uint32_t kMatrixThreads = 256;
 
+struct RatedTile {
+  MatrixTile tile;
+  uint32_t rate;  // TFLOP/s with a card full of them
+};
+
 // Larger first; of one size, the best first. CPU drivers get the last: they take seconds to compile more.
 //
-// H200, driver 580.159, 2026-11-22, TFLOP/s at 4096^3, 7290 x 4304 x 1152, 64 experts of 2048 x 6 pairs gated 1408 x 2048 and
-// down 2048 x 1408: 128 x 128 with k 64 and one stage 248, 211, 177, 176; the same by subgroups of 64 x 64 240, 190, 167, 167; k
-// 32 and two stages 158, 148, 110, 106; 256 x 128 213, 181, 162, 157; 64 x 64 -, -, 78, 77.
-constexpr MatrixTile kMatrixTiles[] = {
-    {.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1},
-    {.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1},
-    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1},
-    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1},
-    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 2},
-    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 2},
-    {.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 16, .stages = 2},
-    {.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 2},
-    {.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 64, .k = 32, .stages = 2},
-    {.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
-    {.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
-    {.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2},
-    {.rows = 64, .columns = 32, .subgroup_rows = 32, .subgroup_columns = 16, .k = 16, .stages = 2},
-    {.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 32, .k = 32, .stages = 1},
-    {.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 16, .stages = 2},
+// Rates: H200, driver 580.159, 2026-11-23, at 7290 x 4304 x 1152. Four subgroups of 64 x 64 and short steps win because two
+// workgroups (224 registers an invocation) fit a core, and one multiplies while the other waits at a barrier; subgroups of 64 x 32
+// (164) come in one workgroup of eight. Not measured: those with slices (as without, their subgroups being as many a core), and the
+// ones with a rate that ends in 5.
+constexpr RatedTile kMatrixTiles[] = {
+    {{.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 193},
+    {{.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 192},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 213},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 209},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 2}, 205},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1, .slices = 2}, 200},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 16, .stages = 1}, 200},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1}, 190},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 16, .stages = 2}, 169},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 159},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 4}, 165},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 2}, 165},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1, .slices = 2}, 165},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 165},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 162},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 155},
+    {{.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 155},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 64, .k = 64, .stages = 1}, 146},
+    {{.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 139},
+    {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 161},
+    {{.rows = 64, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 4}, 155},
+    {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1, .slices = 2}, 155},
+    {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2}, 97},
+    {{.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 148},
+    {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 129},
+    {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1, .slices = 4}, 125},
+    {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2}, 75},
+    {{.rows = 64, .columns = 32, .subgroup_rows = 32, .subgroup_columns = 16, .k = 16, .stages = 2}, 75},
+    {{.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 32, .k = 32, .stages = 1}, 92},
+    {{.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 32, .stages = 1, .slices = 2}, 75},
+    {{.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 16, .stages = 2}, 75},
 };
 
 bool fits(const MatrixTile& tile, const DeviceCaps& caps) {
   const MatrixShape& shape = tile.shape;
   const uint32_t threads = tile.threads(), chunks = tile.k / 8;
   return tile.subgroup_rows % shape.m == 0 && tile.subgroup_columns % (2 * shape.n) == 0 && shape.k % 8 == 0 &&
-         tile.k % shape.k == 0 && tile.subgroup_rows * tile.subgroup_columns <= kSumsPerLane * tile.subgroup_size &&
+         tile.k % (tile.slices * shape.k) == 0 && tile.subgroup_rows * tile.subgroup_columns <= kSumsPerLane * tile.subgroup_size &&
          threads <= std::min(kMatrixThreads, caps.max_workgroup_invocations) && threads % chunks == 0 &&
          tile.rows * chunks % threads == 0 && tile.columns * chunks % threads == 0 &&
          tile.shared_bytes() <= caps.max_shared_bytes;
@@ -106,18 +135,17 @@ bool fits(const WorkgroupTile& tile, const DeviceCaps& caps) {
   });
 }
 
-// Tiles of 256 are for measurements: nothing is known of them yet.
+// Larger tiles are for measurements.
 template <typename Tile>
 bool is_default(const Tile& tile) {
   return tile.rows <= 128 && tile.columns <= 128;
 }
 
 // The largest tile that makes enough workgroups; if none does, the one that makes the most.
-template <typename Tile>
-Tile filling_tile(const std::vector<Tile>& tiles_of_device, const MatmulProblem& problem) {
-  Tile best{};
+WorkgroupTile filling_tile(const std::vector<WorkgroupTile>& tiles_of_device, const MatmulProblem& problem) {
+  WorkgroupTile best{};
   uint64_t most = 0;
-  for (const Tile& tile : tiles_of_device) {
+  for (const WorkgroupTile& tile : tiles_of_device) {
     const uint64_t tiles = tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
     if (!is_default(tile) || tiles <= most)
       continue;
@@ -129,11 +157,42 @@ Tile filling_tile(const std::vector<Tile>& tiles_of_device, const MatmulProblem&
   return best;
 }
 
+std::vector<RatedTile> rated_tiles(const DeviceCaps& caps, const MatrixShape& shape) {
+  std::vector<RatedTile> tiles;
+  for (RatedTile rated : kMatrixTiles) {
+    rated.tile.shape = shape;
+    rated.tile.subgroup_size = matrix_subgroup_size(caps);
+    if (fits(rated.tile, caps))
+      tiles.push_back(rated);
+  }
+  return tiles;
+}
+
+// How long a problem takes by a tile, in a unit of its own: as many tiles one after the other as the busiest core gets, at the rate of a
+// full card. Fewer subgroups on a core than keep it busy take longer: a guess.
+double estimated_time(const RatedTile& rated, const MatmulProblem& problem) {
+  const MatrixTile& tile = rated.tile;
+  const uint64_t tiles = tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
+  const uint64_t a_core = (tiles + kCores - 1) / kCores;
+  const double lanes = static_cast<double>(std::min<uint64_t>(a_core * tile.threads(), kBusyLanes));
+  const double alone = 1 + 0.6 * std::log2(kBusyLanes / lanes);
+  return static_cast<double>(a_core) * tile.rows * tile.columns / rated.rate * alone;
+}
+
+MatrixTile fastest_tile(const DeviceCaps& caps, const MatmulProblem& problem) {
+  const auto tiles = rated_tiles(caps, gemm_shapes(caps)[0]);
+  const auto slower = [&](const RatedTile& a, const RatedTile& b) {
+    return is_default(a.tile) != is_default(b.tile) ? is_default(a.tile)
+                                                    : estimated_time(a, problem) < estimated_time(b, problem);
+  };
+  return std::min_element(tiles.begin(), tiles.end(), slower)->tile;
+}
+
 // Experts: the first tile with as many rows as an expert gets on average, and no more than twice.
 MatrixTile expert_matrix_tile(const DeviceCaps& caps, uint32_t rows_an_expert) {
   MatrixTile best{};
   for (const MatrixTile& tile : matrix_tiles(caps))
-    if (is_default(tile) && (best.rows == 0 || (tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
+    if (is_default(tile) && (best.rows == 0 || (tile.slices == 1 && tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
       best = tile;
   return best;
 }
@@ -149,23 +208,43 @@ bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulP
 
 }  // namespace
 
+uint32_t GemmTile::shared_bytes() const {
+  // As shaders/matmul/gemm_tile.glsl lays it out: a step of x and of the weight, or the sums of a slice; and the rows' starts.
+  const uint32_t steps = k * (rows() + columns() + 2), sums = slices > 1 ? rows() * columns() : 0;
+  return 4 * (std::max(steps, sums) + rows());
+}
+
 uint32_t MatrixTile::shared_bytes() const {
   const uint32_t steps = stages * (rows + columns) * (k / 8 + 1), strips = subgroups() * shape.m * (subgroup_columns / 4 + 1);
   return 16 * std::max(steps, strips);
 }
 
-std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps) {
-  std::vector<MatrixTile> tiles;
-  const MatrixShape* shape = matrix_shape(caps);
-  if (shape == nullptr)
-    return tiles;
-  for (MatrixTile tile : kMatrixTiles) {
-    tile.shape = *shape;
-    tile.subgroup_size = matrix_subgroup_size(caps);
-    if (fits(tile, caps))
-      tiles.push_back(tile);
+std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps) {
+  std::vector<MatrixShape> shapes;
+  const MatrixShape* narrowest = nullptr;
+  for (const MatrixShape& s : caps.matrix_shapes) {
+    if (!s.f32_sum || s.k % 8 != 0 || s.n % 8 != 0)
+      continue;
+    if (shapes.empty())
+      shapes.push_back(s);
+    if (narrowest == nullptr || s.n < narrowest->n || (s.n == narrowest->n && s.k > narrowest->k))
+      narrowest = &s;
   }
+  if (narrowest != nullptr && !(*narrowest == shapes[0]))
+    shapes.insert(kNarrowestFirst ? shapes.begin() : shapes.end(), *narrowest);
+  return shapes;
+}
+
+std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps, const MatrixShape& shape) {
+  std::vector<MatrixTile> tiles;
+  for (const RatedTile& rated : rated_tiles(caps, shape))
+    tiles.push_back(rated.tile);
   return tiles;
+}
+
+std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps) {
+  const std::vector<MatrixShape> shapes = gemm_shapes(caps);
+  return shapes.empty() ? std::vector<MatrixTile>{} : matrix_tiles(caps, shapes[0]);
 }
 
 std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps) {
@@ -186,7 +265,7 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ti
     plan.workgroup_tile = filling_tile(workgroup_tiles(caps), problem);
   } else if (has_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
-    plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : filling_tile(matrix_tiles(caps), problem);
+    plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : fastest_tile(caps, problem);
   }
   return plan;
 }

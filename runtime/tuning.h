@@ -17,10 +17,13 @@ struct GemmTile {
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
   bool through_shared;  ///< tiles of x and of the weight are copied to shared memory first
+  uint32_t k = 16;      ///< elements of K a step through shared memory: a multiple of 4
+  uint32_t slices = 1;  ///< of a step, each multiplied by invocations of its own and summed at the end; 1 unless through shared memory
 
   uint32_t rows() const { return threads_along_rows * rows_per_thread; }
   uint32_t columns() const { return threads_along_columns * columns_per_thread; }
-  uint32_t threads() const { return threads_along_columns * threads_along_rows; }
+  uint32_t threads() const { return threads_along_columns * threads_along_rows * slices; }
+  uint32_t shared_bytes() const;
   bool operator==(const GemmTile&) const = default;
 };
 
@@ -38,10 +41,11 @@ struct MatrixTile {
   uint32_t subgroup_rows, subgroup_columns;  ///< of them, of a subgroup: multiples of the shape
   uint32_t k;                                ///< elements of K a step through shared memory: a multiple of 8 and of the shape's
   uint32_t stages;                           ///< steps in shared memory: 1 or 2
+  uint32_t slices = 1;                       ///< of a step, each multiplied by subgroups of its own and summed at the end
   MatrixShape shape{};
   uint32_t subgroup_size = 0;
 
-  uint32_t subgroups() const { return rows / subgroup_rows * (columns / subgroup_columns); }
+  uint32_t subgroups() const { return rows / subgroup_rows * (columns / subgroup_columns) * slices; }
   uint32_t threads() const { return subgroups() * subgroup_size; }
   uint32_t shared_bytes() const;
   bool operator==(const MatrixTile&) const = default;
@@ -73,8 +77,14 @@ struct MatmulProblem {
   bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
 };
 
-/// All tiles of this device's matrix units that fit it, for any problem; the larger first. Empty without such units.
+/// The shapes worth trying: that sum in f32, have sides that the kernels' loads allow, and are the device's first, or the
+/// narrowest. The preferred one first; empty without matrix units.
+std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps);
+
+/// All tiles of this device's matrix units that fit it, for any problem, in a shape (by default the preferred one); the larger
+/// first. Empty without such units.
 std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps);
+std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps, const MatrixShape& shape);
 
 /// The same for workgroup matrices.
 std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps);

@@ -1,9 +1,9 @@
 #include "runtime/ops/expert_matmul.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "runtime/device.h"
+#include "runtime/ops/matmul_launch.h"
 #include "runtime/ops/swiglu.h"
 #include "runtime/ops/weight_matrix.h"
 #include "runtime/tuning.h"
@@ -40,61 +40,13 @@ Status check_shapes(const TensorView& x, const TensorView& weight, uint32_t colu
   return {};
 }
 
-uint32_t groups_of(uint32_t count, uint32_t size) {
-  return (count + size - 1) / size;
-}
-
-MatmulProblem problem_of(const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
-  return {.rows = slots, .columns = weight.dim(1), .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16, .gated = gated};
-}
+constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32, ShaderId::expert_gemm_tiled_f32_f32,
+                                 ShaderId::expert_gemm_coopmat, {}};
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
   const Device& device = rec.device();
-  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), problem_of(x, weight, slots, gated), weight.dim(0));
-}
-
-// Columns and rows of y that one workgroup of a plan makes.
-std::pair<uint32_t, uint32_t> group_size(const MatmulPlan& plan, bool gated) {
-  switch (plan.kernel) {
-    case MatmulKernel::Gemv: return {plan.group.columns, 1};
-    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
-    case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / (gated ? 2 : 1), plan.matrix_tile.rows};
-    case MatmulKernel::GemmCoopmat2: break;  // not of experts
-  }
-  return {1, 1};
-}
-
-// What one dispatch of a plan needs beside the tensors.
-struct Launch {
-  MatmulPlan plan;
-  DType x, weight;
-  ExpertMatmulParams params;
-  uint32_t x_alignment;  // 8, 4 or 1; see row_alignment()
-  bool y_quads;
-  bool gated;
-};
-
-Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<TensorView> tensors, Groups groups, Cost cost) {
-  const GemmTile& tile = launch.plan.tile;
-  const GemvGroup& group = launch.plan.group;
-  const MatrixTile& m = launch.plan.matrix_tile;
-  const uint32_t x_quads = launch.x_alignment >= 4;
-  switch (launch.plan.kernel) {
-    case MatmulKernel::Gemv:
-      return rec.dispatch(act_weight_variant(ShaderId::expert_gemv_f32_f32, launch.x, launch.weight), tensors, launch.params,
-                          groups, cost, {group.threads, group.columns, 0, 0, x_quads});
-    case MatmulKernel::GemmTiled:
-      return rec.dispatch(act_weight_variant(ShaderId::expert_gemm_tiled_f32_f32, launch.x, launch.weight), tensors,
-                          launch.params, groups, cost,
-                          {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
-                           x_quads, tile.through_shared});
-    case MatmulKernel::GemmCoopmat:
-      return rec.dispatch(ShaderId::expert_gemm_coopmat, tensors, launch.params, groups, cost,
-                          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, 0, m.stages, m.shape.m,
-                           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.params.k % m.k == 0});
-    case MatmulKernel::GemmCoopmat2: break;
-  }
-  return fail(Code::BadArgument, "expert_matmul: no such kernel for experts");
+  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, slots, gated),
+                            weight.dim(0));
 }
 
 // Gated: an expert's weight holds gate's rows, then up's, and y = silu(gate) * up.
@@ -102,7 +54,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
               ExpertRows rows, const TensorView& y, const MatmulPlan& plan, bool gated) {
   const uint32_t slots = y.dim(0), experts = weight.dim(0), columns = y.dim(1), k = x.dim(1);
   const DeviceCaps& caps = rec.device().caps();
-  const auto [group_columns, group_rows] = group_size(plan, gated);
+  const auto [group_columns, group_rows] = matmul_group(plan, gated);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
   const uint64_t expert_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
   const uint32_t piece_experts =
@@ -118,39 +70,41 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
 
   const AlignedView x_bound = rec.aligned(x), y_bound = rec.aligned(y);
   const AlignedView slot_pair = rec.aligned(schedule.slot_pair), offsets = rec.aligned(schedule.offsets);
-  Launch launch{.plan = plan,
-                .x = x.dtype,
-                .weight = weight.dtype,
-                .params = {.first_expert = 0,
-                           .end_expert = 0,
-                           .columns = columns,
-                           .k = k,
-                           .row_divisor = rows == ExpertRows::Tokens ? top_k : 0,
-                           .x_row_stride = x.stride(0),
-                           .x_offset = x_bound.remainder,
-                           .weight_row_stride = weight.stride(1),
-                           .weight_expert_stride = weight.stride(0),
-                           .y_row_stride = y.stride(0),
-                           .y_offset = y_bound.remainder,
-                           .y_is_f32 = y.dtype == DType::F32,
-                           .slot_pair_offset = slot_pair.remainder,
-                           .offsets_offset = offsets.remainder,
-                           .up_offset = gated ? columns * weight.stride(1) : 0},
-                .x_alignment = row_alignment(x, x_bound.remainder),
-                .y_quads = starts_quads(y, y_bound.remainder),
-                .gated = gated};
+  ExpertMatmulParams params{.first_expert = 0,
+                            .end_expert = 0,
+                            .columns = columns,
+                            .k = k,
+                            .row_divisor = rows == ExpertRows::Tokens ? top_k : 0,
+                            .x_row_stride = x.stride(0),
+                            .x_offset = x_bound.remainder,
+                            .weight_row_stride = weight.stride(1),
+                            .weight_expert_stride = weight.stride(0),
+                            .y_row_stride = y.stride(0),
+                            .y_offset = y_bound.remainder,
+                            .y_is_f32 = y.dtype == DType::F32,
+                            .slot_pair_offset = slot_pair.remainder,
+                            .offsets_offset = offsets.remainder,
+                            .up_offset = gated ? columns * weight.stride(1) : 0};
+  const MatmulLaunch launch{.plan = plan,
+                            .x = x.dtype,
+                            .weight = weight.dtype,
+                            .activation = 0,
+                            .x_alignment = row_alignment(x, x_bound.remainder),
+                            .y_quads = starts_quads(y, y_bound.remainder),
+                            .gated = gated};
   for (uint32_t first = 0; first < experts; first += piece_experts) {
     const uint32_t count = std::min(piece_experts, experts - first);
-    launch.params.first_expert = first;
-    launch.params.end_expert = first + count;
+    params.first_expert = first;
+    params.end_expert = first + count;
     const Groups groups{.x = groups_x, .y = gemv ? slots : slots / group_rows + count};
     // As if the slots were spread evenly; at most as many experts are read as there are slots.
     const uint64_t results = uint64_t{slots} * columns * count / experts;
     const Cost cost{.bytes = expert_bytes * std::min(slots, experts) * count / experts +
                              x.element_count() * dtype_bytes(x.dtype) + results * dtype_bytes(y.dtype),
                     .flops = 2 * results * k * (gated ? 2 : 1)};
-    VL2_TRY(dispatch(rec, launch, {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view, y_bound.view},
-                     groups, cost));
+    VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
+                            {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view, y_bound.view}, groups,
+                            cost));
   }
   return {};
 }

@@ -1,9 +1,9 @@
 #include "runtime/ops/matmul.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "runtime/device.h"
+#include "runtime/ops/matmul_launch.h"
 #include "runtime/ops/swiglu.h"
 #include "runtime/ops/weight_matrix.h"
 #include "runtime/tuning.h"
@@ -39,62 +39,12 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
   return {};
 }
 
-uint32_t groups_of(uint32_t count, uint32_t size) {
-  return (count + size - 1) / size;
-}
+constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32, ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_coopmat,
+                                 ShaderId::gemm_coopmat2};
 
-MatmulProblem problem_of(const TensorView& x, const TensorView& weight, bool gated) {
-  return {.rows = x.dim(0), .columns = weight.dim(0), .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16, .gated = gated};
-}
-
-// Columns and rows of y that one workgroup of a plan makes.
-std::pair<uint32_t, uint32_t> group_size(const MatmulPlan& plan, bool gated) {
-  switch (plan.kernel) {
-    case MatmulKernel::Gemv: return {plan.group.columns, plan.group.rows};
-    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
-    case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / (gated ? 2 : 1), plan.matrix_tile.rows};
-    case MatmulKernel::GemmCoopmat2: return {plan.workgroup_tile.columns / (gated ? 2 : 1), plan.workgroup_tile.rows};
-  }
-  return {1, 1};
-}
-
-// What one dispatch of a plan needs beside the tensors.
-struct Launch {
-  MatmulPlan plan;
-  DType x, weight;
-  MatmulParams params;
-  uint32_t activation;
-  uint32_t x_alignment;  // 8, 4 or 1; see row_alignment()
-  bool y_quads;
-  bool gated;
-};
-
-Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<TensorView> tensors, Groups groups, Cost cost) {
-  const GemmTile& tile = launch.plan.tile;
-  const GemvGroup& group = launch.plan.group;
-  const MatrixTile& m = launch.plan.matrix_tile;
-  const WorkgroupTile& w = launch.plan.workgroup_tile;
-  const uint32_t x_quads = launch.x_alignment >= 4;
-  switch (launch.plan.kernel) {
-    case MatmulKernel::Gemv:
-      return rec.dispatch(act_weight_variant(ShaderId::gemv_f32_f32, launch.x, launch.weight), tensors, launch.params, groups,
-                          cost, {group.threads, group.columns, group.rows, 0, x_quads, 0, launch.activation});
-    case MatmulKernel::GemmTiled:
-      return rec.dispatch(act_weight_variant(ShaderId::gemm_tiled_f32_f32, launch.x, launch.weight), tensors, launch.params,
-                          groups, cost,
-                          {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
-                           x_quads, tile.through_shared, launch.activation});
-    case MatmulKernel::GemmCoopmat:
-      return rec.dispatch(
-          ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,
-          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
-           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.params.k % m.k == 0});
-    case MatmulKernel::GemmCoopmat2:
-      return rec.dispatch(
-          ShaderId::gemm_coopmat2, tensors, launch.params, groups, cost,
-          {w.threads, w.rows, w.columns, 0, 0, w.k, launch.activation, 0, 0, 0, 0, launch.x_alignment, 0, launch.gated});
-  }
-  return {};
+MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated) {
+  const Device& device = rec.device();
+  return plan_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, x.dim(0), gated));
 }
 
 // y = activation(x W^T + bias) + residual; gated: y = silu(x W_gate^T) * (x W_up^T), the weight holding gate's rows, then up's.
@@ -102,7 +52,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
               const MatmulPlan& plan, bool gated) {
   const DeviceCaps& caps = rec.device().caps();
   const uint32_t rows = x.dim(0), columns = y.dim(1), k = x.dim(1);
-  const auto [group_columns, group_rows] = group_size(plan, gated);
+  const auto [group_columns, group_rows] = matmul_group(plan, gated);
   const uint32_t groups_y = groups_of(rows, group_rows);
   if (groups_y > caps.max_groups[1])
     return fail(Code::BadShape, "matmul: x ", x, " has more rows than one dispatch takes here: ", caps.max_groups[1], " times ",
@@ -118,41 +68,42 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   const AlignedView x_bound = rec.aligned(x), y_bound = rec.aligned(y);
   const AlignedView bias = options.bias.empty() ? AlignedView{} : rec.aligned(options.bias);
   const AlignedView residual = options.residual.empty() ? AlignedView{} : rec.aligned(options.residual);
-  Launch launch{.plan = plan,
-                .x = x.dtype,
-                .weight = weight.dtype,
-                .params = {.rows = rows,
-                           .columns = 0,
-                           .k = k,
-                           .first_column = 0,
-                           .x_row_stride = x.stride(0),
-                           .x_offset = x_bound.remainder,
-                           .weight_row_stride = weight.stride(0),
-                           .y_row_stride = y.stride(0),
-                           .y_offset = y_bound.remainder,
-                           .y_is_f32 = y.dtype == DType::F32,
-                           .has_bias = !options.bias.empty(),
-                           .bias_offset = bias.remainder,
-                           .has_residual = !options.residual.empty(),
-                           .residual_row_stride = options.residual.empty() ? 0 : options.residual.stride(0),
-                           .residual_offset = residual.remainder,
-                           .up_offset = gated ? columns * weight.stride(0) : 0},
-                .activation = static_cast<uint32_t>(options.activation),
-                .x_alignment = row_alignment(x, x_bound.remainder),
-                .y_quads = (piece_columns == columns || piece_columns % 4 == 0) && starts_quads(y, y_bound.remainder) &&
-                           (options.residual.empty() || starts_quads(options.residual, residual.remainder)),
-                .gated = gated};
+  MatmulParams params{.rows = rows,
+                      .columns = 0,
+                      .k = k,
+                      .first_column = 0,
+                      .x_row_stride = x.stride(0),
+                      .x_offset = x_bound.remainder,
+                      .weight_row_stride = weight.stride(0),
+                      .y_row_stride = y.stride(0),
+                      .y_offset = y_bound.remainder,
+                      .y_is_f32 = y.dtype == DType::F32,
+                      .has_bias = !options.bias.empty(),
+                      .bias_offset = bias.remainder,
+                      .has_residual = !options.residual.empty(),
+                      .residual_row_stride = options.residual.empty() ? 0 : options.residual.stride(0),
+                      .residual_offset = residual.remainder,
+                      .up_offset = gated ? columns * weight.stride(0) : 0};
+  const MatmulLaunch launch{
+      .plan = plan,
+      .x = x.dtype,
+      .weight = weight.dtype,
+      .activation = static_cast<uint32_t>(options.activation),
+      .x_alignment = row_alignment(x, x_bound.remainder),
+      .y_quads = (piece_columns == columns || piece_columns % 4 == 0) && starts_quads(y, y_bound.remainder) &&
+                 (options.residual.empty() || starts_quads(options.residual, residual.remainder)),
+      .gated = gated};
   for (uint32_t first = 0; first < columns; first += piece_columns) {
     const uint32_t count = std::min(piece_columns, columns - first), weight_rows = gated ? 2 * count : count;
-    launch.params.first_column = first;
-    launch.params.columns = count;
+    params.first_column = first;
+    params.columns = count;
     const uint64_t results = uint64_t{rows} * count;
     const Cost cost{.bytes = row_bytes * weight_rows + x.element_count() * dtype_bytes(x.dtype) +
                              results * (dtype_bytes(y.dtype) + (options.residual.empty() ? 0 : 4)),
                     .flops = 2 * uint64_t{rows} * weight_rows * k};
-    VL2_TRY(dispatch(rec, launch,
-                     {x_bound.view, weight_piece(weight, first, weight_rows), bias.view, residual.view, y_bound.view},
-                     Groups{.x = groups_of(count, group_columns), .y = groups_y}, cost));
+    VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
+                            {x_bound.view, weight_piece(weight, first, weight_rows), bias.view, residual.view, y_bound.view},
+                            Groups{.x = groups_of(count, group_columns), .y = groups_y}, cost));
   }
   return {};
 }
@@ -164,20 +115,15 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   VL2_TRY(check_shapes(x, weight, y, options));
   if (x.dim(0) == 0)
     return {};
-  const Device& device = rec.device();
-  const MatmulPlan plan = options.plan != nullptr
-                              ? *options.plan
-                              : plan_matmul(device.caps(), device.quirks(), device.tier(), problem_of(x, weight, false));
-  return record(rec, x, weight, y, options, plan, false);
+  return record(rec, x, weight, y, options, options.plan != nullptr ? *options.plan : choose_plan(rec, x, weight, false), false);
 }
 
 bool matmul_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight) {
-  const Device& device = rec.device();
-  const MatmulPlan plan = plan_matmul(device.caps(), device.quirks(), device.tier(), problem_of(x, weight, true));
+  const MatmulPlan plan = choose_plan(rec, x, weight, true);
   const uint64_t bytes = uint64_t{weight.dim(0)} * weight.stride(0) * dtype_bytes(weight.dtype);
   const bool fuses = plan.kernel == MatmulKernel::GemmCoopmat || plan.kernel == MatmulKernel::GemmCoopmat2;
   return !fuses || bytes > rec.max_binding_bytes() ||
-         groups_of(weight.dim(0) / 2, group_size(plan, true).first) > device.caps().max_groups[0];
+         groups_of(weight.dim(0) / 2, matmul_group(plan, true).columns) > rec.device().caps().max_groups[0];
 }
 
 Status matmul_swiglu(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& gate_up, const TensorView& y,
@@ -194,10 +140,7 @@ Status matmul_swiglu(Recorder& rec, const TensorView& x, const TensorView& weigh
     VL2_TRY(matmul(rec, x, weight, gate_up));
     return swiglu(rec, gate_up, y);
   }
-  const Device& device = rec.device();
-  return record(rec, x, weight, y, {},
-                plan != nullptr ? *plan : plan_matmul(device.caps(), device.quirks(), device.tier(), problem_of(x, weight, true)),
-                true);
+  return record(rec, x, weight, y, {}, plan != nullptr ? *plan : choose_plan(rec, x, weight, true), true);
 }
 
 }  // namespace vl2

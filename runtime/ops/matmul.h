@@ -24,13 +24,12 @@ struct MatmulOptions {
 /// Records y = activation(x W^T + bias) + residual.
 ///
 /// x       [M, K] f32 or f16 (the activation type); rows may be strided and start anywhere
-/// weight  [N, K] of any weight format; row stride a multiple of 8, zeros beyond K; offset aligned; may be larger than one
-/// binding y       [M, N] f32 or the dtype of x; rows may be strided and start anywhere; f16 saturates. Apart from y = residual
-/// nothing may
-///         alias
+/// weight  [N, K] of any weight format; row stride a multiple of 8, zeros beyond K; offset aligned; may be larger than one binding
+/// y       [M, N] f32 or the dtype of x; rows may be strided and start anywhere; f16 saturates. Apart from y = residual nothing
+///         may alias
 /// Errors  BadShape, BadDType: nothing is recorded, and the message names the tensor
-/// Cost    2 M N K flops; reads the weight once (gemv) or once a tile of rows of x (gemm_tiled, gemm_coopmat). tuning.h says
-/// which Source  DeepSeek-VL2: every torch.nn.Linear of modeling_deepseek.py, siglip_vit.py and modeling_deepseek_vl_v2.py
+/// Cost    2 M N K flops; reads the weight once (gemv) or once a tile of rows of x (gemm_tiled, gemm_coopmat). tuning.h says which
+/// Source  DeepSeek-VL2: every torch.nn.Linear of modeling_deepseek.py, siglip_vit.py and modeling_deepseek_vl_v2.py
 Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y,
               const MatmulOptions& options = {});
 

@@ -4,7 +4,6 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint GEMM_TILE_K = 16u;          // elements of K a step through shared memory
 VL2_CONST uint GEMV_MAX_ROWS = 8u;         // more rows of x than this go through tiles
 VL2_CONST uint GEMV_COLUMNS_AT_ONCE = 2u;  // columns that a subgroup makes at a time
 

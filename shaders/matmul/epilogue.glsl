@@ -1,14 +1,11 @@
-// What matmul does to a sum before the store: bias, activation, residual; and the store itself.
-#include "common/act_type.glsl"
+// What matmul does to a sum before the store: bias, activation, residual.
 #include "common/activation.glsl"
 
 layout(constant_id = 6) const uint ACTIVATION = 0u;  // a constant, because it is code an unrolled store makes many times
 layout(binding = MATMUL_BIAS) readonly buffer Bias { float bias[]; };
 layout(binding = MATMUL_RESIDUAL) readonly buffer Residual { float residual[]; };
-layout(binding = MATMUL_Y) writeonly buffer Y { act_t y[]; };
-#ifdef ACT_f16
-layout(binding = MATMUL_Y) writeonly buffer Y32 { float y_f32[]; };
-#endif
+#define Y_BINDING MATMUL_Y
+#include "matmul/store.glsl"
 
 // `column` counts from the first of this dispatch.
 void store_result(uint row, uint column, float value) {
@@ -21,25 +18,21 @@ void store_result(uint row, uint column, float value) {
     value = gelu_erf(value);
   if (p.has_residual != 0u)
     value += residual[p.residual_offset + row * p.residual_row_stride + y_column];
-  const uint at = p.y_offset + row * p.y_row_stride + y_column;
-#ifdef ACT_f16
-  if (p.y_is_f32 != 0u) {
-    y_f32[at] = value;
-    return;
-  }
-#endif
-  y[at] = to_act(value);
+  store_y(p.y_offset + row * p.y_row_stride + y_column, value);
 }
 
 #ifdef VL2_STORE_QUADS
-#extension GL_EXT_control_flow_attributes : require
-// Four columns at once, in as few stores as their alignment allows.
-layout(constant_id = 12) const bool Y_QUADS = false;  // rows of y and of the residual begin at multiples of 4 elements
 layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_quads[]; };
-layout(binding = MATMUL_Y) writeonly buffer YQuads { act4_t y_quads[]; };
-layout(binding = MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]; };
 
-void store_results(uint row, uint column, uint count, vec4 value) {
+// What store_results adds, ahead of it; zeros where it reads for itself.
+vec4 load_residuals(uint row, uint column, uint count) {
+  if (!Y_QUADS || count < 4u || p.has_residual == 0u)
+    return vec4(0.0);
+  return residual_quads[(p.residual_offset + row * p.residual_row_stride + p.first_column + column) >> 2];
+}
+
+// Four columns at once, in as few stores as their alignment allows.
+void store_results(uint row, uint column, uint count, vec4 value, vec4 residuals) {
   if (!Y_QUADS || count < 4u) {
     [[dont_unroll]] for (uint c = 0u; c < count; ++c)
       store_result(row, column + c, value[c]);
@@ -54,12 +47,7 @@ void store_results(uint row, uint column, uint count, vec4 value) {
     value = vec4(gelu_tanh(value.x), gelu_tanh(value.y), gelu_tanh(value.z), gelu_tanh(value.w));
   else if (ACTIVATION == MATMUL_GELU_ERF)
     value = vec4(gelu_erf(value.x), gelu_erf(value.y), gelu_erf(value.z), gelu_erf(value.w));
-  if (p.has_residual != 0u)
-    value += residual_quads[(p.residual_offset + row * p.residual_row_stride + y_column) >> 2];
-  const uint at = (p.y_offset + row * p.y_row_stride + y_column) >> 2;
-  if (p.y_is_f32 != 0u)
-    y_f32_quads[at] = value;
-  else
-    y_quads[at] = act4_t(to_act(value.x), to_act(value.y), to_act(value.z), to_act(value.w));
+  value += residuals;
+  store_y_quad(p.y_offset + row * p.y_row_stride + y_column, value);
 }
 #endif

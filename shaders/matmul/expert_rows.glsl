@@ -1,15 +1,12 @@
 // Bindings of the expert kernels but for x, the row of x that a slot multiplies, and the store.
 #include "interface/expert_matmul.h"
-#include "common/act_type.glsl"
 
 layout(push_constant) uniform Push { ExpertMatmulParams p; };
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
 layout(binding = EXPERT_MATMUL_SLOT_PAIR) readonly buffer SlotPair { uint slot_pair[]; };
 layout(binding = EXPERT_MATMUL_OFFSETS) readonly buffer Offsets { uint offsets[]; };
-layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y { act_t y[]; };
-#ifdef ACT_f16
-layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y32 { float y_f32[]; };
-#endif
+#define Y_BINDING EXPERT_MATMUL_Y
+#include "matmul/store.glsl"
 
 // The first slot of an expert; of the one past the last: the number of slots.
 uint first_slot(uint expert) { return offsets[p.offsets_offset + expert]; }
@@ -20,33 +17,17 @@ uint slot_x_start(uint slot) {
 }
 
 void store_result(uint slot, uint column, float value) {
-  const uint at = p.y_offset + slot * p.y_row_stride + column;
-#ifdef ACT_f16
-  if (p.y_is_f32 != 0u) {
-    y_f32[at] = value;
-    return;
-  }
-#endif
-  y[at] = to_act(value);
+  store_y(p.y_offset + slot * p.y_row_stride + column, value);
 }
 
 #ifdef VL2_STORE_QUADS
-#extension GL_EXT_control_flow_attributes : require
 // Four columns at once, in as few stores as their alignment allows.
-layout(constant_id = 12) const bool Y_QUADS = false;  // rows of y begin at multiples of 4 elements
-layout(binding = EXPERT_MATMUL_Y) writeonly buffer YQuads { act4_t y_quads[]; };
-layout(binding = EXPERT_MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]; };
-
 void store_results(uint slot, uint column, uint count, vec4 value) {
   if (!Y_QUADS || count < 4u) {
     [[dont_unroll]] for (uint c = 0u; c < count; ++c)
       store_result(slot, column + c, value[c]);
     return;
   }
-  const uint at = (p.y_offset + slot * p.y_row_stride + column) >> 2;
-  if (p.y_is_f32 != 0u)
-    y_f32_quads[at] = value;
-  else
-    y_quads[at] = act4_t(to_act(value.x), to_act(value.y), to_act(value.z), to_act(value.w));
+  store_y_quad(p.y_offset + slot * p.y_row_stride + column, value);
 }
 #endif

@@ -17,4 +17,12 @@ vec4 load_x4(uint start, uint k, uint k_end) {
   return mix(vec4(0.0), value, lessThan(uvec4(k, k + 1u, k + 2u, k + 3u), uvec4(k_end)));
 }
 
+// The same without the zeros: any of the row's elements for those from k_end on. Nothing here waits for what it loads.
+vec4 load_x4_or_others(uint start, uint k, uint k_end) {
+  if (X_ROWS_ALIGNED)
+    return vec4(x_quads[(start + min(k, k_end - 4u)) >> 2]);
+  const uvec4 at = start + min(uvec4(k, k + 1u, k + 2u, k + 3u), uvec4(k_end - 1u));
+  return vec4(x[at.x], x[at.y], x[at.z], x[at.w]);
+}
+
 #endif

@@ -2,8 +2,11 @@
 //
 //   VL2_VALIDATION=0 vl2_tests --no-skip --test-case="bench: matmul tiles"
 //
-// VL2_BENCH_SHAPE=TEXT leaves out shapes whose name has no TEXT in it. Times are the device's own, medians; the card is kept busy first.
+// VL2_BENCH_SHAPE=TEXT leaves out shapes whose name has no TEXT in it, VL2_BENCH_TILE=TEXT likewise candidates; workgroup matrices, which
+// subgroup matrices have always beaten, only with VL2_BENCH_TILE=coopmat2. Times are the device's own, medians;
+// the card is kept busy first. Pipelines are compiled on all cores; where the driver tells how many registers they take, that is printed too.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,12 +14,14 @@
 #include <functional>
 #include <numeric>
 #include <string>
+#include <thread>
 
 #include "runtime/device.h"
 #include "runtime/half.h"
 #include "runtime/ops/expert_matmul.h"
 #include "runtime/ops/matmul.h"
 #include "runtime/upload.h"
+#include "tests/support/gemm_tiles.h"
 #include "tests/support/random.h"
 
 using namespace vl2;
@@ -39,36 +44,63 @@ struct Candidate {
   std::vector<double> ns{};
 };
 
+bool wanted(const std::string& name, const char* variable) {
+  const char* only = std::getenv(variable);
+  return only == nullptr || name.find(only) != std::string::npos;
+}
+
 std::vector<Candidate> candidates(const Device& device, bool experts) {
   std::vector<Candidate> list;
   const auto text = [](auto... parts) { return ((std::to_string(parts) + " ") + ...); };
-  for (const MatrixTile& t : device.tier() >= 3 ? matrix_tiles(device.caps()) : std::vector<MatrixTile>{})
-    list.push_back({"coopmat  " + text(t.rows, t.columns, t.subgroup_rows, t.subgroup_columns, t.k, t.stages),
+  const auto add = [&](const MatrixTile& t) {
+    const std::string shape = std::to_string(t.shape.m) + "x" + std::to_string(t.shape.n) + "x" + std::to_string(t.shape.k);
+    list.push_back({"coopmat  " + text(t.rows, t.columns, t.subgroup_rows, t.subgroup_columns, t.k, t.stages) + shape +
+                        (t.slices > 1 ? " slices " + std::to_string(t.slices) : ""),
                     {.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = t}});
-  for (const WorkgroupTile& t : device.tier() >= 4 && !experts ? workgroup_tiles(device.caps()) : std::vector<WorkgroupTile>{})
+  };
+  if (device.tier() >= 3)
+    for (const MatrixTile& t : matrix_tiles(device.caps()))
+      add(t);
+  const char* only = std::getenv("VL2_BENCH_TILE");
+  const bool workgroups = device.tier() >= 4 && !experts && only != nullptr && std::string(only) == "coopmat2";
+  for (const WorkgroupTile& t : workgroups ? workgroup_tiles(device.caps()) : std::vector<WorkgroupTile>{})
     list.push_back({"coopmat2 " + text(t.rows, t.columns, t.k, t.threads),
                     {.kernel = MatmulKernel::GemmCoopmat2, .tile = {}, .group = {}, .matrix_tile = {}, .workgroup_tile = t}});
+  std::erase_if(list, [](const Candidate& c) { return !wanted(c.name, "VL2_BENCH_TILE"); });
   return list;
 }
 
-std::vector<Candidate> tiled_candidates() {
+// Registers of the pipeline of a plan, where the driver tells: the most of all pipelines with its constants but for the epilogue's.
+double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan& plan) {
+  if (plan.kernel != MatmulKernel::GemmCoopmat)
+    return 0;
+  const MatrixTile& t = plan.matrix_tile;
+  const uint32_t key[] = {t.threads(), t.rows,   t.columns, t.subgroup_rows, t.subgroup_columns, t.k,
+                          0,           t.stages, t.shape.m, t.shape.n,       t.shape.k};
+  double most = 0;
+  for (const PipelineStatistics& pipeline : all) {
+    const auto& constants = pipeline.key.constants;
+    bool same = constants.size() >= std::size(key);
+    for (size_t i = 0; same && i < std::size(key); ++i)
+      same = i == 6 || constants[i] == key[i];
+    for (const auto& [name, value] : pipeline.values)
+      if (same && (name == "Register Count" || name == "VGPRs"))
+        most = std::max(most, value);
+  }
+  return most;
+}
+
+std::vector<Candidate> tiled_candidates(const Device& device) {
   std::vector<Candidate> list;
-  for (const uint32_t rows : {4u, 2u, 1u})
-    for (const uint32_t columns : {4u, 2u})
-      list.push_back({"tiled " + std::to_string(16 * rows) + " " + std::to_string(16 * columns),
-                      {.kernel = MatmulKernel::GemmTiled,
-                       .tile = {.threads_along_columns = 16,
-                                .threads_along_rows = 16,
-                                .rows_per_thread = rows,
-                                .columns_per_thread = columns,
-                                .through_shared = true},
-                       .group = {}}});
+  for (const GemmTile& tile : shared_gemm_tiles(device.caps()))
+    list.push_back({gemm_tile_name(tile), {.kernel = MatmulKernel::GemmTiled, .tile = tile, .group = {}}});
+  std::erase_if(list, [](const Candidate& c) { return !wanted(c.name, "VL2_BENCH_TILE"); });
   return list;
 }
 
 class Bench {
  public:
-  explicit Bench(Device& target) : device(target), rec(target) {
+  Bench(Device& target, bool statistics) : device(target), has_statistics(statistics), rec(target) {
     std::vector<uint16_t> noise(kNoiseBytes / 2);
     const auto values = random_floats(noise.size(), 1, 0.05f);
     std::transform(values.begin(), values.end(), noise.begin(), float_to_half);
@@ -89,7 +121,8 @@ class Bench {
     if (fill && dtype == DType::F16)
       for (uint64_t at = 0; at < bytes; at += kNoiseBytes) {
         const auto count = static_cast<uint32_t>(std::min<uint64_t>(kNoiseBytes, bytes - at) / 2);
-        REQUIRE(rec.copy(make_view(*noise_.buffer, DType::F16, {count}), make_view(*view.buffer, DType::F16, {count}, at / 2)).ok());
+        REQUIRE(
+            rec.copy(make_view(*noise_.buffer, DType::F16, {count}), make_view(*view.buffer, DType::F16, {count}, at / 2)).ok());
       }
     else if (fill)
       REQUIRE(rec.fill(make_view(*view.buffer, DType::U32, {static_cast<uint32_t>(bytes / 4)}), 0).ok());
@@ -102,13 +135,28 @@ class Bench {
     return view;
   }
 
-  void run(const std::string& name, std::vector<Candidate> list, const std::function<Status(const MatmulPlan*)>& record) {
-    const char* only = std::getenv("VL2_BENCH_SHAPE");
-    if ((only != nullptr && name.find(only) == std::string::npos) || seconds_since(start_) > kLimitSeconds)
-      return;
+  using Operator = std::function<Status(Recorder&, const MatmulPlan*)>;
+
+  // Makes the pipeline of a plan: recorded for a replay that never runs. Errors show when it is recorded again.
+  void compile_one(const Operator& record, const MatmulPlan& plan) {
+    Recorder compiler(device);
+    if (compiler.begin_capture().ok() && record(compiler, &plan).ok())
+      static_cast<void>(compiler.end_capture());
+  }
+
+  void run(const std::string& name, std::vector<Candidate> list, const Operator& record) {
     const auto compile = Clock::now();
+    std::vector<std::thread> threads;
+    std::atomic<size_t> next = 0;
+    for (unsigned i = 0; i < std::max(std::thread::hardware_concurrency(), 1u); ++i)
+      threads.emplace_back([&] {
+        for (size_t at = next++; at < list.size(); at = next++)
+          compile_one(record, list[at].plan);
+      });
+    for (std::thread& thread : threads)
+      thread.join();
     std::erase_if(list, [&](const Candidate& c) {
-      const Status status = record(&c.plan);  // compiles
+      const Status status = record(rec, &c.plan);
       if (!status.ok())
         std::printf("%s: %s: %s\n", name.c_str(), c.name.c_str(), status.message().c_str());
       return !status.ok();
@@ -117,14 +165,14 @@ class Bench {
     const double compiled = seconds_since(compile);
     for (const auto warm = Clock::now(); !list.empty() && seconds_since(warm) < kWarmSeconds;) {
       for (const Candidate& c : list)
-        REQUIRE(record(&c.plan).ok());
+        REQUIRE(record(rec, &c.plan).ok());
       REQUIRE(rec.finish().ok());
     }
     rec.take_times();
     double flops = 0;
     for (int repeat = 0; repeat < kRepeats; ++repeat)
       for (Candidate& c : list) {
-        REQUIRE(record(&c.plan).ok());
+        REQUIRE(record(rec, &c.plan).ok());
         REQUIRE(rec.finish().ok());
         double ns = 0;
         flops = 0;
@@ -139,34 +187,78 @@ class Bench {
     const auto median = [](const Candidate& c) { return c.ns[c.ns.size() / 2]; };
     std::sort(list.begin(), list.end(), [&](const Candidate& a, const Candidate& b) { return median(a) < median(b); });
     std::printf("\n%s (pipelines %.1f s)\n", name.c_str(), compiled);
+    std::vector<PipelineStatistics> statistics;
+    if (auto all = has_statistics ? device.pipelines().statistics() : std::vector<PipelineStatistics>{}; all.ok())
+      statistics = all.take();
     for (const Candidate& c : list)
-      std::printf("  %-34s %9.1f us %8.2f TFLOP/s\n", c.name.c_str(), median(c) / 1e3, flops / median(c) / 1e3);
+      std::printf("  %-44s %9.1f us %8.2f TFLOP/s %4.0f registers\n", c.name.c_str(), median(c) / 1e3, flops / median(c) / 1e3,
+                  registers_of(statistics, c.plan));
     std::fflush(stdout);
   }
 
-  void dense(uint32_t m, uint32_t n, uint32_t k, DType y_type, const MatmulOptions& options = {}) {
-    const TensorView x = tensor({m, k}, DType::F16), w = tensor({n, k}, DType::F16), y = tensor({m, n}, y_type);
-    MatmulOptions with = options;
-    run(shape("dense", m, n, k), candidates(device, false), [&](const MatmulPlan* plan) {
-      with.plan = plan;
-      return matmul(rec, x, w, y, with);
-    });
+  // Before any tensor is made: what fills them must not be recorded for nothing.
+  bool selected(const std::string& name) const {
+    return wanted(name, "VL2_BENCH_SHAPE") && seconds_since(start_) < kLimitSeconds;
+  }
+
+  void drop_tensors() {
+    REQUIRE(rec.finish().ok());
+    rec.take_times();
     buffers_.resize(1);
   }
 
+  void dense(uint32_t m, uint32_t n, uint32_t k, DType y_type) {
+    const std::string name = shape("dense", m, n, k);
+    if (!selected(name))
+      return;
+    const TensorView x = tensor({m, k}, DType::F16), w = tensor({n, k}, DType::F16), y = tensor({m, n}, y_type);
+    run(name, candidates(device, false),
+        [&](Recorder& recorder, const MatmulPlan* plan) { return matmul(recorder, x, w, y, {.plan = plan}); });
+    drop_tensors();
+  }
+
+  // A block's four, as the encoder has them: with a bias, what gives 1152 columns added to f32 rows, 4304 activated.
+  void siglip(uint32_t rows) {
+    for (const auto& [n, k] : {std::pair{4304u, 1152u}, {1152u, 4304u}, {3456u, 1152u}, {1152u, 1152u}}) {
+      const std::string name = shape("siglip", rows, n, k);
+      if (!selected(name))
+        continue;
+      const bool adds = n == 1152;
+      const TensorView x = tensor({rows, k}, DType::F16), w = tensor({n, k}, DType::F16), bias = tensor({n}, DType::F32),
+                       y = tensor({rows, n}, adds ? DType::F32 : DType::F16);
+      MatmulOptions options{.bias = bias, .activation = n == 4304 ? Activation::GeluTanh : Activation::None};
+      if (adds)
+        options.residual = y;
+      run(name, candidates(device, false), [&](Recorder& recorder, const MatmulPlan* plan) {
+        MatmulOptions with = options;
+        with.plan = plan;
+        return matmul(recorder, x, w, y, with);
+      });
+      drop_tensors();
+    }
+  }
+
   void swiglu(uint32_t m, uint32_t n, uint32_t k) {
+    const std::string name = shape("swiglu", m, n, k);
+    if (!selected(name))
+      return;
     const TensorView x = tensor({m, k}, DType::F16), w = tensor({2 * n, k}, DType::F16), y = tensor({m, n}, DType::F16);
-    run(shape("swiglu", m, n, k), candidates(device, false),
-        [&](const MatmulPlan* plan) { return matmul_swiglu(rec, x, w, {}, y, plan); });
-    buffers_.resize(1);
+    run(name, candidates(device, false),
+        [&](Recorder& recorder, const MatmulPlan* plan) { return matmul_swiglu(recorder, x, w, {}, y, plan); });
+    drop_tensors();
   }
 
   void experts(uint32_t tokens) {
     const uint32_t count = 64, top_k = 6, hidden = 2048, width = 1408, slots = tokens * top_k;
+    const std::string up_name = shape("expert swiglu", tokens, width, hidden),
+                      down_name = shape("expert down", tokens, hidden, width);
+    if (!selected(up_name) && !selected(down_name))
+      return;
     std::vector<uint32_t> ids(slots), slot_pair(slots), offsets(count + 1);
     const auto random = random_floats(slots, 5);
     for (uint32_t pair = 0; pair < slots; ++pair)  // the lower ones more often, as routers have it
-      ids[pair] = std::min(count - 1, static_cast<uint32_t>(std::abs(random[pair]) * (0.6f + 0.4f * std::abs(random[pair])) * count));
+      ids[pair] =
+          std::min(count - 1, static_cast<uint32_t>(std::abs(random[pair]) * (0.6f + 0.4f * std::abs(random[pair])) * count));
     std::iota(slot_pair.begin(), slot_pair.end(), 0u);
     std::stable_sort(slot_pair.begin(), slot_pair.end(), [&](uint32_t a, uint32_t b) { return ids[a] < ids[b]; });
     for (const uint32_t id : ids)
@@ -176,19 +268,24 @@ class Bench {
     const TensorView x = tensor({tokens, hidden}, DType::F16), gated = tensor({slots, width}, DType::F16),
                      routed = tensor({slots, hidden}, DType::F32), gate_up = tensor({count, 2 * width, hidden}, DType::F16),
                      down = tensor({count, hidden, width}, DType::F16);
-    run(shape("expert swiglu", tokens, width, hidden), candidates(device, true),
-        [&](const MatmulPlan* plan) { return expert_swiglu(rec, x, gate_up, schedule, top_k, {}, gated, plan); });
-    run(shape("expert down", tokens, hidden, width), candidates(device, true), [&](const MatmulPlan* plan) {
-      return expert_matmul(rec, gated, down, schedule, top_k, ExpertRows::Slots, routed, plan);
+    run(up_name, candidates(device, true), [&](Recorder& recorder, const MatmulPlan* plan) {
+      return expert_swiglu(recorder, x, gate_up, schedule, top_k, {}, gated, plan);
     });
-    buffers_.resize(1);
+    run(down_name, candidates(device, true), [&](Recorder& recorder, const MatmulPlan* plan) {
+      return expert_matmul(recorder, gated, down, schedule, top_k, ExpertRows::Slots, routed, plan);
+    });
+    drop_tensors();
   }
 
   void router(uint32_t tokens) {
-    const TensorView x = tensor({tokens, 2048}, DType::F32), w = tensor({64, 2048}, DType::F32), y = tensor({tokens, 64}, DType::F32);
-    run(shape("router", tokens, 64, 2048), tiled_candidates(),
-        [&](const MatmulPlan* plan) { return matmul(rec, x, w, y, {.plan = plan}); });
-    buffers_.resize(1);
+    const std::string name = shape("router", tokens, 64, 2048);
+    if (!selected(name))
+      return;
+    const TensorView x = tensor({tokens, 2048}, DType::F32), w = tensor({64, 2048}, DType::F32),
+                     y = tensor({tokens, 64}, DType::F32);
+    run(name, tiled_candidates(device),
+        [&](Recorder& recorder, const MatmulPlan* plan) { return matmul(recorder, x, w, y, {.plan = plan}); });
+    drop_tensors();
   }
 
   static std::string shape(const char* what, uint32_t m, uint32_t n, uint32_t k) {
@@ -196,6 +293,7 @@ class Bench {
   }
 
   Device& device;
+  const bool has_statistics;
 
  private:
   std::vector<std::unique_ptr<Buffer>> buffers_;  // the noise first
@@ -211,27 +309,33 @@ class Bench {
 TEST_CASE("bench: matmul tiles" * doctest::skip()) {
   auto options = device_options_from_environment();
   REQUIRE(options.ok());
+  options->pipeline_statistics = true;
   auto device = Device::create(*options);
+  const bool statistics = device.ok();
+  if (!statistics) {
+    options->pipeline_statistics = false;
+    device = Device::create(*options);
+  }
   REQUIRE_MESSAGE(device.ok(), device.message());
-  std::printf("%s, tier %u; coopmat: rows columns, of a subgroup, k, stages; coopmat2: rows columns, k, threads\n",
+  std::printf("%s, tier %u; coopmat: rows columns, of a subgroup, k, stages, shape; coopmat2: rows columns, k, threads\n",
               (*device)->caps().name.c_str(), (*device)->tier());
-  Bench bench(**device);
+  Bench bench(**device, statistics);
   if (std::getenv("VL2_BENCH_SMALL") != nullptr) {  // does it run at all: for a CPU driver
     bench.dense(200, 136, 64, DType::F32);
     bench.swiglu(200, 64, 64);
     bench.router(64);
     return;
   }
-  bench.dense(2048, 2048, 2048, DType::F16);
+  bench.siglip(7290);
+  bench.siglip(1458);
   bench.experts(2048);
-  bench.dense(7290, 4304, 1152, DType::F16, {.activation = Activation::GeluTanh});
+  bench.router(2048);
+  bench.dense(2048, 2048, 2048, DType::F16);
+  bench.dense(2048, 3072, 2048, DType::F16);
+  bench.dense(2048, 576, 2048, DType::F16);
   bench.dense(7290, 1152, 4304, DType::F16);
   bench.swiglu(2048, 10944, 2048);
-  bench.router(2048);
+  bench.dense(2048, 2048, 10944, DType::F16);
   bench.dense(4096, 4096, 4096, DType::F32);
   bench.dense(4096, 512, 14336, DType::F32);
-  bench.dense(7290, 3456, 1152, DType::F16);
-  bench.dense(7290, 1152, 1152, DType::F16);
-  bench.dense(2048, 3072, 2048, DType::F16);
-  bench.dense(729, 1152, 1152, DType::F16);
 }

@@ -54,7 +54,10 @@ std::vector<DType> GpuTest::act_types() const {
 std::vector<MatrixTile> GpuTest::tiles_to_test() const {
   std::vector<MatrixTile> tiles;
   if (device.tier() >= 3)
-    tiles = matrix_tiles(device.caps());
+    for (const MatrixShape& shape : gemm_shapes(device.caps())) {
+      const auto of_shape = matrix_tiles(device.caps(), shape);
+      tiles.insert(tiles.end(), of_shape.begin(), of_shape.end());
+    }
   else
     MESSAGE("this device multiplies no matrices in tier ", device.tier());
   if (device.quirks().barriers_are_slow)

@@ -32,7 +32,7 @@ class GpuTest {
   /// f32, and f16 where the device stores it.
   std::vector<DType> act_types() const;
 
-  /// The tiles of the device's matrix units in its tier; of a CPU driver, which takes seconds to compile the larger, the small ones.
+  /// The tiles of the device's matrix units in its tier, in every shape worth trying; of a CPU driver, which takes seconds to compile the larger, the small ones.
   std::vector<MatrixTile> tiles_to_test() const;
 
   /// A tensor full of NaN (u32: 0xdeadbeef), so that an element that nothing wrote shows.

@@ -1,0 +1,23 @@
+#include "runtime/ops/matmul_launch.h"
+
+namespace vl2 {
+
+MatmulGroup matmul_group(const MatmulPlan& plan, bool gated) {
+  const uint32_t halves = gated ? 2 : 1;  // gate and up, of matrix tiles
+  switch (plan.kernel) {
+    case MatmulKernel::Gemv: return {plan.group.columns, plan.group.rows};
+    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
+    case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / halves, plan.matrix_tile.rows};
+    case MatmulKernel::GemmCoopmat2: return {plan.workgroup_tile.columns / halves, plan.workgroup_tile.rows};
+  }
+  return {1, 1};
+}
+
+MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint32_t rows, bool gated) {
+  return {.rows = rows,
+          .columns = weight.dim(weight.rank() - 2),
+          .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
+          .gated = gated};
+}
+
+}  // namespace vl2

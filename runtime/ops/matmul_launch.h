@@ -1,0 +1,83 @@
+// What matmul and expert_matmul share: how large a plan's workgroups are, and its dispatch.
+#pragma once
+
+#include <optional>
+
+#include "runtime/recorder.h"
+#include "runtime/tuning.h"
+
+namespace vl2 {
+
+/// The first variants of the kernels, of matmul or of its sibling for experts.
+struct MatmulShaders {
+  ShaderId gemv, gemm_tiled, gemm_coopmat;
+  std::optional<ShaderId> gemm_coopmat2;
+};
+
+/// What a pipeline depends on beside its plan, and the tensors' places do not.
+struct MatmulLaunch {
+  MatmulPlan plan;
+  DType x, weight;
+  uint32_t activation;   ///< MATMUL_GELU_* or 0
+  uint32_t x_alignment;  ///< 8, 4 or 1; see row_alignment()
+  bool y_quads;          ///< rows of y and of the residual begin at multiples of 4 elements
+  bool gated;            ///< y = silu(gate) * up
+};
+
+/// Columns and rows of y.
+struct MatmulGroup {
+  uint32_t columns, rows;
+};
+
+/// What one workgroup of a plan makes.
+MatmulGroup matmul_group(const MatmulPlan& plan, bool gated);
+
+inline uint32_t groups_of(uint32_t count, uint32_t size) {
+  return (count + size - 1) / size;
+}
+
+/// The problem of x [M, K] and a weight [N, K] or [E, N, K].
+MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint32_t rows, bool gated);
+
+/// Records one dispatch of a plan.
+///
+/// params   MatmulParams or ExpertMatmulParams
+/// tensors  in the order of the bindings
+/// Errors   BadArgument: the plan's kernel is not among the shaders; those of Recorder::dispatch
+template <typename Params>
+Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const MatmulLaunch& launch, const Params& params,
+                       std::initializer_list<TensorView> tensors, Groups groups, Cost cost) {
+  const uint32_t x_quads = launch.x_alignment >= 4;
+  const auto variant = [&](ShaderId first) { return act_weight_variant(first, launch.x, launch.weight); };
+  switch (launch.plan.kernel) {
+    case MatmulKernel::Gemv: {
+      const GemvGroup& g = launch.plan.group;
+      return rec.dispatch(variant(shaders.gemv), tensors, params, groups, cost,
+                          {g.threads, g.columns, g.rows, 0, x_quads, 0, launch.activation});
+    }
+    case MatmulKernel::GemmTiled: {
+      const GemmTile& t = launch.plan.tile;
+      return rec.dispatch(variant(shaders.gemm_tiled), tensors, params, groups, cost,
+                          {t.threads_along_columns, t.threads_along_rows, t.rows_per_thread, t.columns_per_thread, x_quads,
+                           t.through_shared, launch.activation, t.k, t.slices});
+    }
+    case MatmulKernel::GemmCoopmat: {
+      const MatrixTile& m = launch.plan.matrix_tile;
+      return rec.dispatch(shaders.gemm_coopmat, tensors, params, groups, cost,
+                          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages,
+                           m.shape.m, m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated,
+                           params.k % m.k == 0});
+    }
+    case MatmulKernel::GemmCoopmat2: {
+      if (!shaders.gemm_coopmat2)
+        break;
+      const WorkgroupTile& w = launch.plan.workgroup_tile;
+      return rec.dispatch(*shaders.gemm_coopmat2, tensors, params, groups, cost,
+                          {w.threads, w.rows, w.columns, 0, 0, w.k, launch.activation, 0, 0, 0, 0, launch.x_alignment, 0,
+                           launch.gated});
+    }
+  }
+  return fail(Code::BadArgument, "matmul: no such kernel for experts");
+}
+
+}  // namespace vl2
