@@ -10,13 +10,12 @@
 
 namespace vl2 {
 
-/// How gemm_tiled and expert_gemm_tiled divide the work: a workgroup's invocations, and what each of them computes.
+/// How gemm_tiled and gemm_direct (and those of experts) divide the work: a workgroup's invocations, and what each of them computes.
 struct GemmTile {
   uint32_t threads_along_columns;
   uint32_t threads_along_rows;
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
-  bool through_shared;  ///< tiles of x and of the weight are copied to shared memory first
 
   uint32_t rows() const { return threads_along_rows * rows_per_thread; }
   uint32_t columns() const { return threads_along_columns * columns_per_thread; }
@@ -55,11 +54,11 @@ struct WorkgroupTile {
   bool operator==(const WorkgroupTile&) const = default;
 };
 
-enum class MatmulKernel { GemmTiled, Gemv, GemmCoopmat, GemmCoopmat2 };
+enum class MatmulKernel { GemmTiled, GemmDirect, Gemv, GemmCoopmat, GemmCoopmat2 };
 
 struct MatmulPlan {
   MatmulKernel kernel;
-  GemmTile tile;                   ///< for GemmTiled
+  GemmTile tile;                   ///< for GemmTiled; for GemmDirect, which has one thread along the rows
   GemvGroup group;                 ///< for Gemv
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2

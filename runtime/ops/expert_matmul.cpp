@@ -57,7 +57,8 @@ MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& wei
 std::pair<uint32_t, uint32_t> group_size(const MatmulPlan& plan, bool gated) {
   switch (plan.kernel) {
     case MatmulKernel::Gemv: return {plan.group.columns, 1};
-    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
+    case MatmulKernel::GemmTiled:
+    case MatmulKernel::GemmDirect: return {plan.tile.columns(), plan.tile.rows()};
     case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / (gated ? 2 : 1), plan.matrix_tile.rows};
     case MatmulKernel::GemmCoopmat2: break;  // not of experts
   }
@@ -87,7 +88,11 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
       return rec.dispatch(act_weight_variant(ShaderId::expert_gemm_tiled_f32_f32, launch.x, launch.weight), tensors,
                           launch.params, groups, cost,
                           {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
-                           x_quads, tile.through_shared});
+                           x_quads});
+    case MatmulKernel::GemmDirect:
+      return rec.dispatch(act_weight_variant(ShaderId::expert_gemm_direct_f32_f32, launch.x, launch.weight), tensors, launch.params,
+                          groups, cost,
+                          {tile.threads_along_columns, tile.rows_per_thread / tile.threads_along_columns, tile.columns_per_thread, 0, x_quads});
     case MatmulKernel::GemmCoopmat:
       return rec.dispatch(ShaderId::expert_gemm_coopmat, tensors, launch.params, groups, cost,
                           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, 0, m.stages, m.shape.m,

@@ -51,7 +51,8 @@ MatmulProblem problem_of(const TensorView& x, const TensorView& weight, bool gat
 std::pair<uint32_t, uint32_t> group_size(const MatmulPlan& plan, bool gated) {
   switch (plan.kernel) {
     case MatmulKernel::Gemv: return {plan.group.columns, plan.group.rows};
-    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
+    case MatmulKernel::GemmTiled:
+    case MatmulKernel::GemmDirect: return {plan.tile.columns(), plan.tile.rows()};
     case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / (gated ? 2 : 1), plan.matrix_tile.rows};
     case MatmulKernel::GemmCoopmat2: return {plan.workgroup_tile.columns / (gated ? 2 : 1), plan.workgroup_tile.rows};
   }
@@ -83,7 +84,11 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
       return rec.dispatch(act_weight_variant(ShaderId::gemm_tiled_f32_f32, launch.x, launch.weight), tensors, launch.params,
                           groups, cost,
                           {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
-                           x_quads, tile.through_shared, launch.activation});
+                           x_quads, 0, launch.activation});
+    case MatmulKernel::GemmDirect:
+      return rec.dispatch(act_weight_variant(ShaderId::gemm_direct_f32_f32, launch.x, launch.weight), tensors, launch.params,
+                          groups, cost,
+                          {tile.threads_along_columns, tile.rows_per_thread / tile.threads_along_columns, tile.columns_per_thread, 0, x_quads, 0, launch.activation});
     case MatmulKernel::GemmCoopmat:
       return rec.dispatch(
           ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,

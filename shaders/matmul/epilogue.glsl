@@ -10,11 +10,12 @@ layout(binding = MATMUL_Y) writeonly buffer Y { act_t y[]; };
 layout(binding = MATMUL_Y) writeonly buffer Y32 { float y_f32[]; };
 #endif
 
-// `column` counts from the first of this dispatch.
-void store_result(uint row, uint column, float value) {
+// `column` counts from the first of this dispatch, here and below.
+float column_bias(uint column) { return p.has_bias != 0u ? bias[p.bias_offset + p.first_column + column] : 0.0; }
+
+// What is left to do to a sum that has its bias.
+void store_biased(uint row, uint column, float value) {
   const uint y_column = p.first_column + column;
-  if (p.has_bias != 0u)
-    value += bias[p.bias_offset + y_column];
   if (ACTIVATION == MATMUL_GELU_TANH)
     value = gelu_tanh(value);
   else if (ACTIVATION == MATMUL_GELU_ERF)
@@ -30,6 +31,8 @@ void store_result(uint row, uint column, float value) {
 #endif
   y[at] = to_act(value);
 }
+
+void store_result(uint row, uint column, float value) { store_biased(row, column, value + column_bias(column)); }
 
 #ifdef VL2_STORE_QUADS
 #extension GL_EXT_control_flow_attributes : require

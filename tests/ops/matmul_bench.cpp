@@ -60,8 +60,7 @@ std::vector<Candidate> tiled_candidates() {
                        .tile = {.threads_along_columns = 16,
                                 .threads_along_rows = 16,
                                 .rows_per_thread = rows,
-                                .columns_per_thread = columns,
-                                .through_shared = true},
+                                .columns_per_thread = columns},
                        .group = {}}});
   return list;
 }
