@@ -154,6 +154,9 @@ bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulP
          !workgroup_tiles(caps).empty();
 }
 
+// Vectors of sums of the values that a subgroup of attention_direct keeps, on the stack mostly.
+constexpr uint32_t kDirectAttentionSums = 320;
+
 }  // namespace
 
 uint32_t MatrixTile::shared_bytes() const {
@@ -266,6 +269,17 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
     tile.subgroups /= 2;
   if (!fits())
     return {};
+  return tile;
+}
+
+std::optional<DirectAttentionTile> direct_attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t value_width) {
+  if (!multiplies_directly(caps, quirks))
+    return {};
+  const uint32_t lanes = std::max(caps.subgroup_size, 4u), left = value_width % (4 * lanes);
+  DirectAttentionTile tile{
+      .threads = lanes, .query_vectors = 1, .value_quads = value_width / (4 * lanes), .value_tail = (left + lanes - 1) / lanes};
+  const uint32_t vectors = 4 * tile.value_quads + tile.value_tail;
+  tile.query_vectors = std::clamp(kDirectAttentionSums / (lanes * vectors), 1u, 4u);
   return tile;
 }
 

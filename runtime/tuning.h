@@ -105,6 +105,20 @@ struct AttentionTile {
   bool operator==(const AttentionTile&) const = default;
 };
 
+/// How attention_direct and mla_attention_direct divide the work: see shaders/attention/direct.glsl.
+struct DirectAttentionTile {
+  uint32_t threads;        ///< of a workgroup: a subgroup
+  uint32_t query_vectors;  ///< queries of a workgroup / threads
+  uint32_t value_quads;    ///< columns of the values / (4 threads), rounded down
+  uint32_t value_tail;     ///< the columns left / threads, rounded up
+
+  uint32_t queries() const { return query_vectors * threads; }
+  bool operator==(const DirectAttentionTile&) const = default;
+};
+
+/// The tile for attention on a CPU driver, nothing on other devices.
+std::optional<DirectAttentionTile> direct_attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t value_width);
+
 /// Whether attention can multiply by a shape: it sums in f32, also exists with f16 sums, which the weights pass through, and has
 /// sides of multiples of 8.
 bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape);
