@@ -155,7 +155,7 @@ bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulP
 }
 
 // Vectors of sums of the values that a subgroup of attention_direct keeps, on the stack mostly.
-constexpr uint32_t kDirectAttentionSums = 320;
+constexpr uint32_t kDirectAttentionSums = 160;
 
 }  // namespace
 
