@@ -87,9 +87,11 @@ Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Con
   VL2_ASSIGN(encoded.tokens, scratch.get("vision tokens", DType::F32, {views, config.tokens_per_view(), hidden}));
   VL2_TRY(vision_encoder(rec, scratch, config.vision, weights.vision, different, encoded.features));
   VL2_TRY(projector(rec, scratch, config, weights.projector, encoded.features, encoded.tokens));
-  for (TensorView* view : {&encoded.features, &encoded.tokens})
-    if (canvases.one_tile())
-      view->dims[0] = 2, view->strides[0] = 0;
+  if (canvases.one_tile())
+    for (TensorView* view : {&encoded.features, &encoded.tokens}) {
+      view->dims[0] = 2;
+      view->strides[0] = 0;
+    }
 
   const ImageGrid grid{.tiles_w = canvases.grid.width, .tiles_h = canvases.grid.height, .side = config.tokens_per_side()};
   const auto rows = static_cast<uint32_t>(grid.row_count());

@@ -10,7 +10,8 @@
 
 namespace vl2 {
 
-/// How gemm_tiled and gemm_direct (and those of experts) divide the work: a workgroup's invocations, and what each of them computes.
+/// How gemm_tiled and gemm_direct (and those of experts) divide the work: a workgroup's invocations, and what each of them
+/// computes.
 struct GemmTile {
   uint32_t threads_along_columns;
   uint32_t threads_along_rows;

@@ -65,7 +65,8 @@ struct Workbench {
                scratch->get("vision features", rec.device().act(), {views, config.vision.tokens(), config.vision.width}));
     VL2_ASSIGN(const TensorView tokens,
                scratch->get("vision tokens", DType::F32, {views, config.tokens_per_view(), config.language.hidden_size}));
-    VL2_TRY(vision_encoder(rec, *scratch, config.vision, engine.weights().vision, std::vector<Canvas>(views, canvases.global), features));
+    VL2_TRY(vision_encoder(rec, *scratch, config.vision, engine.weights().vision, std::vector<Canvas>(views, canvases.global),
+                           features));
     VL2_TRY(projector(rec, *scratch, config, engine.weights().projector, features, tokens));
     return rec.finish();
   }

@@ -92,8 +92,9 @@ Status record(Recorder& rec, const TensorView& q, const TensorView& k, const Ten
     return dispatch_matrix_attention(rec, ShaderId::attention_matrix, {q_bound.view, k_bound.view, v_bound.view, y_bound.view},
                                      params, *tile, depth, value_width, heads, batch,
                                      cost((query_count + tile->queries() - 1) / tile->queries()));
-  const auto direct = few ? std::nullopt
-                          : direct_attention(rec, value_width, {{&q, &q_bound}, {&k, &k_bound}, {&v, &v_bound}}, {depth, value_width});
+  const auto direct =
+      few ? std::nullopt
+          : direct_attention(rec, value_width, {{&q, &q_bound}, {&k, &k_bound}, {&v, &v_bound}}, {depth, value_width});
   if (direct)
     return dispatch_direct_attention(rec, act_variant(ShaderId::attention_direct_f32, q.dtype),
                                      {q_bound.view, k_bound.view, v_bound.view, y_bound.view}, params, *direct, heads, batch,

@@ -85,14 +85,13 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
       return rec.dispatch(act_weight_variant(ShaderId::expert_gemv_f32_f32, launch.x, launch.weight), tensors, launch.params,
                           groups, cost, {group.threads, group.columns, 0, 0, x_quads});
     case MatmulKernel::GemmTiled:
-      return rec.dispatch(act_weight_variant(ShaderId::expert_gemm_tiled_f32_f32, launch.x, launch.weight), tensors,
-                          launch.params, groups, cost,
-                          {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread,
-                           x_quads});
+      return rec.dispatch(
+          act_weight_variant(ShaderId::expert_gemm_tiled_f32_f32, launch.x, launch.weight), tensors, launch.params, groups, cost,
+          {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread, x_quads});
     case MatmulKernel::GemmDirect:
-      return rec.dispatch(act_weight_variant(ShaderId::expert_gemm_direct_f32_f32, launch.x, launch.weight), tensors, launch.params,
-                          groups, cost,
-                          {tile.threads_along_columns, tile.rows_per_thread / tile.threads_along_columns, tile.columns_per_thread, 0, x_quads});
+      return rec.dispatch(
+          act_weight_variant(ShaderId::expert_gemm_direct_f32_f32, launch.x, launch.weight), tensors, launch.params, groups, cost,
+          {tile.threads_along_columns, tile.rows_per_thread / tile.threads_along_columns, tile.columns_per_thread, 0, x_quads});
     case MatmulKernel::GemmCoopmat:
       return rec.dispatch(ShaderId::expert_gemm_coopmat, tensors, launch.params, groups, cost,
                           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, 0, m.stages, m.shape.m,

@@ -88,7 +88,8 @@ Status dispatch(Recorder& rec, const Launch& launch, std::initializer_list<Tenso
     case MatmulKernel::GemmDirect:
       return rec.dispatch(act_weight_variant(ShaderId::gemm_direct_f32_f32, launch.x, launch.weight), tensors, launch.params,
                           groups, cost,
-                          {tile.threads_along_columns, tile.rows_per_thread / tile.threads_along_columns, tile.columns_per_thread, 0, x_quads, 0, launch.activation});
+                          {tile.threads_along_columns, tile.rows_per_thread / tile.threads_along_columns, tile.columns_per_thread,
+                           0, x_quads, 0, launch.activation});
     case MatmulKernel::GemmCoopmat:
       return rec.dispatch(
           ShaderId::gemm_coopmat, tensors, launch.params, groups, cost,

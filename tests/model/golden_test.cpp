@@ -185,6 +185,7 @@ TEST_CASE_FIXTURE(GpuTest, "golden: encoder, projector and sequence agree with t
         return floats;
       };
       const uint32_t views = encoded.features.dim(0);
+      CHECK((encoded.features.stride(0) == 0) == (views == 2));  // a picture of one tile is encoded once
       const double vision = relative_l2(pick_rows(values(encoded.features), views, 729, rows("vision_rows")),
                                         read_floats(golden.dir() + "vision" + suffix));
       const double projector = relative_l2(pick_rows(values(encoded.tokens), views, 196, rows("projector_rows")),
