@@ -9,8 +9,12 @@
 namespace vl2 {
 
 Status save_tensor(Recorder& rec, const TensorView& view, const std::string& path) {
-  std::vector<std::byte> bytes(view.span_bytes());
-  VL2_TRY(rec.download(view, bytes));
+  const bool repeated = view.rank() > 1 && view.dim(0) > 0 && view.stride(0) == 0;
+  const TensorView stored = repeated ? view.rows(0, 1) : view;
+  std::vector<std::byte> once(stored.span_bytes()), bytes;
+  VL2_TRY(rec.download(stored, once));
+  for (uint32_t k = 0; k < (repeated ? view.dim(0) : 1); ++k)
+    bytes.insert(bytes.end(), once.begin(), once.end());
   std::vector<uint64_t> shape(view.dims.begin(), view.dims.begin() + view.rank());
   if (view.dtype == DType::F32)
     return write_npy(path, NpyDType::F32, shape, bytes);

@@ -64,22 +64,34 @@ Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const
   VL2_TRY(upload_bytes(rec.device(), *pixels.buffer, std::as_bytes(picture.rgb)));
   const uint32_t side = config.vision.image_size;
   VL2_ASSIGN(result.global.pixels, maker.canvas(pixels, side, side));
-  VL2_ASSIGN(result.local.pixels, maker.canvas(pixels, side * result.grid.width, side * result.grid.height));
   result.global.views = 1;
-  result.local.views = result.grid.width * result.grid.height;
+  result.local = result.global;
+  if (!result.one_tile()) {
+    VL2_ASSIGN(result.local.pixels, maker.canvas(pixels, side * result.grid.width, side * result.grid.height));
+    result.local.views = result.grid.width * result.grid.height;
+  }
   return result;
 }
 
 Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Config& config, const Weights& weights,
                                       const PictureCanvases& canvases) {
-  const uint32_t views = canvases.global.views + canvases.local.views, hidden = config.language.hidden_size;
+  // One tile shows what the whole picture shows, pixel for pixel: encoded once, read twice.
+  std::vector<Canvas> different{canvases.global};
+  if (!canvases.one_tile())
+    different.push_back(canvases.local);
+  const uint32_t views = canvases.one_tile() ? 1 : 1 + canvases.local.views, hidden = config.language.hidden_size;
   EncodedPicture encoded;
   encoded.grid = canvases.grid;
   VL2_ASSIGN(encoded.features,
              scratch.get("vision features", rec.device().act(), {views, config.vision.tokens(), config.vision.width}));
   VL2_ASSIGN(encoded.tokens, scratch.get("vision tokens", DType::F32, {views, config.tokens_per_view(), hidden}));
-  VL2_TRY(vision_encoder(rec, scratch, config.vision, weights.vision, {canvases.global, canvases.local}, encoded.features));
+  VL2_TRY(vision_encoder(rec, scratch, config.vision, weights.vision, different, encoded.features));
   VL2_TRY(projector(rec, scratch, config, weights.projector, encoded.features, encoded.tokens));
+  if (canvases.one_tile())
+    for (TensorView* view : {&encoded.features, &encoded.tokens}) {
+      view->dims[0] = 2;
+      view->strides[0] = 0;
+    }
 
   const ImageGrid grid{.tiles_w = canvases.grid.width, .tiles_h = canvases.grid.height, .side = config.tokens_per_side()};
   const auto rows = static_cast<uint32_t>(grid.row_count());

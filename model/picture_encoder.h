@@ -25,8 +25,10 @@ struct Picture {
 struct PictureCanvases {
   TileGrid grid;
   Canvas global;  // [384, 384, 3]: the whole picture, one view
-  Canvas local;   // [384 * tiles_h, 384 * tiles_w, 3]
+  Canvas local;  // [384 * tiles_h, 384 * tiles_w, 3]; of one tile: the same as global, since both fit the picture into [384, 384]
   std::vector<std::unique_ptr<Buffer>> buffers;
+
+  bool one_tile() const { return grid.width * grid.height == 1; }
 };
 
 /// Uploads the picture and records its two pad-resizes.
@@ -38,6 +40,8 @@ Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const
                                       uint32_t pictures_in_conversation);
 
 /// A picture's place-holders filled: what the language model reads instead of the image token's embedding.
+/// The views of features and tokens are the whole picture, then its tiles. A single tile is the whole picture again, encoded
+/// once: both views are the same elements (a stride of 0).
 struct EncodedPicture {
   TileGrid grid;
   TensorView

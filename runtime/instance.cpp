@@ -189,6 +189,7 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
   constexpr VkSubgroupFeatureFlags kNeeded = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
   caps.subgroup_arithmetic =
       (v11.subgroupSupportedOperations & kNeeded) == kNeeded && (v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+  caps.subgroup_ballot = caps.subgroup_arithmetic && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT) != 0;
   caps.max_allocation_bytes = v11.maxMemoryAllocationSize;
 
   VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};

@@ -21,25 +21,29 @@ uint64_t tiles_of(uint32_t rows, uint32_t tile_rows, uint32_t columns, uint32_t 
   return (uint64_t{rows} + tile_rows - 1) / tile_rows * ((uint64_t{columns} + tile_columns - 1) / tile_columns);
 }
 
+bool multiplies_directly(const DeviceCaps& caps, const Quirks& quirks) {
+  return quirks.barriers_are_slow && caps.subgroup_ballot;
+}
+
+MatmulKernel tile_kernel(const DeviceCaps& caps, const Quirks& quirks) {
+  return multiplies_directly(caps, quirks) ? MatmulKernel::GemmDirect : MatmulKernel::GemmTiled;
+}
+
 // CPU drivers run a subgroup as one SIMD vector and spread workgroups over cores: one subgroup a workgroup, its lanes side by
-// side along the columns, sums in as many vector registers as there are, no shared memory. lavapipe 25.0.7, 729 x 1152 x 1152,
-// f16 weights, two busy cores (GFLOP/s by CPU time, two cores): 4 x 4 sums a lane 10, 8 x 4 7.3, 8 x 8 6.3, 16 x 2 3.4; through
-// shared memory 8 x 8 4.4, 4 x 4 2.9. GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy
-// at f32.
+// side along the columns, no shared memory. 16 rows, so that a load of x serves 8 lanes and a load of the weight 16 rows.
+// llvmpipe of Mesa 25.0.7, 729 x 648 x 216, GFLOP/s a core by CPU time, the best of 14 runs on two busy cores: f16 weights,
+// vectors of rows x of columns 2 x 4 19, 3 x 4 12 and 16, 1 x 4 12 and 15, 2 x 2 13 and 15; 2 x 4 in steps of 8 elements of K 8
+// and 10 (the loop outgrows the cache for instructions); f32 weights 2 x 4 14. Without broadcasts, each lane loading all rows, 4
+// x 4 sums a lane: 4.9. GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy at f32.
 //
 // Where that makes too few workgroups to fill a card (the router: 64 columns), fewer rows each.
 GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t columns) {
-  if (quirks.barriers_are_slow)
+  if (multiplies_directly(caps, quirks))
     return {.threads_along_columns = std::max(caps.subgroup_size, 4u),
             .threads_along_rows = 1,
-            .rows_per_thread = 4,
-            .columns_per_thread = 4,
-            .through_shared = false};
-  GemmTile tile{.threads_along_columns = 16,
-                .threads_along_rows = 16,
-                .rows_per_thread = 4,
-                .columns_per_thread = 4,
-                .through_shared = true};
+            .rows_per_thread = std::max(caps.subgroup_size, 4u) * (caps.subgroup_size > 8 ? 1 : 2),
+            .columns_per_thread = 4};
+  GemmTile tile{.threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4};
   while (tile.rows_per_thread > 1 && tiles_of(rows, tile.rows(), columns, tile.columns()) < kEnoughTiles)
     tile.rows_per_thread /= 2;
   return tile;
@@ -206,6 +210,11 @@ bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulP
          !workgroup_tiles(caps).empty();
 }
 
+// Vectors of sums of the values that a subgroup of attention_direct keeps, on the stack mostly: 16 queries of 72 columns.
+// llvmpipe of Mesa 25.0.7, 729 queries, 3 heads of 72, one busy core: 8 queries 85 to 109 ms, 16 74 to 121, 24 102 to 123, 32 91
+// (and seconds to compile); through shared memory (attention.comp) 108 to 150.
+constexpr uint32_t kDirectAttentionSums = 160;
+
 }  // namespace
 
 uint32_t GemmTile::shared_bytes() const {
@@ -255,7 +264,7 @@ std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps) {
 }
 
 MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem) {
-  MatmulPlan plan{problem.rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : MatmulKernel::GemmTiled,
+  MatmulPlan plan{problem.rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : tile_kernel(caps, quirks),
                   gemm_tile(caps, quirks, problem.rows, problem.columns),
                   gemv_group(caps, quirks, std::min(problem.rows, GEMV_MAX_ROWS))};
   if (plan.kernel == MatmulKernel::Gemv)
@@ -274,7 +283,7 @@ MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint
                               uint32_t experts) {
   // Gemv reads an expert once a pair, tiles once a tile; with about two pairs an expert the tiles are nearly empty.
   const bool few = problem.rows <= GEMV_MAX_ROWS || problem.rows <= 2 * uint64_t{experts};
-  MatmulPlan plan{few ? MatmulKernel::Gemv : MatmulKernel::GemmTiled, gemm_tile(caps, quirks, problem.rows, problem.columns),
+  MatmulPlan plan{few ? MatmulKernel::Gemv : tile_kernel(caps, quirks), gemm_tile(caps, quirks, problem.rows, problem.columns),
                   gemv_group(caps, quirks, 1)};
   if (!few && has_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
@@ -338,6 +347,17 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
     tile.subgroups /= 2;
   if (!fits())
     return {};
+  return tile;
+}
+
+std::optional<DirectAttentionTile> direct_attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t value_width) {
+  if (!multiplies_directly(caps, quirks))
+    return {};
+  const uint32_t lanes = std::max(caps.subgroup_size, 4u), left = value_width % (4 * lanes);
+  DirectAttentionTile tile{
+      .threads = lanes, .query_vectors = 1, .value_quads = value_width / (4 * lanes), .value_tail = (left + lanes - 1) / lanes};
+  const uint32_t vectors = 4 * tile.value_quads + tile.value_tail;
+  tile.query_vectors = std::clamp(kDirectAttentionSums / (lanes * vectors), 1u, 4u);
   return tile;
 }
 

@@ -10,13 +10,13 @@
 
 namespace vl2 {
 
-/// How gemm_tiled and expert_gemm_tiled divide the work: a workgroup's invocations, and what each of them computes.
+/// How gemm_tiled and gemm_direct (and those of experts) divide the work: a workgroup's invocations, and what each of them
+/// computes.
 struct GemmTile {
   uint32_t threads_along_columns;
   uint32_t threads_along_rows;
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
-  bool through_shared;  ///< tiles of x and of the weight are copied to shared memory first
   uint32_t k = 16;      ///< elements of K a step through shared memory: a multiple of 4
   uint32_t slices = 1;  ///< of a step, each multiplied by invocations of its own and summed at the end; 1 unless through shared memory
 
@@ -59,11 +59,11 @@ struct WorkgroupTile {
   bool operator==(const WorkgroupTile&) const = default;
 };
 
-enum class MatmulKernel { GemmTiled, Gemv, GemmCoopmat, GemmCoopmat2 };
+enum class MatmulKernel { GemmTiled, GemmDirect, Gemv, GemmCoopmat, GemmCoopmat2 };
 
 struct MatmulPlan {
   MatmulKernel kernel;
-  GemmTile tile;                   ///< for GemmTiled
+  GemmTile tile;                   ///< for GemmTiled; for GemmDirect, which has one thread along the rows
   GemvGroup group;                 ///< for Gemv
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
@@ -115,6 +115,20 @@ struct AttentionTile {
   uint32_t shared_bytes(uint32_t depth, uint32_t value_width) const;
   bool operator==(const AttentionTile&) const = default;
 };
+
+/// How attention_direct and mla_attention_direct divide the work: see shaders/attention/direct.glsl.
+struct DirectAttentionTile {
+  uint32_t threads;        ///< of a workgroup: a subgroup
+  uint32_t query_vectors;  ///< queries of a workgroup / threads
+  uint32_t value_quads;    ///< columns of the values / (4 threads), rounded down
+  uint32_t value_tail;     ///< the columns left / threads, rounded up
+
+  uint32_t queries() const { return query_vectors * threads; }
+  bool operator==(const DirectAttentionTile&) const = default;
+};
+
+/// The tile for attention on a CPU driver, nothing on other devices.
+std::optional<DirectAttentionTile> direct_attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t value_width);
 
 /// Whether attention can multiply by a shape: it sums in f32, also exists with f16 sums, which the weights pass through, and has
 /// sides of multiples of 8.

@@ -43,7 +43,7 @@ struct Workbench {
   Session& session;
   const Engine& engine;
   std::vector<uint32_t> ids;
-  std::unique_ptr<Scratch> scratch;  // of the single view
+  std::unique_ptr<Scratch> scratch;  // of encode_one_tile
 
   // Leaves `depth` tokens in the cache.
   Status fill(uint32_t depth) {
@@ -51,15 +51,17 @@ struct Workbench {
     return depth == 0 ? Status{} : session.prefill(std::span(ids).first(depth), {});
   }
 
-  Status encode_one_view(const Picture& picture) {
+  // The picture of one tile `views` times: a session would encode it once.
+  Status encode_one_tile(const Picture& picture, uint32_t views) {
     Recorder& rec = session.recorder();
     const Config& config = engine.config();
     VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec, config, picture, 1));
     VL2_ASSIGN(const TensorView features,
-               scratch->get("vision features", rec.device().act(), {1, config.vision.tokens(), config.vision.width}));
+               scratch->get("vision features", rec.device().act(), {views, config.vision.tokens(), config.vision.width}));
     VL2_ASSIGN(const TensorView tokens,
-               scratch->get("vision tokens", DType::F32, {1, config.tokens_per_view(), config.language.hidden_size}));
-    VL2_TRY(vision_encoder(rec, *scratch, config.vision, engine.weights().vision, {canvases.global}, features));
+               scratch->get("vision tokens", DType::F32, {views, config.tokens_per_view(), config.language.hidden_size}));
+    VL2_TRY(vision_encoder(rec, *scratch, config.vision, engine.weights().vision, std::vector<Canvas>(views, canvases.global),
+                           features));
     VL2_TRY(projector(rec, *scratch, config, engine.weights().projector, features, tokens));
     return rec.finish();
   }
@@ -99,7 +101,7 @@ BenchJob vision_job(const std::shared_ptr<Workbench>& bench, uint32_t views) {
   const auto nothing = []() -> Status { return {}; };
   const auto run = [=]() -> Status {
     const Picture picture{side * tiles, side, *rgb};
-    return views == 1 ? bench->encode_one_view(picture) : bench->session.encode(picture, 1).status();
+    return tiles == 1 ? bench->encode_one_tile(picture, views) : bench->session.encode(picture, 1).status();
   };
   return {.name = "vision " + std::to_string(views) + (views == 1 ? " view" : " views"),
           .unit = "views/s",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "runtime/ops/attention_direct.h"
 #include "runtime/ops/attention_matrix.h"
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention.h"
@@ -91,6 +92,13 @@ Status record(Recorder& rec, const TensorView& q, const TensorView& k, const Ten
     return dispatch_matrix_attention(rec, ShaderId::attention_matrix, {q_bound.view, k_bound.view, v_bound.view, y_bound.view},
                                      params, *tile, depth, value_width, heads, batch,
                                      cost((query_count + tile->queries() - 1) / tile->queries()));
+  const auto direct =
+      few ? std::nullopt
+          : direct_attention(rec, value_width, {{&q, &q_bound}, {&k, &k_bound}, {&v, &v_bound}}, {depth, value_width});
+  if (direct)
+    return dispatch_direct_attention(rec, act_variant(ShaderId::attention_direct_f32, q.dtype),
+                                     {q_bound.view, k_bound.view, v_bound.view, y_bound.view}, params, *direct, heads, batch,
+                                     cost((query_count + direct->queries() - 1) / direct->queries()));
   const uint32_t blocks = few ? query_count : (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
   const uint32_t columns = few ? ATTENTION_ROW_COLUMNS : ATTENTION_TILED_COLUMNS;
   return rec.dispatch(act_variant(few ? ShaderId::attention_row_f32 : ShaderId::attention_f32, q.dtype),

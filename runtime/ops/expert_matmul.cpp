@@ -40,8 +40,11 @@ Status check_shapes(const TensorView& x, const TensorView& weight, uint32_t colu
   return {};
 }
 
-constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32, ShaderId::expert_gemm_tiled_f32_f32,
-                                 ShaderId::expert_gemm_coopmat, {}};
+constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32,
+                                 ShaderId::expert_gemm_tiled_f32_f32,
+                                 ShaderId::expert_gemm_direct_f32_f32,
+                                 ShaderId::expert_gemm_coopmat,
+                                 {}};
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
   const Device& device = rec.device();
@@ -103,8 +106,8 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                              x.element_count() * dtype_bytes(x.dtype) + results * dtype_bytes(y.dtype),
                     .flops = 2 * results * k * (gated ? 2 : 1)};
     VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
-                            {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view, y_bound.view}, groups,
-                            cost));
+                            {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view, y_bound.view},
+                            groups, cost));
   }
   return {};
 }

@@ -1,5 +1,6 @@
 #include "runtime/ops/layer_norm.h"
 
+#include "runtime/device.h"
 #include "runtime/ops/flat_groups.h"
 #include "shaders/interface/layer_norm.h"
 
@@ -32,8 +33,11 @@ Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, 
                                .y_offset = y_bound.remainder,
                                .eps = eps};
   const Cost cost{.bytes = x.element_count() * (3 * 4 + dtype_bytes(y.dtype)), .flops = 8 * x.element_count()};
+  const uint32_t one = rec.device().quirks().barriers_are_slow,
+                 threads = one ? rec.device().caps().subgroup_size : LAYER_NORM_THREADS;
   return rec.dispatch(act_variant(ShaderId::layer_norm_f32, y.dtype),
-                      {x_bound.view, weight_bound.view, bias_bound.view, y_bound.view}, params, flat_groups(x.dim(0)), cost);
+                      {x_bound.view, weight_bound.view, bias_bound.view, y_bound.view}, params, flat_groups(x.dim(0)), cost,
+                      {threads, one});
 }
 
 }  // namespace vl2

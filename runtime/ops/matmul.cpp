@@ -39,8 +39,8 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
   return {};
 }
 
-constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32, ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_coopmat,
-                                 ShaderId::gemm_coopmat2};
+constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32, ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_direct_f32_f32,
+                                 ShaderId::gemm_coopmat, ShaderId::gemm_coopmat2};
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated) {
   const Device& device = rec.device();
@@ -84,15 +84,15 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                       .residual_row_stride = options.residual.empty() ? 0 : options.residual.stride(0),
                       .residual_offset = residual.remainder,
                       .up_offset = gated ? columns * weight.stride(0) : 0};
-  const MatmulLaunch launch{
-      .plan = plan,
-      .x = x.dtype,
-      .weight = weight.dtype,
-      .activation = static_cast<uint32_t>(options.activation),
-      .x_alignment = row_alignment(x, x_bound.remainder),
-      .y_quads = (piece_columns == columns || piece_columns % 4 == 0) && starts_quads(y, y_bound.remainder) &&
-                 (options.residual.empty() || starts_quads(options.residual, residual.remainder)),
-      .gated = gated};
+  const MatmulLaunch launch{.plan = plan,
+                            .x = x.dtype,
+                            .weight = weight.dtype,
+                            .activation = static_cast<uint32_t>(options.activation),
+                            .x_alignment = row_alignment(x, x_bound.remainder),
+                            .y_quads = (piece_columns == columns || piece_columns % 4 == 0) &&
+                                       starts_quads(y, y_bound.remainder) &&
+                                       (options.residual.empty() || starts_quads(options.residual, residual.remainder)),
+                            .gated = gated};
   for (uint32_t first = 0; first < columns; first += piece_columns) {
     const uint32_t count = std::min(piece_columns, columns - first), weight_rows = gated ? 2 * count : count;
     params.first_column = first;

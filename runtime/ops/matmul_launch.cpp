@@ -6,7 +6,8 @@ MatmulGroup matmul_group(const MatmulPlan& plan, bool gated) {
   const uint32_t halves = gated ? 2 : 1;  // gate and up, of matrix tiles
   switch (plan.kernel) {
     case MatmulKernel::Gemv: return {plan.group.columns, plan.group.rows};
-    case MatmulKernel::GemmTiled: return {plan.tile.columns(), plan.tile.rows()};
+    case MatmulKernel::GemmTiled:
+    case MatmulKernel::GemmDirect: return {plan.tile.columns(), plan.tile.rows()};
     case MatmulKernel::GemmCoopmat: return {plan.matrix_tile.columns / halves, plan.matrix_tile.rows};
     case MatmulKernel::GemmCoopmat2: return {plan.workgroup_tile.columns / halves, plan.workgroup_tile.rows};
   }

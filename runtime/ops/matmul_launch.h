@@ -10,7 +10,7 @@ namespace vl2 {
 
 /// The first variants of the kernels, of matmul or of its sibling for experts.
 struct MatmulShaders {
-  ShaderId gemv, gemm_tiled, gemm_coopmat;
+  ShaderId gemv, gemm_tiled, gemm_direct, gemm_coopmat;
   std::optional<ShaderId> gemm_coopmat2;
 };
 
@@ -58,23 +58,29 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
     case MatmulKernel::GemmTiled: {
       const GemmTile& t = launch.plan.tile;
       return rec.dispatch(variant(shaders.gemm_tiled), tensors, params, groups, cost,
-                          {t.threads_along_columns, t.threads_along_rows, t.rows_per_thread, t.columns_per_thread, x_quads,
-                           t.through_shared, launch.activation, t.k, t.slices});
+                          {t.threads_along_columns, t.threads_along_rows, t.rows_per_thread, t.columns_per_thread, x_quads, 0,
+                           launch.activation, t.k, t.slices});
+    }
+    case MatmulKernel::GemmDirect: {
+      const GemmTile& t = launch.plan.tile;
+      return rec.dispatch(variant(shaders.gemm_direct), tensors, params, groups, cost,
+                          {t.threads_along_columns, t.rows_per_thread / t.threads_along_columns, t.columns_per_thread, 0, x_quads,
+                           0, launch.activation});
     }
     case MatmulKernel::GemmCoopmat: {
       const MatrixTile& m = launch.plan.matrix_tile;
-      return rec.dispatch(shaders.gemm_coopmat, tensors, params, groups, cost,
-                          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages,
-                           m.shape.m, m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated,
-                           params.k % m.k == 0});
+      return rec.dispatch(
+          shaders.gemm_coopmat, tensors, params, groups, cost,
+          {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
+           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, params.k % m.k == 0});
     }
     case MatmulKernel::GemmCoopmat2: {
       if (!shaders.gemm_coopmat2)
         break;
       const WorkgroupTile& w = launch.plan.workgroup_tile;
-      return rec.dispatch(*shaders.gemm_coopmat2, tensors, params, groups, cost,
-                          {w.threads, w.rows, w.columns, 0, 0, w.k, launch.activation, 0, 0, 0, 0, launch.x_alignment, 0,
-                           launch.gated});
+      return rec.dispatch(
+          *shaders.gemm_coopmat2, tensors, params, groups, cost,
+          {w.threads, w.rows, w.columns, 0, 0, w.k, launch.activation, 0, 0, 0, 0, launch.x_alignment, 0, launch.gated});
     }
   }
   return fail(Code::BadArgument, "matmul: no such kernel for experts");

@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "runtime/ops/attention_direct.h"
 #include "runtime/ops/attention_matrix.h"
 #include "runtime/ops/causal_pairs.h"
 #include "shaders/interface/attention_tiled.h"
@@ -79,6 +80,11 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
     return dispatch_matrix_attention(rec, ShaderId::mla_attention_matrix,
                                      {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, *tile, depth,
                                      value_width, heads, 1, cost((query_count + tile->queries() - 1) / tile->queries()));
+  if (const auto direct = direct_attention(rec, value_width, {{&q, &q_bound}, {&kv, &kv_bound}, {&k_rope, &k_rope_bound}},
+                                           {params.nope, rope, value_width}))
+    return dispatch_direct_attention(rec, act_variant(ShaderId::mla_attention_direct_f32, q.dtype),
+                                     {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, *direct, heads, 1,
+                                     cost((query_count + direct->queries() - 1) / direct->queries()));
   const uint32_t blocks = (query_count + ATTENTION_TILED_QUERIES - 1) / ATTENTION_TILED_QUERIES;
   return rec.dispatch(act_variant(ShaderId::mla_attention_f32, q.dtype),
                       {q_bound.view, kv_bound.view, k_rope_bound.view, y_bound.view}, params, Groups{.x = blocks, .y = heads},

@@ -1,5 +1,6 @@
 #include "runtime/ops/rms_norm.h"
 
+#include "runtime/device.h"
 #include "shaders/interface/rms_norm.h"
 
 namespace vl2 {
@@ -20,8 +21,10 @@ Status rms_norm(Recorder& rec, const TensorView& x, const TensorView& weight, co
                              .y_offset = y_bound.remainder,
                              .eps = eps};
   const Cost cost{.bytes = x.element_count() * (2 * 4 + dtype_bytes(y.dtype)), .flops = 4 * x.element_count()};
+  const uint32_t one = rec.device().quirks().barriers_are_slow,
+                 threads = one ? rec.device().caps().subgroup_size : RMS_NORM_THREADS;
   return rec.dispatch(act_variant(ShaderId::rms_norm_f32, y.dtype), {x_bound.view, weight, y_bound.view}, params,
-                      Groups{.x = x.dim(0)}, cost);
+                      Groups{.x = x.dim(0)}, cost, {threads, one});
 }
 
 }  // namespace vl2

@@ -7,11 +7,12 @@ layout(binding = MATMUL_RESIDUAL) readonly buffer Residual { float residual[]; }
 #define Y_BINDING MATMUL_Y
 #include "matmul/store.glsl"
 
-// `column` counts from the first of this dispatch.
-void store_result(uint row, uint column, float value) {
+// `column` counts from the first of this dispatch, here and below.
+float column_bias(uint column) { return p.has_bias != 0u ? bias[p.bias_offset + p.first_column + column] : 0.0; }
+
+// What is left to do to a sum that has its bias.
+void store_biased(uint row, uint column, float value) {
   const uint y_column = p.first_column + column;
-  if (p.has_bias != 0u)
-    value += bias[p.bias_offset + y_column];
   if (ACTIVATION == MATMUL_GELU_TANH)
     value = gelu_tanh(value);
   else if (ACTIVATION == MATMUL_GELU_ERF)
@@ -20,6 +21,8 @@ void store_result(uint row, uint column, float value) {
     value += residual[p.residual_offset + row * p.residual_row_stride + y_column];
   store_y(p.y_offset + row * p.y_row_stride + y_column, value);
 }
+
+void store_result(uint row, uint column, float value) { store_biased(row, column, value + column_bias(column)); }
 
 #ifdef VL2_STORE_QUADS
 layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_quads[]; };

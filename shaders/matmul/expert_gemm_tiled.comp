@@ -17,18 +17,8 @@
 #include "matmul/gemm_tile.glsl"
 
 void main() {
-  uint tile = gl_WorkGroupID.y, expert = p.first_expert, begin = 0u, end = 0u;
-  bool found = false;
-  for (; expert < p.end_expert; ++expert) {
-    begin = first_slot(expert);
-    end = first_slot(expert + 1u);
-    const uint tiles = (end - begin + TILE_ROWS - 1u) / TILE_ROWS;
-    found = tile < tiles;
-    if (found)
-      break;
-    tile -= tiles;
-  }
-  if (!found)
+  uint tile = gl_WorkGroupID.y, expert, begin, end;
+  if (!find_tile(tile, TILE_ROWS, expert, begin, end))
     return;  // the whole group
 
   const uint first_row = begin + tile * TILE_ROWS, first_column = gl_WorkGroupID.x * TILE_COLUMNS;

@@ -2,20 +2,18 @@
 //
 // A workgroup makes TILE_ROWS x TILE_COLUMNS results, each invocation ROWS_PER_THREAD x COLUMNS_PER_THREAD of them in registers. Its rows and
 // columns lie a workgroup's width apart, so that neighbours read neighbouring words and store neighbouring results.
-// Two ways to feed it. On GPUs steps of TILE_K elements of K pass through shared memory as f32 (THROUGH_SHARED), the next one on its way to
-// registers while one is multiplied. Where there are too few tiles for the card, K_SLICES sets of invocations share a tile: each multiplies every
-// K_SLICES-th element of K, and the first adds the others' sums to its own, in order. CPU drivers have no
-// shared memory worth the name, and a barrier there switches between all the invocations of a group: each invocation loads for itself,
-// which is about twice as fast there.
-// Sizes are specialisation constants for the same reason: runtime/tuning.cpp chooses.
+// Steps of TILE_K elements of K pass through shared memory as f32, the next one on its way to registers while one is multiplied. Where there are
+// too few tiles for the card, K_SLICES sets of invocations share a tile: each multiplies every K_SLICES-th element of K, and the first adds the
+// others' sums to its own, in order. CPU drivers, which have no shared memory worth the name and switch between all the invocations of a group at a
+// barrier, take matmul/gemm_direct.glsl.
+// Sizes are specialisation constants: runtime/tuning.cpp chooses.
 //
 // The includer has included matmul/x_rows.glsl, common/weight.glsl and interface/gemm.h, and has defined store_result(row, column, value).
 #extension GL_EXT_control_flow_attributes : require
 layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 8) in;  // invocations along the columns, along the rows, and slices
 layout(constant_id = 2) const uint ROWS_PER_THREAD = 4u;
 layout(constant_id = 3) const uint COLUMNS_PER_THREAD = 4u;
-layout(constant_id = 5) const bool THROUGH_SHARED = true;  // 4: matmul/x_rows.glsl
-layout(constant_id = 7) const uint TILE_K = 16u;
+layout(constant_id = 7) const uint TILE_K = 16u;  // 4: matmul/x_rows.glsl
 const uint TILE_ROWS = gl_WorkGroupSize.y * ROWS_PER_THREAD;
 const uint TILE_COLUMNS = gl_WorkGroupSize.x * COLUMNS_PER_THREAD;
 const uint K_SLICES = gl_WorkGroupSize.z;
@@ -66,7 +64,12 @@ void park_step(uint k, uint k_count) {
   }
 }
 
-void multiply_tile_shared(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
+// Fills tile_sums. weight_start: the element at which the tile's first column (a row of the weight) begins. columns: those that exist; the
+// ones beyond repeat the last, and their results are not to be stored. tile_x_start is filled for all TILE_ROWS.
+void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
+  for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
+    tile_sums[i] = 0.0;
+  barrier();  // tile_x_start
   fetch_step(weight_start, weight_row_stride, columns, 0u, k_count);
   for (uint k = 0u; k < k_count; k += TILE_K) {
     park_step(k, k_count);
@@ -97,55 +100,12 @@ void multiply_tile_shared(uint weight_start, uint weight_row_stride, uint column
   }
 }
 
-void multiply_tile_direct(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
-  uint x_start[ROWS_PER_THREAD], column_start[COLUMNS_PER_THREAD];
-  for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
-    x_start[i] = tile_x_start[tile_row(i)];
-  for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-    column_start[j] = weight_start + min(tile_column(j), columns - 1u) * weight_row_stride;
-  for (uint k = 0u; k < k_count; k += 4u) {
-    vec4 weight_values[COLUMNS_PER_THREAD];
-    for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-      weight_values[j] = load_weight4(column_start[j] + k);
-    for (uint i = 0u; i < ROWS_PER_THREAD; ++i) {
-      const vec4 x_value = load_x4(x_start[i], k, k_count);
-      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-        tile_sums[i * COLUMNS_PER_THREAD + j] += dot(x_value, weight_values[j]);
-    }
-  }
-}
-
-// Fills tile_sums. weight_start: the element at which the tile's first column (a row of the weight) begins. columns: those that exist; the
-// ones beyond repeat the last, and their results are not to be stored. tile_x_start is filled for all TILE_ROWS.
-void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint k_count) {
-  for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
-    tile_sums[i] = 0.0;
-  barrier();  // tile_x_start
-  if (THROUGH_SHARED)
-    multiply_tile_shared(weight_start, weight_row_stride, columns, k_count);
-  else
-    multiply_tile_direct(weight_start, weight_row_stride, columns, k_count);
-}
-
 // Stores tile_sums as the tile whose first result is at (first_row, first_column), as far as its rows and columns exist.
 void store_tile(uint first_row, uint first_column, uint rows, uint columns) {
-  if (THROUGH_SHARED) {
-    if (gl_LocalInvocationID.z != 0u)
-      return;
-    for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
-      for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
-        if (tile_row(i) < rows && tile_column(j) < columns)
-          store_result(first_row + tile_row(i), first_column + tile_column(j), tile_sums[i * COLUMNS_PER_THREAD + j]);
+  if (gl_LocalInvocationID.z != 0u)
     return;
-  }
-  // Unrolled, the stores are half of what a CPU driver compiles. A loop needs an array that an index can reach, so not the sums themselves,
-  // which belong in registers.
-  float results[ROWS_PER_THREAD * COLUMNS_PER_THREAD];
-  for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
-    results[i] = tile_sums[i];
-  [[dont_unroll]] for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i) {
-    const uint row = tile_row(i / COLUMNS_PER_THREAD), column = tile_column(i % COLUMNS_PER_THREAD);
-    if (row < rows && column < columns)
-      store_result(first_row + row, first_column + column, results[i]);
-  }
+  for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
+    for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
+      if (tile_row(i) < rows && tile_column(j) < columns)
+        store_result(first_row + tile_row(i), first_column + tile_column(j), tile_sums[i * COLUMNS_PER_THREAD + j]);
 }

@@ -13,12 +13,20 @@
 #include "common/flat_grid.glsl"
 #include "common/reduce.glsl"
 
-layout(local_size_x = LAYER_NORM_THREADS) in;
+layout(local_size_x_id = 0) in;                      // LAYER_NORM_THREADS, or one subgroup where barriers are slow
+layout(constant_id = 1) const bool ONE_SUBGROUP = false;
+const uint THREADS = gl_WorkGroupSize.x;
 layout(push_constant) uniform Push { LayerNormParams p; };
 layout(binding = LAYER_NORM_X) readonly buffer X { float x[]; };
 layout(binding = LAYER_NORM_WEIGHT) readonly buffer Weight { float weight[]; };
 layout(binding = LAYER_NORM_BIAS) readonly buffer Bias { float bias[]; };
 layout(binding = LAYER_NORM_Y) writeonly buffer Y { act_t y[]; };
+
+float row_sum(float value) {
+  if (ONE_SUBGROUP)
+    return subgroupAdd(value);
+  return workgroup_sum(value);
+}
 
 void main() {
   const uint row = flat_group();
@@ -27,15 +35,15 @@ void main() {
   const uint x_row = p.x_offset + row * p.x_row_stride;
   const uint y_row = p.y_offset + row * p.y_row_stride;
   float sum = 0.0;
-  for (uint i = gl_LocalInvocationIndex; i < p.width; i += LAYER_NORM_THREADS)
+  for (uint i = gl_LocalInvocationIndex; i < p.width; i += THREADS)
     sum += x[x_row + i];
-  const float mean = workgroup_sum(sum) / float(p.width);
+  const float mean = row_sum(sum) / float(p.width);
   float squares = 0.0;
-  for (uint i = gl_LocalInvocationIndex; i < p.width; i += LAYER_NORM_THREADS) {
+  for (uint i = gl_LocalInvocationIndex; i < p.width; i += THREADS) {
     const float difference = x[x_row + i] - mean;
     squares += difference * difference;
   }
-  const float scale = inversesqrt(workgroup_sum(squares) / float(p.width) + p.eps);
-  for (uint i = gl_LocalInvocationIndex; i < p.width; i += LAYER_NORM_THREADS)
+  const float scale = inversesqrt(row_sum(squares) / float(p.width) + p.eps);
+  for (uint i = gl_LocalInvocationIndex; i < p.width; i += THREADS)
     y[y_row + i] = to_act((x[x_row + i] - mean) * scale * weight[p.weight_offset + i] + bias[p.bias_offset + i]);
 }

@@ -7,6 +7,12 @@ vec4 load_weight4(uint index) {
   const uint low = weight_words[index >> 1], high = weight_words[(index >> 1) + 1];
   return uintBitsToFloat(uvec4(low << 16, low & 0xffff0000u, high << 16, high & 0xffff0000u));
 }
+#ifdef VL2_WEIGHT_FOURS
+vec4 load_weight_four(uint index) {
+  const uvec2 pair = weight_pairs[index >> 2];
+  return uintBitsToFloat(uvec4(pair.x << 16, pair.x & 0xffff0000u, pair.y << 16, pair.y & 0xffff0000u));
+}
+#endif
 #ifdef VL2_WEIGHT_QUADS
 void load_weight8(uint index, out vec4 low, out vec4 high) {
   const uvec4 quad = weight_quads[index >> 3];

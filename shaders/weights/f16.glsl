@@ -6,6 +6,12 @@ float load_weight(uint index) {
 vec4 load_weight4(uint index) {
   return vec4(unpackHalf2x16(weight_words[index >> 1]), unpackHalf2x16(weight_words[(index >> 1) + 1]));
 }
+#ifdef VL2_WEIGHT_FOURS
+vec4 load_weight_four(uint index) {
+  const uvec2 pair = weight_pairs[index >> 2];
+  return vec4(unpackHalf2x16(pair.x), unpackHalf2x16(pair.y));
+}
+#endif
 #ifdef VL2_WEIGHT_QUADS
 void load_weight8(uint index, out vec4 low, out vec4 high) {
   const uvec4 quad = weight_quads[index >> 3];

@@ -12,6 +12,7 @@ DeviceCaps caps_of(DeviceType type, uint32_t subgroup_size) {
   DeviceCaps caps;
   caps.type = type;
   caps.subgroup_size = subgroup_size;
+  caps.subgroup_ballot = true;
   return caps;
 }
 
@@ -49,7 +50,8 @@ TEST_CASE("tuning: up to 8 rows of x are multiplied by gemv, more by tiles") {
   for (const DeviceType type : {DeviceType::Cpu, DeviceType::Discrete}) {
     CHECK(matmul_plan(caps_of(type, 32), 1).kernel == MatmulKernel::Gemv);
     CHECK(matmul_plan(caps_of(type, 32), 8).kernel == MatmulKernel::Gemv);
-    CHECK(matmul_plan(caps_of(type, 32), 9).kernel == MatmulKernel::GemmTiled);
+    CHECK(matmul_plan(caps_of(type, 32), 9).kernel ==
+          (type == DeviceType::Cpu ? MatmulKernel::GemmDirect : MatmulKernel::GemmTiled));
   }
 }
 
@@ -76,9 +78,31 @@ TEST_CASE("tuning: tiles fit tier 0 on every device") {
 }
 
 TEST_CASE("tuning: a CPU gets small groups that share nothing, a GPU tiles in shared memory") {
-  CHECK_FALSE(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).tile.through_shared);
+  CHECK(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).kernel == MatmulKernel::GemmDirect);
   CHECK(matmul_plan(caps_of(DeviceType::Cpu, 8), 100).tile.threads() == 8);
-  CHECK(matmul_plan(caps_of(DeviceType::Discrete, 32), 100).tile.through_shared);
+  CHECK(matmul_plan(caps_of(DeviceType::Discrete, 32), 100).kernel == MatmulKernel::GemmTiled);
+}
+
+TEST_CASE("tuning: attention on a CPU owns every column of the values once, and is not for GPUs") {
+  const Quirks slow{.barriers_are_slow = true};
+  for (const uint32_t lanes : {4u, 8u, 16u})
+    for (const uint32_t width : {1u, 31u, 64u, 72u, 128u}) {
+      CAPTURE(lanes);
+      CAPTURE(width);
+      const auto tile = direct_attention_tile(caps_of(DeviceType::Cpu, lanes), slow, width);
+      REQUIRE(tile.has_value());
+      CHECK(tile->threads == lanes);
+      CHECK(tile->queries() >= lanes);
+      const uint32_t columns = lanes * (4 * tile->value_quads + tile->value_tail);
+      CHECK(columns >= width);
+      CHECK(columns < width + lanes);
+      CHECK(4 * lanes * tile->value_quads <= width);  // a load of four never starts beyond the row
+    }
+  CHECK_FALSE(direct_attention_tile(caps_of(DeviceType::Discrete, 32), Quirks{}, 72).has_value());
+  DeviceCaps no_ballot = caps_of(DeviceType::Cpu, 8);
+  no_ballot.subgroup_ballot = false;
+  CHECK_FALSE(direct_attention_tile(no_ballot, slow, 72).has_value());
+  CHECK(plan_matmul(no_ballot, slow, 0, {.rows = 100, .columns = 64}).kernel == MatmulKernel::GemmTiled);
 }
 
 TEST_CASE("tuning: few columns get smaller tiles, so that a card has work for its cores") {

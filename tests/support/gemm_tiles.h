@@ -16,7 +16,6 @@ inline std::vector<GemmTile> shared_gemm_tiles(const DeviceCaps& caps) {
                         .threads_along_rows = threads,
                         .rows_per_thread = rows,
                         .columns_per_thread = columns,
-                        .through_shared = true,
                         .k = k,
                         .slices = slices};
     if (tile.threads() <= caps.max_workgroup_invocations && tile.shared_bytes() <= caps.max_shared_bytes)
