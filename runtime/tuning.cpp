@@ -73,22 +73,16 @@ struct RatedTile {
 //
 // Rates: H200, driver 580.159, 2026-11-23, at 7290 x 4304 x 1152. Four subgroups of 64 x 64 and short steps win because two
 // workgroups (224 registers an invocation) fit a core, and one multiplies while the other waits at a barrier; subgroups of 64 x 32
-// (164) come in one workgroup of eight. Not measured: those with slices (as without, their subgroups being as many a core), and the
-// ones with a rate that ends in 5.
+// (164) come in one workgroup of eight. Not measured: the ones with a rate that ends in 5.
 constexpr RatedTile kMatrixTiles[] = {
     {{.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 193},
     {{.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 192},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 213},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 209},
-    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 2}, 205},
-    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1, .slices = 2}, 200},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 16, .stages = 1}, 200},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1}, 190},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 16, .stages = 2}, 169},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 159},
-    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 4}, 165},
-    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 2}, 165},
-    {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1, .slices = 2}, 165},
     {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 165},
     {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 162},
     {{.rows = 64, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 155},
@@ -96,16 +90,12 @@ constexpr RatedTile kMatrixTiles[] = {
     {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 64, .k = 64, .stages = 1}, 146},
     {{.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 139},
     {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 161},
-    {{.rows = 64, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1, .slices = 4}, 155},
-    {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1, .slices = 2}, 155},
     {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2}, 97},
     {{.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 148},
     {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 129},
-    {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1, .slices = 4}, 125},
     {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2}, 75},
     {{.rows = 64, .columns = 32, .subgroup_rows = 32, .subgroup_columns = 16, .k = 16, .stages = 2}, 75},
     {{.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 32, .k = 32, .stages = 1}, 92},
-    {{.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 32, .stages = 1, .slices = 2}, 75},
     {{.rows = 32, .columns = 32, .subgroup_rows = 16, .subgroup_columns = 16, .k = 16, .stages = 2}, 75},
 };
 
@@ -113,7 +103,7 @@ bool fits(const MatrixTile& tile, const DeviceCaps& caps) {
   const MatrixShape& shape = tile.shape;
   const uint32_t threads = tile.threads(), chunks = tile.k / 8;
   return tile.subgroup_rows % shape.m == 0 && tile.subgroup_columns % (2 * shape.n) == 0 && shape.k % 8 == 0 &&
-         tile.k % (tile.slices * shape.k) == 0 && tile.subgroup_rows * tile.subgroup_columns <= kSumsPerLane * tile.subgroup_size &&
+         tile.k % shape.k == 0 && tile.subgroup_rows * tile.subgroup_columns <= kSumsPerLane * tile.subgroup_size &&
          threads <= std::min(kMatrixThreads, caps.max_workgroup_invocations) && threads % chunks == 0 &&
          tile.rows * chunks % threads == 0 && tile.columns * chunks % threads == 0 &&
          tile.shared_bytes() <= caps.max_shared_bytes;
@@ -196,7 +186,7 @@ MatrixTile fastest_tile(const DeviceCaps& caps, const MatmulProblem& problem) {
 MatrixTile expert_matrix_tile(const DeviceCaps& caps, uint32_t rows_an_expert) {
   MatrixTile best{};
   for (const MatrixTile& tile : matrix_tiles(caps))
-    if (is_default(tile) && (best.rows == 0 || (tile.slices == 1 && tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
+    if (is_default(tile) && (best.rows == 0 || (tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
       best = tile;
   return best;
 }
@@ -218,9 +208,8 @@ constexpr uint32_t kDirectAttentionSums = 160;
 }  // namespace
 
 uint32_t GemmTile::shared_bytes() const {
-  // As shaders/matmul/gemm_tile.glsl lays it out: a step of x and of the weight, or the sums of a slice; and the rows' starts.
-  const uint32_t steps = k * (rows() + columns() + 2), sums = slices > 1 ? rows() * columns() : 0;
-  return 4 * (std::max(steps, sums) + rows());
+  // As shaders/matmul/gemm_tile.glsl lays it out: a step of x and of the weight, and the rows' starts.
+  return 4 * (k * (rows() + columns() + 2) + rows());
 }
 
 uint32_t MatrixTile::shared_bytes() const {

@@ -17,12 +17,11 @@ struct GemmTile {
   uint32_t threads_along_rows;
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
-  uint32_t k = 16;      ///< elements of K a step through shared memory: a multiple of 4
-  uint32_t slices = 1;  ///< of a step, each multiplied by invocations of its own and summed at the end; 1 unless through shared memory
+  uint32_t k = 16;  ///< elements of K a step through shared memory: a multiple of 4
 
   uint32_t rows() const { return threads_along_rows * rows_per_thread; }
   uint32_t columns() const { return threads_along_columns * columns_per_thread; }
-  uint32_t threads() const { return threads_along_columns * threads_along_rows * slices; }
+  uint32_t threads() const { return threads_along_columns * threads_along_rows; }
   uint32_t shared_bytes() const;
   bool operator==(const GemmTile&) const = default;
 };
@@ -41,11 +40,10 @@ struct MatrixTile {
   uint32_t subgroup_rows, subgroup_columns;  ///< of them, of a subgroup: multiples of the shape
   uint32_t k;                                ///< elements of K a step through shared memory: a multiple of 8 and of the shape's
   uint32_t stages;                           ///< steps in shared memory: 1 or 2
-  uint32_t slices = 1;                       ///< of a step, each multiplied by subgroups of its own and summed at the end
   MatrixShape shape{};
   uint32_t subgroup_size = 0;
 
-  uint32_t subgroups() const { return rows / subgroup_rows * (columns / subgroup_columns) * slices; }
+  uint32_t subgroups() const { return rows / subgroup_rows * (columns / subgroup_columns); }
   uint32_t threads() const { return subgroups() * subgroup_size; }
   uint32_t shared_bytes() const;
   bool operator==(const MatrixTile&) const = default;

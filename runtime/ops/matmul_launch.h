@@ -59,7 +59,7 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
       const GemmTile& t = launch.plan.tile;
       return rec.dispatch(variant(shaders.gemm_tiled), tensors, params, groups, cost,
                           {t.threads_along_columns, t.threads_along_rows, t.rows_per_thread, t.columns_per_thread, x_quads, 0,
-                           launch.activation, t.k, t.slices});
+                           launch.activation, t.k});
     }
     case MatmulKernel::GemmDirect: {
       const GemmTile& t = launch.plan.tile;

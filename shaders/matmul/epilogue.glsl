@@ -27,15 +27,8 @@ void store_result(uint row, uint column, float value) { store_biased(row, column
 #ifdef VL2_STORE_QUADS
 layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_quads[]; };
 
-// What store_results adds, ahead of it; zeros where it reads for itself.
-vec4 load_residuals(uint row, uint column, uint count) {
-  if (!Y_QUADS || count < 4u || p.has_residual == 0u)
-    return vec4(0.0);
-  return residual_quads[(p.residual_offset + row * p.residual_row_stride + p.first_column + column) >> 2];
-}
-
 // Four columns at once, in as few stores as their alignment allows.
-void store_results(uint row, uint column, uint count, vec4 value, vec4 residuals) {
+void store_results(uint row, uint column, uint count, vec4 value) {
   if (!Y_QUADS || count < 4u) {
     [[dont_unroll]] for (uint c = 0u; c < count; ++c)
       store_result(row, column + c, value[c]);
@@ -50,7 +43,8 @@ void store_results(uint row, uint column, uint count, vec4 value, vec4 residuals
     value = vec4(gelu_tanh(value.x), gelu_tanh(value.y), gelu_tanh(value.z), gelu_tanh(value.w));
   else if (ACTIVATION == MATMUL_GELU_ERF)
     value = vec4(gelu_erf(value.x), gelu_erf(value.y), gelu_erf(value.z), gelu_erf(value.w));
-  value += residuals;
+  if (p.has_residual != 0u)
+    value += residual_quads[(p.residual_offset + row * p.residual_row_stride + y_column) >> 2];
   store_y_quad(p.y_offset + row * p.y_row_stride + y_column, value);
 }
 #endif

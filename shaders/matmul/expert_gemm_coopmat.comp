@@ -24,10 +24,7 @@ layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weigh
 uint tile_slot, tile_column;  // where the tile begins in y
 
 uint row_x_start(uint row) { return slot_x_start(tile_slot + row); }
-vec4 load_residual(uint row, uint column, uint count) { return vec4(0.0); }
-void store_quad(uint row, uint column, uint count, vec4 value, vec4 residuals) {
-  store_results(tile_slot + row, tile_column + column, count, value);
-}
+void store_quad(uint row, uint column, uint count, vec4 value) { store_results(tile_slot + row, tile_column + column, count, value); }
 #include "matmul/gemm_matrix.glsl"
 
 // The expert and the number of its tile that is tile `number` of this dispatch's; an expert beyond the last if there are fewer.

@@ -22,10 +22,7 @@ layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads
 uint tile_row, tile_column;  // where the tile begins in y
 
 uint row_x_start(uint row) { return p.x_offset + (tile_row + row) * p.x_row_stride; }
-vec4 load_residual(uint row, uint column, uint count) { return load_residuals(tile_row + row, tile_column + column, count); }
-void store_quad(uint row, uint column, uint count, vec4 value, vec4 residuals) {
-  store_results(tile_row + row, tile_column + column, count, value, residuals);
-}
+void store_quad(uint row, uint column, uint count, vec4 value) { store_results(tile_row + row, tile_column + column, count, value); }
 #include "matmul/gemm_matrix.glsl"
 
 void main() {

@@ -8,14 +8,11 @@
 // What lies beyond the end of K is the weight's to be zero, and it is made zero on the way to shared memory: looked at right behind the load, it
 // would be waited for before the multiplication that should hide it. x repeats its last elements there.
 // The row blocks of the subgroups are interleaved: a tile that has a half or a quarter of its rows costs every subgroup as much less.
-// Where there are fewer tiles than cores, K_SLICES sets of subgroups share a tile: each multiplies its part of every step, and the sums are added, in
-// order, on their way to y. One set alone leaves a core's units waiting.
 // With GATED, a subgroup's columns are gate's and then the matching ones of up, and silu(gate) * up is stored: half as many columns.
 // Sizes are specialisation constants: runtime/tuning.cpp chooses.
 //
 // The includer has included common/weight.glsl with VL2_WEIGHT_HALVES (it gives eight elements as f16, whatever they are stored as), and has
-// defined X_BINDING, row_x_start(tile row), store_quad(tile row, column of y, columns that exist, four values, their residual) and
-// load_residual(tile row, column of y, columns that exist).
+// defined X_BINDING, row_x_start(tile row) and store_quad(tile row, column of y, columns that exist, four values).
 #pragma use_vulkan_memory_model
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
@@ -48,18 +45,12 @@ const uint WEIGHT_LOADS = TILE_COLUMNS * CHUNKS / TILE_THREADS;
 const uint ROWS_A_LOAD = TILE_THREADS / CHUNKS;  // that all invocations bring at once
 const uint SUBGROUPS_ALONG_COLUMNS = TILE_COLUMNS / SUBGROUP_COLUMNS;
 const uint SUBGROUPS_ALONG_ROWS = TILE_ROWS / SUBGROUP_ROWS;
-const uint SUBGROUPS = SUBGROUPS_ALONG_ROWS * SUBGROUPS_ALONG_COLUMNS;  // of a slice
-const uint K_SLICES = TILE_THREADS / (SUBGROUP_SIZE * SUBGROUPS);
-const uint SLICE_CHUNKS = CHUNKS / K_SLICES;
 const uint ROW_BLOCKS = SUBGROUP_ROWS / MATRIX_M;
 const uint COLUMN_BLOCKS = SUBGROUP_COLUMNS / MATRIX_N;
 const uint GATED_COLUMNS = SUBGROUP_COLUMNS / 2u;
 const uint STRIP_QUADS = SUBGROUP_COLUMNS / 4u;  // a strip: a subgroup's results of one row block, in f32
 const uint STRIP_PITCH = STRIP_QUADS + 1u;
-const uint SLICE_QUADS = SUBGROUPS * MATRIX_M * STRIP_PITCH;
-const uint STRIPS_QUADS = K_SLICES * SLICE_QUADS;
-// Quads of a strip that an invocation has under way at a time: one after the other, each would wait for its loads. A CPU driver only compiles longer.
-const uint STORE_BATCH = SUBGROUP_SIZE < 16u ? 1u : 4u;
+const uint STRIPS_QUADS = SUBGROUPS_ALONG_ROWS * SUBGROUPS_ALONG_COLUMNS * MATRIX_M * STRIP_PITCH;
 const uint SHARED_QUADS = STAGES * STAGE_CHUNKS > STRIPS_QUADS ? STAGES * STAGE_CHUNKS : STRIPS_QUADS;
 
 shared uvec4 tile[SHARED_QUADS];  // per stage x, then the weight; behind the last step the strips
@@ -135,8 +126,7 @@ void start_tile(uint rows, uint first_weight, uint weight_row_stride, uint up_of
 
 coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sums[ROW_BLOCKS * COLUMN_BLOCKS];
 
-uint slice() { return K_SLICES == 1u ? 0u : gl_SubgroupID / SUBGROUPS; }
-uint subgroup_row() { return gl_SubgroupID % SUBGROUPS / SUBGROUPS_ALONG_COLUMNS; }
+uint subgroup_row() { return gl_SubgroupID / SUBGROUPS_ALONG_COLUMNS; }
 uint subgroup_column() { return gl_SubgroupID % SUBGROUPS_ALONG_COLUMNS; }
 
 // Sums of the tile's first row_blocks * SUBGROUPS_ALONG_ROWS * MATRIX_M rows; row_blocks is a constant.
@@ -149,10 +139,9 @@ void multiply_blocks(const uint row_blocks, uint k_count) {
     const bool more = k + TILE_K < k_count;
     if (more)
       fetch_step(k + TILE_K, k_count);
-    const uint begin = stage * STAGE_CHUNKS + slice() * SLICE_CHUNKS;
-    const uint x_tile = begin + subgroup_row() * MATRIX_M * ROW_PITCH;
-    const uint weight_tile = begin + (TILE_ROWS + subgroup_column() * SUBGROUP_COLUMNS) * ROW_PITCH;
-    [[unroll]] for (uint step_k = 0u; step_k < SLICE_CHUNKS; step_k += MATRIX_K / 8u) {
+    const uint x_tile = stage * STAGE_CHUNKS + subgroup_row() * MATRIX_M * ROW_PITCH;
+    const uint weight_tile = stage * STAGE_CHUNKS + (TILE_ROWS + subgroup_column() * SUBGROUP_COLUMNS) * ROW_PITCH;
+    [[unroll]] for (uint step_k = 0u; step_k < CHUNKS; step_k += MATRIX_K / 8u) {
       coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> x_blocks[ROW_BLOCKS];
       [[unroll]] for (uint i = 0u; i < row_blocks; ++i)
         coopMatLoad(x_blocks[i], tile, x_tile + i * SUBGROUPS_ALONG_ROWS * MATRIX_M * ROW_PITCH + step_k, ROW_PITCH,
@@ -173,66 +162,29 @@ void multiply_blocks(const uint row_blocks, uint k_count) {
   }
 }
 
-// Four results of one row block: of all slices, gate and up.
-vec4 strip_result(uint strip, uint row, uint quad) {
-  vec4 value = strip_quad(strip + row * STRIP_PITCH + quad);
-  [[unroll]] for (uint i = 1u; i < K_SLICES; ++i)
-    value += strip_quad(strip + i * SLICE_QUADS + row * STRIP_PITCH + quad);
-  return value;
-}
-
-// Stores the row block that begins at first_row, which its subgroups have put into strips.
-void store_strip(uint first_row, uint rows, uint columns) {
-  const uint strip = gl_SubgroupID % SUBGROUPS * MATRIX_M * STRIP_PITCH;
-  const uint quads = GATED ? STRIP_QUADS / 2u : STRIP_QUADS;  // of y, a row
-  const uint first_column = subgroup_column() * quads * 4u;
-  const uint stride = K_SLICES * SUBGROUP_SIZE;
-  [[dont_unroll]] for (uint base = slice() * SUBGROUP_SIZE; base < MATRIX_M * quads; base += STORE_BATCH * stride) {
-    vec4 values[STORE_BATCH], residuals[STORE_BATCH];
-    [[unroll]] for (uint i = 0u; i < STORE_BATCH; ++i) {
-      const uint at = base + i * stride + gl_SubgroupInvocationID;
-      // In most shapes an invocation keeps its columns; written so that what depends on them alone is loaded once.
-      const uint row = min(at / quads, MATRIX_M - 1u), quad = (SUBGROUP_SIZE % quads == 0u ? gl_SubgroupInvocationID : at) % quads;
-      const uint column = first_column + quad * 4u;
-      values[i] = strip_result(strip, row, quad);
-      if (GATED) {
-        const vec4 gate = values[i], up = strip_result(strip, row, quad + quads);
-        values[i] = vec4(silu(gate.x), silu(gate.y), silu(gate.z), silu(gate.w)) * up;
-      }
-      residuals[i] = vec4(0.0);
-      if (first_row + row < rows && column < columns)
-        residuals[i] = load_residual(first_row + row, column, min(columns - column, 4u));
-    }
-    [[unroll]] for (uint i = 0u; i < STORE_BATCH; ++i) {
-      const uint at = base + i * stride + gl_SubgroupInvocationID;
-      const uint row = at / quads, quad = (SUBGROUP_SIZE % quads == 0u ? gl_SubgroupInvocationID : at) % quads;
-      const uint column = first_column + quad * 4u;
-      if (row < MATRIX_M && first_row + row < rows && column < columns)
-        store_quad(first_row + row, column, min(columns - column, 4u), values[i], residuals[i]);
-    }
-  }
-}
-
 void store_tile(uint rows, uint columns) {
   barrier();  // the strips overwrite the last step
   const uint strip = gl_SubgroupID * MATRIX_M * STRIP_PITCH;
+  const uint quads = GATED ? STRIP_QUADS / 2u : STRIP_QUADS;  // of y, a row
+  const uint first_column = subgroup_column() * quads * 4u;
   [[unroll]] for (uint i = 0u; i < ROW_BLOCKS; ++i) {
     const uint first_row = (i * SUBGROUPS_ALONG_ROWS + subgroup_row()) * MATRIX_M;
-    if (first_row < rows) {  // the whole subgroup, and those of the other slices
+    if (first_row < rows) {  // the whole subgroup
       [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
         coopMatStore(sums[i * COLUMN_BLOCKS + j], tile, strip + j * MATRIX_N / 4u, STRIP_PITCH, gl_CooperativeMatrixLayoutRowMajor);
-      if (K_SLICES == 1u)
-        subgroupBarrier();
+      subgroupBarrier();
+      [[dont_unroll]] for (uint at = gl_SubgroupInvocationID; at < MATRIX_M * quads; at += SUBGROUP_SIZE) {
+        const uint row = at / quads, quad = at % quads, column = first_column + quad * 4u;
+        vec4 value = strip_quad(strip + row * STRIP_PITCH + quad);
+        if (GATED) {
+          const vec4 up = strip_quad(strip + row * STRIP_PITCH + quad + quads);
+          value = vec4(silu(value.x), silu(value.y), silu(value.z), silu(value.w)) * up;
+        }
+        if (first_row + row < rows && column < columns)
+          store_quad(first_row + row, column, min(columns - column, 4u), value);
+      }
+      subgroupBarrier();
     }
-    if (K_SLICES > 1u)
-      barrier();
-    if (first_row < rows) {
-      store_strip(first_row, rows, columns);
-      if (K_SLICES == 1u)
-        subgroupBarrier();
-    }
-    if (K_SLICES > 1u)
-      barrier();
   }
 }
 

@@ -2,33 +2,29 @@
 //
 // A workgroup makes TILE_ROWS x TILE_COLUMNS results, each invocation ROWS_PER_THREAD x COLUMNS_PER_THREAD of them in registers. Its rows and
 // columns lie a workgroup's width apart, so that neighbours read neighbouring words and store neighbouring results.
-// Steps of TILE_K elements of K pass through shared memory as f32, the next one on its way to registers while one is multiplied. Where there are
-// too few tiles for the card, K_SLICES sets of invocations share a tile: each multiplies every K_SLICES-th element of K, and the first adds the
-// others' sums to its own, in order. CPU drivers, which have no shared memory worth the name and switch between all the invocations of a group at a
+// Steps of TILE_K elements of K pass through shared memory as f32, the next one on its way to registers while one is multiplied. CPU drivers, which have no shared memory worth the name and switch between all the invocations of a group at a
 // barrier, take matmul/gemm_direct.glsl.
 // Sizes are specialisation constants: runtime/tuning.cpp chooses.
 //
 // The includer has included matmul/x_rows.glsl, common/weight.glsl and interface/gemm.h, and has defined store_result(row, column, value).
 #extension GL_EXT_control_flow_attributes : require
-layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 8) in;  // invocations along the columns, along the rows, and slices
+layout(local_size_x_id = 0, local_size_y_id = 1) in;  // invocations along the columns, and along the rows
 layout(constant_id = 2) const uint ROWS_PER_THREAD = 4u;
 layout(constant_id = 3) const uint COLUMNS_PER_THREAD = 4u;
 layout(constant_id = 7) const uint TILE_K = 16u;  // 4: matmul/x_rows.glsl
 const uint TILE_ROWS = gl_WorkGroupSize.y * ROWS_PER_THREAD;
 const uint TILE_COLUMNS = gl_WorkGroupSize.x * COLUMNS_PER_THREAD;
-const uint K_SLICES = gl_WorkGroupSize.z;
-const uint TILE_THREADS = gl_WorkGroupSize.x * gl_WorkGroupSize.y * K_SLICES;
+const uint TILE_THREADS = gl_WorkGroupSize.x * gl_WorkGroupSize.y;
 const uint STEP_QUADS = TILE_K / 4u;
 const uint X_PITCH = TILE_ROWS + 1u;  // one more than the rows: a step's stores hit different banks
 const uint WEIGHT_PITCH = TILE_COLUMNS + 1u;
 const uint WEIGHT_STEP = TILE_K * X_PITCH;  // where the weight's step begins
 const uint STEP_SIZE = WEIGHT_STEP + TILE_K * WEIGHT_PITCH;
-const uint SUMS_SIZE = K_SLICES > 1u ? TILE_ROWS * TILE_COLUMNS : 0u;
 const uint X_FETCHES = (TILE_ROWS * STEP_QUADS + TILE_THREADS - 1u) / TILE_THREADS;
 const uint WEIGHT_FETCHES = (TILE_COLUMNS * STEP_QUADS + TILE_THREADS - 1u) / TILE_THREADS;
 
 shared uint tile_x_start[TILE_ROWS];  // the element at which each row of x begins
-shared float tile_memory[STEP_SIZE > SUMS_SIZE ? STEP_SIZE : SUMS_SIZE];  // a step of x, then of the weight; at the end a slice's sums
+shared float tile_memory[STEP_SIZE];  // a step of x, then of the weight
 
 float tile_sums[ROWS_PER_THREAD * COLUMNS_PER_THREAD];
 vec4 x_fetched[X_FETCHES], weight_fetched[WEIGHT_FETCHES];
@@ -76,7 +72,7 @@ void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint
     barrier();
     if (k + TILE_K < k_count)
       fetch_step(weight_start, weight_row_stride, columns, k + TILE_K, k_count);
-    for (uint step_k = gl_LocalInvocationID.z; step_k < TILE_K; step_k += K_SLICES) {
+    for (uint step_k = 0u; step_k < TILE_K; ++step_k) {
       float x_values[ROWS_PER_THREAD], weight_values[COLUMNS_PER_THREAD];
       for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
         x_values[i] = tile_memory[step_k * X_PITCH + tile_row(i)];
@@ -88,22 +84,10 @@ void multiply_tile(uint weight_start, uint weight_row_stride, uint columns, uint
     }
     barrier();
   }
-  for (uint slice = 1u; slice < K_SLICES; ++slice) {
-    if (gl_LocalInvocationID.z == slice)
-      for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
-        tile_memory[tile_row(i / COLUMNS_PER_THREAD) * TILE_COLUMNS + tile_column(i % COLUMNS_PER_THREAD)] = tile_sums[i];
-    barrier();
-    if (gl_LocalInvocationID.z == 0u)
-      for (uint i = 0u; i < ROWS_PER_THREAD * COLUMNS_PER_THREAD; ++i)
-        tile_sums[i] += tile_memory[tile_row(i / COLUMNS_PER_THREAD) * TILE_COLUMNS + tile_column(i % COLUMNS_PER_THREAD)];
-    barrier();
-  }
 }
 
 // Stores tile_sums as the tile whose first result is at (first_row, first_column), as far as its rows and columns exist.
 void store_tile(uint first_row, uint first_column, uint rows, uint columns) {
-  if (gl_LocalInvocationID.z != 0u)
-    return;
   for (uint i = 0u; i < ROWS_PER_THREAD; ++i)
     for (uint j = 0u; j < COLUMNS_PER_THREAD; ++j)
       if (tile_row(i) < rows && tile_column(j) < columns)

@@ -54,8 +54,7 @@ std::vector<Candidate> candidates(const Device& device, bool experts) {
   const auto text = [](auto... parts) { return ((std::to_string(parts) + " ") + ...); };
   const auto add = [&](const MatrixTile& t) {
     const std::string shape = std::to_string(t.shape.m) + "x" + std::to_string(t.shape.n) + "x" + std::to_string(t.shape.k);
-    list.push_back({"coopmat  " + text(t.rows, t.columns, t.subgroup_rows, t.subgroup_columns, t.k, t.stages) + shape +
-                        (t.slices > 1 ? " slices " + std::to_string(t.slices) : ""),
+    list.push_back({"coopmat  " + text(t.rows, t.columns, t.subgroup_rows, t.subgroup_columns, t.k, t.stages) + shape,
                     {.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = t}});
   };
   if (device.tier() >= 3)

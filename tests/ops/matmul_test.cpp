@@ -180,8 +180,8 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with t
 }
 
 TEST_CASE_FIXTURE(GpuTest, "matmul: every tile that passes through shared memory agrees with the reference") {
-  // The router's types, and f16 by bf16. Rows and columns: one beyond a tile. K: several steps and an odd end; less than a step, less than
-  // the slices; whole steps of rows that 16-byte loads fetch. A CPU driver takes seconds to compile the larger tiles.
+  // The router's types, and f16 by bf16. Rows and columns: one beyond a tile. K: several steps and an odd end; less than a step; whole
+  // steps of rows that 16-byte loads fetch. A CPU driver takes seconds to compile the larger tiles.
   for (const GemmTile& tile : shared_gemm_tiles(device.caps())) {
     if (device.quirks().barriers_are_slow && tile.rows_per_thread * tile.columns_per_thread != 4)
       continue;

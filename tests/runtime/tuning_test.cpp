@@ -144,7 +144,7 @@ TEST_CASE("tuning: every device with matrix units gets tiles that its shape, sub
           CHECK(tile.columns % tile.subgroup_columns == 0);
           CHECK(tile.subgroup_rows % shape.m == 0);
           CHECK(tile.subgroup_columns % (2 * shape.n) == 0);  // gate and up, a matrix each
-          CHECK(tile.k % (tile.slices * shape.k) == 0);
+          CHECK(tile.k % shape.k == 0);
           CHECK(tile.rows * tile.k / 8 % tile.threads() == 0);  // an invocation loads 8 elements at a time
           CHECK(tile.columns * tile.k / 8 % tile.threads() == 0);
         }
