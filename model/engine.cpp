@@ -1,23 +1,17 @@
 #include "model/engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
 #include <sstream>
 
 #include "model/kv_cache.h"
 #include "model/synthetic_weights.h"
+#include "runtime/clock.h"
 #include "runtime/pipeline_file.h"
 
 namespace vl2 {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 constexpr uint64_t kMaxViews = 10;  // a picture: the whole and at most nine tiles
 

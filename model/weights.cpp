@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <set>
@@ -10,18 +9,13 @@
 
 #include "model/tensor_table.h"
 #include "model/weight_convert.h"
+#include "runtime/clock.h"
 #include "runtime/device.h"
 #include "runtime/upload.h"
 
 namespace vl2 {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 std::string shape_text(const std::vector<uint64_t>& shape) {
   std::string text = "[";

@@ -1,8 +1,12 @@
 #include "runtime/decode_tuning.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
+#include <numeric>
 #include <string>
+
+#include "runtime/tuning.h"
 
 namespace vl2 {
 
@@ -16,25 +20,33 @@ constexpr uint32_t kMostSubgroups = 64;     // MAX_SUBGROUPS of gemv_core.glsl
 constexpr uint32_t kAttentionGroups = 256;  // workgroups: what fills a card of 132 cores twice
 constexpr uint32_t kCores = 132;            // of the largest card measured; a smaller one has more waves with any choice
 constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536;
+constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
 constexpr uint32_t kSharedRowBytes = 3 * 512 * 4;  // of decode_mha_attention: the token's query, key and value
 
+constexpr uint32_t kMatrixSubgroups = 8;  // of a workgroup that has a core of 48 KiB for itself
+constexpr uint32_t kMatrixKeys = 32;      // 576 wide: 37 KiB
+constexpr uint32_t kMatrixSplits = 64;    // at 64 keys each one for 4096
+constexpr uint32_t kValueRows = 16;       // 8 workgroups a head of 128
+
 uint32_t ceil_div(uint32_t a, uint32_t b) {
   return (a + b - 1) / b;
 }
 
-// What a product takes beyond the launch and one latency, which all groups have. The terms and what they were fitted to (H200, 8
-// shapes of Small with up to 20 groups each, dependent dispatches):
+// What a product takes beyond the launch and one latency, which all groups have. The terms and what they were fitted to (H200, 13
+// shapes of Small and Tiny with up to 29 groups each, dependent dispatches; a chain of reads that add up nothing takes 0 to 2 us
+// less each):
 //   - bytes at the rate that the bytes in flight give at 1 us of latency
 //   - a turn of the loop after the first waits again: 3072 x 2048 with 64 threads, 2 rows takes 8.6 us, with 128 8.1
 //   - rows add up one after the other: with 256 threads, 4 rows 8.5
 //   - x and its norm come from L1 once for all rows of a workgroup
 //   - a workgroup takes 0.1 to 0.2 ns to start, and those that do not fit on the cores at once leave a tail: 16896 x 2048 with
-//   128
-//     threads, 4 rows takes 22.9 us, with 32 21.5
+//     128 threads, 4 rows takes 22.9 us, with 32 21.5
 //   - loads past the end of K take their places for nothing
+//   - a workgroup holds its place until its last invocation is done, the longer the more it has: 102400 x 2048 with 256 threads,
+//     4 rows takes 117 us, with 64 104
 //   - cores with few invocations start and finish slowly: 2048 x 8448 with 96 threads takes 13.6 us, with 192 12.9
 double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t chunks, uint32_t chunk_bytes) {
   const uint32_t turns = ceil_div(chunks, group.threads * group.unroll), groups = ceil_div(rows, group.rows);
@@ -48,7 +60,8 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
   const double transfer = megabytes / std::min(4.2, in_flight) + 0.13 * megabytes * waste + 0.012 * megabytes / group.rows;
   const double serial = 0.15 * std::min(turns - 1, 4u) + 0.03 * turns * group.unroll + 0.175 * group.rows;
   const double start = 1.2e-4 * std::min(groups, 9000u) + 0.8 * std::min(waves - 1, 2u) + 0.5 * (1 - std::min(1.0, invocations));
-  return transfer + serial + start + 0.05 * group.threads / 256;
+  const double width = group.threads / 256.0;
+  return transfer + serial + start + 0.05 * width + 0.25 * (waves - 1) * width * width;
 }
 
 }  // namespace
@@ -56,9 +69,10 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads},   {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},         {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"apart", &tuning.apart},
-      {"prefetch", &tuning.prefetch}, {"early", &tuning.early},   {"kept", &tuning.kept},     {"ahead", &tuning.ahead}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},          {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
+      {"keys", &tuning.keys},       {"splits", &tuning.splits},      {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
+      {"apart", &tuning.apart},     {"matrix", &tuning.matrix},      {"values", &tuning.values}, {"kept", &tuning.kept},
+      {"ahead", &tuning.ahead},     {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -138,8 +152,9 @@ DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, 
   return group;
 }
 
-uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t value_width) {
-  return std::max(shape.groups * shape.keys * shape.heads * (shape.lanes + 1), shape.heads * value_width * kWeightLanes);
+uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t latent, uint32_t value_width) {
+  return std::max({shape.groups * shape.keys * shape.heads * (shape.lanes + 1), shape.groups > 1 ? shape.groups * latent : 0,
+                   shape.heads * value_width * kWeightLanes});
 }
 
 DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t capacity, uint32_t depth, uint32_t heads,
@@ -160,9 +175,10 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
   const auto finish = [&] {
     const uint32_t tiles = ceil_div(capacity, shape.groups * shape.keys);
     shape.splits = std::clamp(tuning.splits != 0 ? tuning.splits : kAttentionGroups / head_groups, 1u, std::min(tiles, 64u));
-    return 4 * decode_attention_parts(shape, value_width) + 4 * shape.groups * shape.keys * shape.heads +
-           8 * shape.groups * shape.heads + 4 * shape.heads * shape.splits + 4 * shape.heads * latent +
-           (shared_heads == 1 ? kSharedRowBytes : 0);
+    shape.split_tiles = tuning.tiles != 0 ? tuning.tiles : ceil_div(kSplitKeys, shape.groups * shape.keys);
+    const uint32_t threads = shape.groups * shape.lanes;  // whose slices of a merge have 20 bytes each
+    return 4 * decode_attention_parts(shape, latent, value_width) + 4 * shape.groups * shape.keys * shape.heads +
+           8 * shape.groups * shape.heads + 20 * threads + 4 * shape.heads * latent + (shared_heads == 1 ? kSharedRowBytes : 0);
   };
   const uint32_t room = std::min(kAttentionSharedBytes, caps.max_shared_bytes - 1024);
   while (finish() > room && shape.groups > fewest)
@@ -170,6 +186,61 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
   while (finish() > room && shape.heads > 1)
     --shape.heads;
   return shape;
+}
+
+uint32_t DecodeMatrixShape::depth_parts() const {
+  const uint32_t key_tiles = keys / shape.n;
+  return subgroups / std::min(subgroups, key_tiles & (~key_tiles + 1));  // the largest power of 2 that divides both
+}
+
+uint32_t DecodeMatrixShape::row_lanes(uint32_t heads) const {
+  const uint32_t room = std::max(1u, threads() / (head_tiles(heads) * shape.m));
+  uint32_t lanes = std::bit_floor(std::min(room, keys / 8));
+  while (keys / 8 % lanes != 0)
+    lanes /= 2;
+  return lanes;
+}
+
+uint32_t DecodeMatrixShape::shared_bytes(uint32_t depth, uint32_t heads, uint32_t latent) const {
+  const uint32_t rows = head_tiles(heads) * shape.m;
+  const uint32_t tiles = std::max(keys * (depth / 8 | 1), rows * (latent / 8 | 1));
+  return 16 * (tiles + depth_parts() * rows * (keys / 4 + 2) + rows * (keys / 8 | 1) + rows * shape.n / 4) +
+         4 * rows * row_lanes(heads);
+}
+
+std::optional<DecodeMatrixShape> decode_matrix_shape(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier,
+                                                     uint32_t capacity, uint32_t depth, uint32_t heads, uint32_t latent,
+                                                     const DecodeTuning& tuning) {
+  // A CPU driver gains nothing by products of tiles, and compiles each of them to hundreds of instructions.
+  if (tier < 3 || tuning.matrix == 2 || (tuning.matrix == 0 && quirks.barriers_are_slow))
+    return {};
+  const MatrixShape* shape = nullptr;  // the narrowest, as for attention_tile(): tuning.cpp has the figures
+  for (const MatrixShape& s : caps.matrix_shapes)
+    if (attention_shape_fits(caps, s) && depth % s.k == 0 && latent % s.n == 0 && (shape == nullptr || s.n < shape->n))
+      shape = &s;
+  if (shape == nullptr || depth % 8 != 0 || latent % 8 != 0)
+    return {};
+  const uint32_t step = std::lcm(shape->n, shape->k);
+  DecodeMatrixShape choice{.shape = *shape,
+                           .subgroup_size = matrix_subgroup_size(caps),
+                           .subgroups = std::bit_floor(tuning.subgroups != 0 ? tuning.subgroups : kMatrixSubgroups),
+                           .keys = ceil_div(tuning.keys != 0 ? tuning.keys : kMatrixKeys, step) * step,
+                           .splits = 1,
+                           .split_tiles = 1,
+                           .value_rows = tuning.values != 0 ? tuning.values : kValueRows};
+  const auto fits = [&] {
+    return choice.threads() <= caps.max_workgroup_invocations &&
+           choice.shared_bytes(depth, heads, latent) <= caps.max_shared_bytes;
+  };
+  while (!fits() && choice.keys > step)
+    choice.keys -= step;
+  while (!fits() && choice.subgroups > 1)
+    choice.subgroups /= 2;
+  if (!fits())
+    return {};
+  choice.splits = std::clamp(tuning.splits != 0 ? tuning.splits : kMatrixSplits, 1u, ceil_div(capacity, choice.keys));
+  choice.split_tiles = tuning.tiles != 0 ? tuning.tiles : ceil_div(kSplitKeys, choice.keys);
+  return choice;
 }
 
 }  // namespace vl2

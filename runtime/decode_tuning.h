@@ -32,16 +32,41 @@ struct DecodeAttentionShape {
   uint32_t keys;         ///< that a group has in flight
   uint32_t lane_chunks;  ///< chunks of 8 elements of a row that an invocation owns
   uint32_t splits;       ///< workgroups that share the cache
+  uint32_t split_tiles;  ///< tiles of groups * keys rows that a split has before the next one is used
   bool operator==(const DecodeAttentionShape&) const = default;
+};
+
+/// A workgroup of decode_mla_matrix and one of decode_mla_values, and how many there are.
+struct DecodeMatrixShape {
+  MatrixShape shape;       ///< of a product: heads, keys or columns, depth
+  uint32_t subgroup_size;  ///< matrix_subgroup_size()
+  uint32_t subgroups;
+  uint32_t keys;         ///< rows of the cache in shared memory at a time
+  uint32_t splits;       ///< workgroups that share the cache
+  uint32_t split_tiles;  ///< times `keys` rows that a split has before the next one is used
+  uint32_t value_rows;   ///< of W_UV, a workgroup of decode_mla_values
+  bool operator==(const DecodeMatrixShape&) const = default;
+
+  uint32_t threads() const { return subgroups * subgroup_size; }
+  /// Blocks of `shape.m` heads.
+  uint32_t head_tiles(uint32_t heads) const { return (heads + shape.m - 1) / shape.m; }
+  /// Subgroups that share the depth of a score.
+  uint32_t depth_parts() const;
+  /// Invocations that look after a row of scores.
+  uint32_t row_lanes(uint32_t heads) const;
+  /// Of shared memory, of decode_mla_matrix.
+  uint32_t shared_bytes(uint32_t depth, uint32_t heads, uint32_t latent) const;
 };
 
 /// Numbers that take the place of the chosen ones, for measuring; 0: as chosen.
 struct DecodeTuning {
   uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
+  uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
+  uint32_t matrix = 0;                                   ///< 1: DecodeMatrixShape wherever it can be; 2: nowhere
+  uint32_t subgroups = 0, values = 0;                    ///< of DecodeMatrixShape; `values` is value_rows
   uint32_t kept = 0, ahead = 0;  ///< workgroups a core of decode_gemv_kept(), where it has any; 1: with the next loads in flight
-  uint32_t prefetch = 0, early = 0;  ///< MB of weights brought into L2 beside attention, beside its query
 };
 
 /// "threads=128,rows=4,heads=2": any of the fields above.
@@ -76,7 +101,14 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
                                             uint32_t shared_heads, uint32_t latent, uint32_t value_width,
                                             const DecodeTuning& tuning = {});
 
-/// Floats of shared memory that the dot products, then W_UV, of an attention workgroup take.
-uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t value_width);
+/// For attention over latents on matrix units, with the arguments as above; nothing where they cannot do it, or where it is known
+/// to be slower.
+std::optional<DecodeMatrixShape> decode_matrix_shape(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier,
+                                                     uint32_t capacity, uint32_t depth, uint32_t heads, uint32_t latent,
+                                                     const DecodeTuning& tuning = {});
+
+/// Floats of shared memory that the dot products, the merge of the groups' values (`latent` of a head), then W_UV, of an
+/// attention workgroup take.
+uint32_t decode_attention_parts(const DecodeAttentionShape& shape, uint32_t latent, uint32_t value_width);
 
 }  // namespace vl2

@@ -81,6 +81,13 @@ void read_limits(const VkPhysicalDeviceLimits& limits, DeviceCaps& caps) {
   caps.timestamp_period_ns = limits.timestampComputeAndGraphics ? static_cast<double>(limits.timestampPeriod) : 0.0;
 }
 
+// Products of f16 summed in f32 or f16, unsaturated; for the properties of either matrix extension.
+template <typename Properties>
+bool multiplies_f16(const Properties& p) {
+  return p.AType == VK_COMPONENT_TYPE_FLOAT16_KHR && p.BType == VK_COMPONENT_TYPE_FLOAT16_KHR && p.CType == p.ResultType &&
+         (p.CType == VK_COMPONENT_TYPE_FLOAT32_KHR || p.CType == VK_COMPONENT_TYPE_FLOAT16_KHR) && !p.saturatingAccumulation;
+}
+
 // Every shape and feature that the matrix kernels ask for, or nothing: a device with half of them runs the tier below.
 void read_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
   if (!has_device_extension(device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
@@ -98,11 +105,8 @@ void read_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
   if (vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, shapes.data()) != VK_SUCCESS)
     return;
   for (const VkCooperativeMatrixPropertiesKHR& s : shapes) {
-    const bool f16_in = s.AType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.BType == VK_COMPONENT_TYPE_FLOAT16_KHR;
-    const bool f32_sum = s.CType == VK_COMPONENT_TYPE_FLOAT32_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR;
-    const bool f16_sum = s.CType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT16_KHR;
-    if (f16_in && (f32_sum || f16_sum) && s.scope == VK_SCOPE_SUBGROUP_KHR && !s.saturatingAccumulation)
-      caps.matrix_shapes.push_back({s.MSize, s.NSize, s.KSize, f32_sum});
+    if (multiplies_f16(s) && s.scope == VK_SCOPE_SUBGROUP_KHR)
+      caps.matrix_shapes.push_back({s.MSize, s.NSize, s.KSize, s.CType == VK_COMPONENT_TYPE_FLOAT32_KHR});
   }
 }
 
@@ -129,11 +133,9 @@ void read_workgroup_matrix_caps(VkPhysicalDevice device, DeviceCaps& caps) {
   if (vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV(device, &count, shapes.data()) != VK_SUCCESS)
     return;
   for (const VkCooperativeMatrixFlexibleDimensionsPropertiesNV& s : shapes) {
-    const bool f16_in = s.AType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.BType == VK_COMPONENT_TYPE_FLOAT16_KHR;
-    const bool f32_sum = s.CType == VK_COMPONENT_TYPE_FLOAT32_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR;
-    const bool f16_sum = s.CType == VK_COMPONENT_TYPE_FLOAT16_KHR && s.ResultType == VK_COMPONENT_TYPE_FLOAT16_KHR;
-    if (f16_in && (f32_sum || f16_sum) && s.scope == VK_SCOPE_WORKGROUP_KHR && !s.saturatingAccumulation)
-      caps.workgroup_matrix.push_back({s.MGranularity, s.NGranularity, s.KGranularity, s.workgroupInvocations, f32_sum});
+    if (multiplies_f16(s) && s.scope == VK_SCOPE_WORKGROUP_KHR)
+      caps.workgroup_matrix.push_back(
+          {s.MGranularity, s.NGranularity, s.KGranularity, s.workgroupInvocations, s.CType == VK_COMPONENT_TYPE_FLOAT32_KHR});
   }
 }
 

@@ -1,27 +1,22 @@
 #include "app/bench/jobs.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <map>
 
 #include "model/projector.h"
 #include "model/tiling.h"
 #include "model/vision_encoder.h"
+#include "runtime/clock.h"
 #include "runtime/device.h"
+#include "runtime/ops/matmul.h"
 
 namespace vl2 {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr double kWarmUpSeconds = 0.5;  // fast cards idle at a fifth of their clock and take about this long to leave it
 constexpr uint32_t kQuestionBefore = 4, kQuestionAfter = 29;  // tokens around the picture of the first-token row
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<uint8_t> gradient_picture(uint32_t width, uint32_t height) {
   std::vector<uint8_t> rgb(size_t{width} * height * 3);
@@ -183,13 +178,14 @@ Result<std::vector<BenchRow>> measure_jobs(std::vector<BenchJob>& jobs, uint32_t
       const size_t index = pass == 0 ? turn : jobs.size() - 1 - turn;
       BenchJob& job = jobs[index];
       VL2_TRY(job.set_up());
+      // The first run also makes pipelines and buffers, in which time the clocks fall: it warms nothing. A CPU's need no second
+      // warm-up.
       double warm = 0;
-      // The first series also makes pipelines and buffers; a CPU's clocks need no second warm-up.
-      while (warm < kWarmUpSeconds && (pass == 0 || clocks_vary)) {
+      for (uint32_t i = 0; warm < kWarmUpSeconds && (i == 0 || clocks_vary) && (pass == 0 || clocks_vary); ++i) {
         VL2_TRY(job.prepare());
         const auto begin = Clock::now();
         VL2_TRY(job.run());
-        warm += seconds_since(begin);
+        warm += i == 0 ? 0 : seconds_since(begin);
       }
       for (uint32_t i = 0; i < runs; ++i) {
         VL2_TRY(job.prepare());
@@ -245,32 +241,38 @@ Result<std::vector<OpRow>> measure_ops(std::vector<BenchJob>& jobs, Recorder& re
   return rows;
 }
 
-Result<double> measure_copy(Device& device) {
-  constexpr uint64_t kLargest = uint64_t{1} << 30, kLargestOnCpu = uint64_t{1} << 27;
-  constexpr uint32_t kCopies = 8;
-  const uint64_t most = device.caps().type == DeviceType::Cpu ? kLargestOnCpu : kLargest;
-  const uint64_t bytes = std::max<uint64_t>(std::min(most, device.memory().available_bytes() / 4) / 4096 * 4096, 4096);
-  VL2_ASSIGN(const auto from, device.memory().allocate(bytes, MemoryKind::Device, "copy source"));
-  VL2_ASSIGN(const auto to, device.memory().allocate(bytes, MemoryKind::Device, "copy target"));
-  const auto words = static_cast<uint32_t>(bytes / 4);
+Result<BenchFloor> measure_floor(Device& device) {
+  const bool cpu = device.caps().type == DeviceType::Cpu;
+  const uint32_t side = cpu ? 512 : 4096;
+  const uint64_t most = std::min(uint64_t{1} << (cpu ? 27 : 30), device.memory().available_bytes() / 4);
+  const auto rows = std::max(static_cast<uint32_t>(most / 2 / side), side);
+  VL2_ASSIGN(const auto pool, device.memory().allocate(uint64_t{rows} * side * 2, MemoryKind::Device, "weights of the floor"));
+  VL2_ASSIGN(const auto in, device.memory().allocate(uint64_t{side} * side * 4, MemoryKind::Device, "input of the floor"));
+  VL2_ASSIGN(const auto out,
+             device.memory().allocate(uint64_t{std::max(rows, side * side)} * 4, MemoryKind::Device, "output of the floor"));
+  const TensorView weight = make_view(*pool, DType::F16, {rows, side});
   Recorder rec(device);
-  VL2_TRY(rec.fill(make_view(*from, DType::U32, {words}), 0x3c003c00u));
-  const auto pass = [&]() -> Status {
-    for (uint32_t i = 0; i < kCopies; ++i)
-      VL2_TRY(rec.copy(make_view(*from, DType::U32, {words}), make_view(*to, DType::U32, {words})));
-    return rec.finish();
+  VL2_TRY(rec.fill(make_view(*pool, DType::U32, {rows * (side / 2)}), 0x1c001c00u));
+  VL2_TRY(rec.fill(make_view(*in, DType::U32, {side * side}), 0));
+  // Seconds of `passes` products of `count` rows of x with the first `columns` rows of the weight.
+  const auto time = [&](uint32_t count, uint32_t columns, uint32_t passes) -> Result<double> {
+    const TensorView x = make_view(*in, device.act(), {count, side}), y = make_view(*out, DType::F32, {count, columns});
+    const TensorView w = weight.rows(0, columns);
+    std::vector<double> seconds;
+    double warm = 0;
+    while (warm < kWarmUpSeconds || seconds.size() < 6) {
+      const auto begin = Clock::now();
+      for (uint32_t i = 0; i < passes; ++i)
+        VL2_TRY(matmul(rec, x, w, y));
+      VL2_TRY(rec.finish());
+      seconds.push_back(seconds_since(begin));
+      warm += seconds.size() == 1 ? 0 : seconds.back();
+    }
+    return median({seconds.end() - 5, seconds.end()}) / passes;
   };
-  const auto start = Clock::now();
-  do {
-    VL2_TRY(pass());
-  } while (seconds_since(start) < kWarmUpSeconds);
-  std::vector<double> seconds;
-  for (int i = 0; i < 5; ++i) {
-    const auto begin = Clock::now();
-    VL2_TRY(pass());
-    seconds.push_back(seconds_since(begin));
-  }
-  return 2e-9 * static_cast<double>(bytes) * kCopies / median(seconds);
+  VL2_ASSIGN(const double read_seconds, time(1, rows, 8));
+  VL2_ASSIGN(const double multiply_seconds, time(side, side, cpu ? 1 : 16));
+  return BenchFloor{.read_gb_s = 2e-9 * rows * side / read_seconds, .gflop_s = 2e-9 * side * side * side / multiply_seconds};
 }
 
 }  // namespace vl2

@@ -41,7 +41,7 @@ Result<std::vector<BenchRow>> measure_jobs(std::vector<BenchJob>& jobs, uint32_t
 /// by_shape  one row for each cost that a shader's dispatches have, not one a shader
 Result<std::vector<OpRow>> measure_ops(std::vector<BenchJob>& jobs, Recorder& recorder, bool by_shape);
 
-/// Bytes read and written a second by a copy that no cache holds, in GB/s.
-Result<double> measure_copy(Device& device);
+/// What this device does at its best: reading a weight that no cache holds for one row, and a large product of matrices.
+Result<BenchFloor> measure_floor(Device& device);
 
 }  // namespace vl2

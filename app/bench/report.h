@@ -28,6 +28,12 @@ struct OpRow {
   double bytes = 0, flops = 0;
 };
 
+/// What the device does at its best, to compare operators with; zeros: not measured.
+struct BenchFloor {
+  double read_gb_s = 0;  ///< bytes a second of a weight multiplied with one row
+  double gflop_s = 0;    ///< of a large product of matrices
+};
+
 struct BenchReport {
   std::string model, device, driver;
   uint32_t tier = 0;
@@ -38,7 +44,7 @@ struct BenchReport {
   std::vector<BenchRow> rows;
   double peak_gb = 0, cache_gb = 0;  ///< device memory
   uint32_t context = 0;
-  double copy_gb_s = 0;  ///< bytes read and written by a large copy; 0: not measured
+  BenchFloor floor;
   std::vector<OpRow> ops;
 };
 

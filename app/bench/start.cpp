@@ -1,7 +1,6 @@
 #include "app/bench/start.h"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
@@ -11,18 +10,13 @@
 
 #include "app/model_loading.h"
 #include "model/engine.h"
+#include "runtime/clock.h"
 #include "runtime/ops/rms_norm.h"
 #include "runtime/recorder.h"
 
 namespace vl2 {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 Status first_dispatch(Device& device) {
   constexpr uint32_t kWidth = 64;

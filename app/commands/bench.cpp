@@ -140,7 +140,7 @@ Status bench_command(const BenchOptions& options) {
   report.rows.insert(report.rows.end(), rows.begin(), rows.end());
   report.peak_gb = 1e-9 * static_cast<double>(engine->device().memory().device_bytes_peak());
   if (options.ops) {
-    VL2_ASSIGN(report.copy_gb_s, measure_copy(engine->device()));
+    VL2_ASSIGN(report.floor, measure_floor(engine->device()));
     VL2_ASSIGN(report.ops, measure_ops(jobs, session->recorder(), options.shapes));
   }
   VL2_TRY(add_start_row(options, *engine, report));

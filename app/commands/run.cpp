@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -10,16 +9,11 @@
 #include "app/progress.h"
 #include "model/conversation.h"
 #include "model/grounding.h"
+#include "runtime/clock.h"
 
 namespace vl2 {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 struct Timings {
   double load_ms = 0, prompt_ms = 0, answer_ms = 0;

@@ -2,17 +2,27 @@
 
 #include <algorithm>
 
+#include "runtime/device.h"
 #include "runtime/ops/weight_matrix.h"
 #include "shaders/interface/decode_attention.h"
 #include "shaders/interface/decode_latent.h"
+#include "shaders/interface/decode_mla_matrix.h"
 #include "shaders/interface/decode_mla_query.h"
 #include "shaders/interface/decode_state.h"
 
 namespace vl2 {
 
+// The order of the constants in decode_mla_matrix().
+static_assert(DECODE_MLA_MATRIX_THREADS == 0 && DECODE_MLA_MATRIX_M == 1 && DECODE_MLA_MATRIX_N == 2 &&
+              DECODE_MLA_MATRIX_K == 3 && DECODE_MLA_MATRIX_HEAD_TILES == 4 && DECODE_MLA_MATRIX_KEYS == 5 &&
+              DECODE_MLA_MATRIX_DEPTH == 6 && DECODE_MLA_MATRIX_LATENT == 7 && DECODE_MLA_MATRIX_SPLITS == 8 &&
+              DECODE_MLA_MATRIX_SPLIT_TILES == 9 && DECODE_MLA_MATRIX_DEPTH_PARTS == 10 && DECODE_MLA_MATRIX_ROW_LANES == 11);
+
 namespace {
 
 constexpr uint32_t kStateWords = DECODE_STATE_WORDS;
+constexpr uint32_t kValuesThreads = 256;
+constexpr uint32_t kRowsAtOnce = 2;  // of W_UV, an invocation's: 16 loads in flight
 
 bool is_tensor(const TensorView& view, DType dtype, uint64_t count) {
   return view.dtype == dtype && view.contiguous() && view.element_count() == count && count > 0;
@@ -66,9 +76,10 @@ Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv
   VL2_TRY(check_state("decode_mla_query", state));
   const uint32_t latent = kv_b.dim(1);
   if (q.rank() != 2 || y.rank() != 2 || q.dim(0) != y.dim(0) || y.dim(1) < latent || q.dim(1) + latent < y.dim(1) ||
-      latent % 8 != 0 || !is_f32(q, q.element_count()) || !is_f32(y, y.element_count()))
+      latent % 8 != 0 || !is_f32(q, q.element_count()) || (y.dtype != DType::F32 && y.dtype != DType::F16) || !y.contiguous())
     return fail(Code::BadShape, "decode_mla_query: q ", q, " and y ", y,
-                " must be [heads, nope + rope] and [heads, latent + rope] f32, kv_b ", kv_b, " as wide as a multiple of 8");
+                " must be [heads, nope + rope] f32 and [heads, latent + rope] f32 or f16, kv_b ", kv_b,
+                " as wide as a multiple of 8");
   const uint32_t heads = q.dim(0), rope = y.dim(1) - latent, nope = q.dim(1) - rope;
   if (kv_b.dim(0) % heads != 0 || kv_b.dim(0) / heads < nope || nope == 0 || rope % 2 != 0)
     return fail(Code::BadShape, "decode_mla_query: kv_b ", kv_b, " must have at least ", nope, " rows for each head of q ", q);
@@ -80,7 +91,7 @@ Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv
   return rec.dispatch(weight_variant(ShaderId::decode_mla_query_f32, kv_b.dtype),
                       {q, weight_piece(kv_b, 0, kv_b.dim(0)), rope_table, state, y}, params,
                       {.x = (latent + columns - 1) / columns, .y = heads},
-                      {.bytes = count * dtype_bytes(kv_b.dtype), .flops = 2 * count});
+                      {.bytes = count * dtype_bytes(kv_b.dtype), .flops = 2 * count}, {y.dtype == DType::F16});
 }
 
 Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& norm, float eps, const TensorView& rope_table,
@@ -133,7 +144,46 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
                       params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
                       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
                       {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
-                       depth / 8, latent / 8, shape.splits, decode_attention_parts(shape, value_width), values_apart});
+                       depth / 8, latent / 8, shape.splits, decode_attention_parts(shape, latent, value_width), values_apart, kRowsAtOnce,
+                       shape.split_tiles});
+}
+
+Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                         const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                         const DecodeMatrixShape& shape) {
+  VL2_TRY(check_weight("decode_mla_matrix", kv_b, 2));
+  VL2_TRY(check_state("decode_mla_matrix", state));
+  if (y.rank() != 2 || !is_f32(y, y.element_count()) || kv_b.dim(0) % y.dim(0) != 0 || kv_b.dim(0) / y.dim(0) < y.dim(1))
+    return fail(Code::BadShape, "decode_mla_matrix: y ", y, " must be [heads, value width] f32, within kv_b ", kv_b);
+  const uint32_t heads = y.dim(0), latent = kv_b.dim(1), head_tiles = shape.head_tiles(heads), rows = head_tiles * shape.shape.m;
+  if (cache.rank() != 2 || cache.dtype != DType::F16 || !cache.contiguous() || cache.dim(1) < latent ||
+      !is_tensor(q, DType::F16, uint64_t{rows} * cache.dim(1)))
+    return fail(Code::BadShape, "decode_mla_matrix: q ", q, " and cache ", cache, " must be [", rows,
+                ", width] and [capacity, width] f16, at least as wide as kv_b ", kv_b);
+  const uint32_t depth = cache.dim(1);
+  if (depth % shape.shape.k != 0 || latent % shape.shape.n != 0 || depth % 8 != 0 || latent % 8 != 0 || !(scale > 0))
+    return fail(Code::BadShape, "decode_mla_matrix: cache ", cache, " and kv_b ", kv_b, " must be as wide as multiples of ",
+                shape.shape.k, " and ", shape.shape.n, ", and scale ", scale, " above 0");
+  if (!is_tensor(scratch.parts, DType::F16, uint64_t{heads} * shape.splits * latent) ||
+      !is_f32(scratch.limits, uint64_t{heads} * shape.splits * 2))
+    return fail(Code::BadShape, "decode_mla_matrix: scratch ", scratch.parts, " and ", scratch.limits, " must be [", heads, ", ",
+                shape.splits, ", ", latent, "] f16 and [", heads, ", ", shape.splits, ", 2] f32");
+  VL2_TRY(rec.dispatch(ShaderId::decode_mla_matrix, {q, cache, state, scratch.parts, scratch.limits},
+                       DecodeMlaMatrixParams{.heads = heads, .scale = scale}, {.x = shape.splits},
+                       {.bytes = 2 * uint64_t{rows} * depth, .flops = 4 * uint64_t{rows} * depth},
+                       {shape.threads(), shape.shape.m, shape.shape.n, shape.shape.k, head_tiles, shape.keys, depth, latent,
+                        shape.splits, shape.split_tiles, shape.depth_parts(), shape.row_lanes(heads)}));
+
+  const DecodeMlaValuesParams params{.value_width = y.dim(1),
+                                     .rows_per_head = kv_b.dim(0) / heads,
+                                     .weight_row_chunks = kv_b.stride(0) / 8};
+  const uint64_t weights = uint64_t{heads} * y.dim(1) * latent;
+  return rec.dispatch(weight_variant(ShaderId::decode_mla_values_f32, kv_b.dtype),
+                      {scratch.parts, scratch.limits, state, weight_piece(kv_b, 0, kv_b.dim(0)), y}, params,
+                      {.x = (y.dim(1) + shape.value_rows - 1) / shape.value_rows, .y = heads},
+                      {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
+                      {std::min(kValuesThreads, rec.device().caps().max_workgroup_invocations / 16 * 16), shape.value_rows,
+                       latent / 8, shape.splits, shape.keys * shape.split_tiles});
 }
 
 Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorView& keys, const TensorView& values,
@@ -165,7 +215,7 @@ Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorVi
                       params, {.x = shape.splits, .y = heads},
                       {.bytes = 24 * uint64_t{heads} * width, .flops = 8 * uint64_t{heads} * width},
                       {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
-                       width / 8, width / 8, shape.splits, decode_attention_parts(shape, 0)});
+                       width / 8, width / 8, shape.splits, decode_attention_parts(shape, width, 0), 0u, 0u, shape.split_tiles});
 }
 
 }  // namespace vl2

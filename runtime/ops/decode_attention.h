@@ -19,7 +19,7 @@ Status decode_advance(Recorder& rec, const TensorView& token, const TensorView& 
 /// q           f32 [heads, nope + rope]
 /// kv_b        [heads * (nope + value_width), latent]
 /// rope_table  f32 [capacity, rope / 2, 2]
-/// y           f32 [heads, latent + rope]; latent a multiple of 8
+/// y           f32 or f16 [heads, latent + rope]; latent a multiple of 8
 Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv_b, const TensorView& rope_table,
                         const TensorView& state, const TensorView& y);
 
@@ -32,9 +32,9 @@ Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& no
 
 /// What the splits hand to the one that merges them.
 struct DecodeAttentionScratch {
-  TensorView parts;    ///< f32 [heads, splits, latent]
+  TensorView parts;    ///< f32 [heads, splits, latent]; of decode_mla_matrix f16
   TensorView limits;   ///< f32 [heads, splits, 2]
-  TensorView counter;  ///< u32 [heads]: 0 before and after
+  TensorView counter;  ///< u32 [heads]: 0 before and after; decode_mla_matrix needs none
 };
 
 /// Records y[h] = W_UV[h] (softmax(q[h] cache^T scale) cache[:, :latent]) over rows 0 .. position.
@@ -45,6 +45,18 @@ struct DecodeAttentionScratch {
 Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
                             const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
                             const DecodeAttentionShape& shape, bool values_apart = false);
+
+/// Records the same in two levels, all heads at once on matrix units: first each split's mean of its values, then what they come to
+/// and its product with W_UV.
+///
+/// q        f16 [shape.head_tiles(heads) * m, latent + rope], rows from `heads` on anything; the width a multiple of the shape's k
+/// cache    f16 [capacity, latent + rope]; latent a multiple of the shape's n
+/// scratch  parts f16
+/// y        f32 [heads, value_width]
+/// scale    above 0
+Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                         const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                         const DecodeMatrixShape& shape);
 
 /// Records the rotation of q and k, their and v's way into the cache at `position`, and y[h] = softmax(q[h] keys[h]^T scale)
 /// values[h].

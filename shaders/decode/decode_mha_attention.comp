@@ -78,8 +78,11 @@ void load_token(uint head) {
 void main() {
   const uint head = gl_WorkGroupID.y, split = gl_WorkGroupID.x;
   position = state[DECODE_STATE_POSITION];
+  const uint splits = active_splits(position + 1u);
+  if (split >= splits)
+    return;
   load_token(head);
-  if (split == position / (GROUPS * KEYS) % SPLITS) {
+  if (split == position / (GROUPS * KEYS) % splits) {
     const uint row = position * p.heads * p.q_width + head * p.q_width;
     for (uint i = gl_LocalInvocationIndex; i < p.q_width; i += THREADS) {
       key_elements[row + i] = to_act(new_key[i]);

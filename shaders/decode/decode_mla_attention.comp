@@ -73,8 +73,10 @@ void expand_values(uint head_count) {
 
 void main() {
   first_head = gl_WorkGroupID.y * HEADS;
-  const uint head_count = min(HEADS, p.heads - first_head);
-  if (!attend(gl_WorkGroupID.x, first_head, head_count, gl_WorkGroupID.y, state[DECODE_STATE_POSITION] + 1u))
+  const uint head_count = min(HEADS, p.heads - first_head), visible = state[DECODE_STATE_POSITION] + 1u;
+  if (gl_WorkGroupID.x >= active_splits(visible))
+    return;
+  if (!attend(gl_WorkGroupID.x, first_head, head_count, gl_WorkGroupID.y, visible))
     return;
   if (!VALUES_APART) {
     expand_values(head_count);

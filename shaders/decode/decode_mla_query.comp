@@ -1,7 +1,7 @@
 // One token's queries as they meet the cache: y[h, c] = sum over n of q[h, n] W[h][n, c], then rope(q[h, nope:]).
 //
 // Shapes    q [heads, nope + rope] f32    kv_b [heads * rows_per_head, latent] WEIGHT; W[h] its first nope rows of head h
-//           rope_table [positions, rope / 2, 2] f32    state: see decode_state.h    y [heads, latent + rope] f32
+//           rope_table [positions, rope / 2, 2] f32    state: see decode_state.h    y [heads, latent + rope] f32 or, with HALF_Y, f16
 // Work      one workgroup 64 columns of a head: 8 invocations side by side times 32 slices of n
 // Numbers   f32; pairs of neighbours are rotated, as rope.comp does
 // Variants  WEIGHT
@@ -18,12 +18,21 @@ layout(binding = DECODE_MLA_QUERY_Q) readonly buffer Q { float q[]; };
 layout(binding = DECODE_MLA_QUERY_KV_B) readonly buffer KvB { uvec4 weight_quads[]; };
 layout(binding = DECODE_MLA_QUERY_ROPE) readonly buffer Rope { float rope_table[]; };
 layout(binding = DECODE_MLA_QUERY_STATE) readonly buffer State { uint state[]; };
-layout(binding = DECODE_MLA_QUERY_Y) writeonly buffer Y { float y[]; };
+layout(binding = DECODE_MLA_QUERY_Y) writeonly buffer Y { vec2 y_pairs[]; };
+layout(binding = DECODE_MLA_QUERY_Y) writeonly buffer HalfY { uint y_half_pairs[]; };
+layout(constant_id = 0) const bool HALF_Y = false;
 #include "decode/weight_chunk.glsl"
 
 const uint SIDE = DECODE_MLA_QUERY_CHUNKS, SLICES = DECODE_MLA_QUERY_SLICES;
 const uint AT_ONCE = 4u;                   // rows in flight
 shared vec4 parts[SLICES * SIDE * 2u];
+
+void store_pair(uint at, vec2 values) {
+  if (HALF_Y)
+    y_half_pairs[at] = packHalf2x16(clamp(values, -65504.0, 65504.0));
+  else
+    y_pairs[at] = values;
+}
 
 void main() {
   const uint thread = gl_LocalInvocationIndex, head = gl_WorkGroupID.y;
@@ -49,19 +58,20 @@ void main() {
   parts[thread * 2u + 1u] = high_sum;
   barrier();
 
-  const uint column = gl_WorkGroupID.x * SIDE * 8u + thread;
-  if (thread < SIDE * 8u && column < p.latent) {
-    float sum = 0.0;
-    for (uint slice = 0u; slice < SLICES; ++slice)
-      sum += parts[slice * SIDE * 2u + thread / 4u][thread % 4u];
-    y[y_head + column] = sum;
+  const uint pair = gl_WorkGroupID.x * SIDE * 4u + thread;
+  if (thread < SIDE * 4u && pair * 2u < p.latent) {
+    vec2 sum = vec2(0.0);
+    [[unroll]] for (uint slice = 0u; slice < SLICES; ++slice) {
+      const vec4 quad = parts[slice * SIDE * 2u + thread / 2u];
+      sum += thread % 2u == 0u ? quad.xy : quad.zw;
+    }
+    store_pair(y_head / 2u + pair, sum);
   }
   if (gl_WorkGroupID.x == 0u)
     for (uint i = thread; i < p.rope / 2u; i += DECODE_MLA_QUERY_THREADS) {
       const uint angle = (state[DECODE_STATE_POSITION] * (p.rope / 2u) + i) * 2u;
       const float cosine = rope_table[angle], sine = rope_table[angle + 1u];
       const float a = q[q_head + p.nope + 2u * i], b = q[q_head + p.nope + 2u * i + 1u];
-      y[y_head + p.latent + 2u * i] = a * cosine - b * sine;
-      y[y_head + p.latent + 2u * i + 1u] = b * cosine + a * sine;
+      store_pair((y_head + p.latent) / 2u + i, vec2(a * cosine - b * sine, b * cosine + a * sine));
     }
 }

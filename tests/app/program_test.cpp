@@ -249,7 +249,8 @@ TEST_SUITE("program") {
     }
     CHECK(names == std::vector<std::string>{"load", "pp16", "tg4", "vision 2 views", "first token 100x100", "start"});
     CHECK(out["memory_gb"]["peak"] >= out["memory_gb"]["weights"]);
-    CHECK(out["copy_gb_per_s"] > 0);
+    CHECK(out["floor"]["read_gb_per_s"] > 0);
+    CHECK(out["floor"]["gflop_per_s"] > 0);
     CHECK(out["breakdown_ms"]["start.pipeline_count"] > 10);  // those that this run left on the disk
     for (const char* phase : {"prefill", "decode", "vision"}) {
       double share = 0, count = 0;

@@ -84,6 +84,7 @@ TEST_CASE_FIXTURE(GpuTest,
                          {4, 32, 8, 16, 70, {.groups = 1}},  // five lanes, fewer than share a row of W_UV
                          {3, 72, 16, 5, 90, {.heads = 2, .keys = 2, .splits = 3, .groups = 2}},
                          {5, 128, 32, 64, 300, {.heads = 4, .keys = 3, .splits = 5}},
+                         {3, 64, 16, 16, 300, {.heads = 2, .keys = 1, .splits = 64, .groups = 3, .tiles = 1}},
                          {2, 512, 64, 128, 600, {.heads = 1, .splits = 7}}};
   for (const DType act : act_types())
     for (const Case& c : kCases) {
@@ -124,13 +125,63 @@ TEST_CASE_FIXTURE(GpuTest,
     }
 }
 
+TEST_CASE_FIXTURE(GpuTest, "decode_mla_matrix: agrees with the reference at any position, number of splits and padding of heads") {
+  if (device.tier() < 3) {
+    MESSAGE("this device has no matrix units");
+    return;
+  }
+  struct Case {
+    uint32_t heads, latent, rope, value, capacity;
+    DecodeTuning tuning;
+  };
+  const Case kCases[] = {{4, 32, 16, 16, 70, {.subgroups = 1}},
+                         {10, 64, 16, 5, 90, {.keys = 16, .splits = 3, .tiles = 1, .subgroups = 4, .values = 2}},
+                         {16, 128, 32, 64, 600, {.keys = 16, .splits = 64, .tiles = 1, .subgroups = 4}},
+                         {20, 96, 32, 24, 150, {.keys = 24, .splits = 5, .tiles = 2, .subgroups = 2, .values = 40}},
+                         {16, 512, 64, 128, 300, {.keys = 32, .subgroups = 8}}};
+  for (Case c : kCases) {
+    double worst = 0;
+    CAPTURE(c.heads);
+    const uint32_t width = c.latent + c.rope, nope = 3, rows = c.heads * (nope + c.value);
+    const float scale = 1 / std::sqrt(static_cast<float>(width));
+    c.tuning.matrix = 1;
+    const auto shape =
+        decode_matrix_shape(device.caps(), device.quirks(), device.tier(), c.capacity, width, c.heads, c.latent, c.tuning);
+    REQUIRE(shape.has_value());
+    const uint32_t padded = shape->head_tiles(c.heads) * shape->shape.m;
+    const auto q = rounded(random_floats(padded * width, 1, 2), DType::F16);
+    const auto cache = rounded(random_floats(c.capacity * width, 2, 2), DType::F16);
+    const auto kv_b = rounded(random_floats(rows * c.latent, 3), DType::F16);
+    const TensorView q_view = upload({padded, width}, q, DType::F16), cache_view = upload({c.capacity, width}, cache, DType::F16),
+                     kv_b_view = upload_weight({rows, c.latent}, kv_b, DType::F16);
+    const DecodeAttentionScratch scratch{tensor({c.heads, shape->splits, c.latent}, DType::F16),
+                                         tensor({c.heads, shape->splits, 2}), TensorView{}};
+    for (const uint32_t position : {0u, 1u, 15u, 16u, 31u, 32u, 64u, c.capacity - 1}) {
+      CAPTURE(position);
+      const TensorView y = tensor({c.heads, c.value});
+      const Status status =
+          decode_mla_matrix(rec, q_view, cache_view, kv_b_view, upload_u32({2}, {position, 0}), scratch, y, scale, *shape);
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      const auto u = reference::mla_decode_attention(part(q, 0, c.heads * width), cache,
+                                                     {1, c.capacity, c.heads, nope, c.rope, c.value, c.latent}, scale, position);
+      const auto wanted =
+          reference::mla_expand_value({u.begin(), u.end()}, kv_b, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
+      worst = std::max(worst, max_abs_diff(download(y), wanted));
+      CHECK(max_abs_diff(download(y), wanted) < 8e-3);
+    }
+    MESSAGE("worst " << worst);
+  }
+}
+
 TEST_CASE_FIXTURE(GpuTest, "decode_mha_attention: rotates, caches and attends as the reference does, token after token") {
   struct Case {
     uint32_t heads, width, capacity;
     DecodeTuning tuning;
   };
-  const Case kCases[] = {
-      {1, 8, 10, {}}, {4, 16, 150, {.keys = 2, .splits = 4, .groups = 3}}, {2, 128, 200, {.keys = 2, .groups = 4}}};
+  const Case kCases[] = {{1, 8, 10, {}},
+                         {4, 16, 150, {.keys = 2, .splits = 4, .groups = 3, .tiles = 1}},
+                         {2, 128, 200, {.keys = 2, .groups = 4}},
+                         {2, 32, 600, {.keys = 2, .splits = 64, .groups = 4, .tiles = 1}}};
   for (const DType act : act_types())
     for (const Case& c : kCases) {
       const uint32_t all = c.heads * c.width;

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 import render
 import tokenizer as tok
+from scene import PARTNER_CHARS
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/reference"))
 
@@ -33,7 +34,7 @@ def shared(shape, dtype):
 class Pool:
     def __init__(self, chunks):
         self.views = shared((chunks, CHUNK, 384, 384, 3), np.uint8)
-        self.cells = shared((chunks, CHUNK, 2, 54, 54), np.uint8)  # characters and shapes; places of bars
+        self.cells = shared((chunks, CHUNK, 2 + PARTNER_CHARS, 54, 54), np.uint8)  # what render.cell_labels writes
         self.ids = shared((chunks, CHUNK, TEXT), np.int16)
         self.mask = shared((chunks, CHUNK, TEXT), np.uint8)
         self.task = shared((chunks, CHUNK), np.uint8)
@@ -66,6 +67,8 @@ def pick_turns(rng, scene):
     boxes = [q for q in qas if q[2] == "box"]
     if boxes and rng.random() < 0.7:  # boxes first, else colours and counts crowd them out
         qas = boxes[:4] + [q for q in qas if q[2] != "box"]
+    if rng.random() < 0.7:  # bars' values before the highest and lowest bar, so that every label is asked for
+        qas.sort(key=lambda q: q[2] == "extreme")
     return [(q, a) for q, a, _ in (qas[:1] if rng.random() < 0.15 else qas)]
 
 
@@ -148,7 +151,7 @@ def start_workers(pool, chunks, count, seed):
 
 
 # task: scenes its pictures are of, kinds of its questions; "pair" and "tiled" ask anything
-HELD_OUT = {"text": (("single",), ("text",)), "field": (("receipt", "form"), ("field",)), "chart": (("chart", "table"), ("chart", "table")),
+HELD_OUT = {"text": (("single",), ("text",)), "field": (("receipt", "form"), ("field",)), "chart": (("chart", "table"), ("vbar", "hbar", "extreme", "table")),
             "shape": (("shapes",), ("shape", "count")), "box": (("shapes",), ("box",)), "pair": (TASKS, None), "tiled": (TASKS, None)}
 HeldOutItem = collections.namedtuple("HeldOutItem", "task kind damaged images question answer")
 

@@ -66,13 +66,13 @@ def write_answer(file, index, answer):
 
 
 def tally(questions, answers):
-    """-> {(row, part): [right, seen]}; a row is a task, or a task and a kind of its questions where it has two or three."""
+    """-> {(row, part): [right, seen]}; a row is a task, or a task and a kind of its questions where it has two to four."""
     kinds = collections.defaultdict(set)
     for q in questions:
         kinds[q["task"]].add(q["kind"])
     counts = {}
     for task in dict.fromkeys(q["task"] for q in questions):
-        rows = [task] + [f"{task}: {kind}" for kind in sorted(kinds[task]) if 1 < len(kinds[task]) < 4]
+        rows = [task] + [f"{task}: {kind}" for kind in sorted(kinds[task]) if 1 < len(kinds[task]) < 5]
         counts.update({(row, part): [0, 0] for row in rows for part in PARTS})
     for q in questions:
         if q["id"] not in answers:

@@ -119,6 +119,21 @@ def export(state, folder, parts, dtype=torch.float16):
         save_file(group, os.path.join(folder, file), metadata={"format": "pt"})
 
 
+def load_weights(folder):
+    """{name: float32 tensor} of every safetensors file in a folder."""
+    from safetensors.torch import load_file
+    files = sorted(name for name in os.listdir(folder) if name.endswith(".safetensors"))
+    if not files:
+        raise SystemExit(f"load_weights: {folder} has no .safetensors file, wanted one or its parts")
+    state = {}
+    for file in files:
+        part = load_file(os.path.join(folder, file))
+        if state.keys() & part.keys():
+            raise SystemExit(f"load_weights: {file} in {folder} repeats {min(state.keys() & part.keys())} of another file, wanted one set of weights")
+        state.update((name, tensor.float()) for name, tensor in part.items())
+    return state
+
+
 def write_json(path, data):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(data, file, ensure_ascii=False, indent=2)

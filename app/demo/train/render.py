@@ -1,133 +1,21 @@
 """Rendered pictures with questions and answers: lines of text, receipts, forms, charts, tables, scenes of shapes.
 
-A `Scene` holds the picture, boxes with a class for the training-only cell labels, and (question, answer, task) triples.
+A `Scene` holds the picture, boxes with a class for the training-only labels, and (question, answer, task) triples.
 Everything comes from the `random.Random` handed in, so a seed names a picture.
 """
 import math
-import os
-import string
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+import numpy as np
+from PIL import Image, ImageFilter
 
-FONT_DIR = os.environ.get("PICO_FONTS", os.path.join(os.path.dirname(os.path.abspath(__file__)), "fonts"))
-HELD_OUT_FONTS = ("OpenSans-Regular.ttf", "NotoSerif-Regular.ttf")
-COLOURS = {"red": (215, 35, 40), "green": (30, 150, 60), "blue": (40, 70, 210), "yellow": (240, 210, 40), "orange": (245, 135, 25),
-           "purple": (130, 50, 160), "pink": (250, 140, 190), "black": (20, 20, 20)}
-INKS = ("red", "green", "blue", "orange", "purple", "black")
-SHAPES = ("circle", "square", "triangle", "star", "diamond", "cross")
-CHARS = string.ascii_letters + string.digits + string.punctuation
-CHAR_CLASS = {c: 1 + i for i, c in enumerate(CHARS)}
-CLEAR = "".join(c for c in CHARS if c not in "IlO|")  # look-alikes of 1 and 0 in many fonts: left out where nothing else tells them apart
-CODE_ALPHABETS = (CLEAR, "".join(c for c in CLEAR if c.isalnum()), "".join(c for c in CLEAR if c.isupper() or c.isdigit()),
-                  "".join(c for c in CLEAR if c.isalpha()) + " ", string.ascii_lowercase + " ", string.digits + "-/.,:$%", string.digits)
-SHAPE_CLASS = {(s, c): 1 + len(CHARS) + i * len(COLOURS) + j for i, s in enumerate(SHAPES) for j, c in enumerate(COLOURS)}
-CLASS_COUNT = 1 + len(CHARS) + len(SHAPES) * len(COLOURS)
-PLACES_A_SIDE = 16  # strips of 24 pixels, narrower than any chart's bars are apart
-PLACE_COUNT = 1 + 2 * PLACES_A_SIDE
-
-WORDS = """apple river stone cloud green table window garden winter summer music paper light night morning evening bread water
-coffee sugar lemon orange banana tomato pepper onion carrot cheese butter milk honey rice pasta salad soup cake cookie juice tea
-train ticket station market street bridge castle tower village island ocean beach mountain valley forest desert road house door
-chair lamp clock mirror carpet pillow blanket bottle glass plate spoon knife basket bag box key lock phone camera screen keyboard
-paint brush pencil book page letter story poem song dance theatre museum school teacher student doctor nurse driver farmer baker
-painter writer singer happy quick quiet bright dark heavy soft round square small large early late north south east west spring
-open closed fresh cold warm sweet salt sale price total order number name date time city country parcel weight length height
-silver gold copper iron wood cotton silk leather blue red white black yellow left right first second third never always often
-please thank hello welcome exit enter push pull stop start wait slow fast free new old best daily weekly special offer discount""".split()
-GOODS = """Coffee Tea Bread Milk Butter Cheese Apple Banana Tomato Pepper Onion Rice Pasta Salad Soup Cake Cookie Juice Honey Sugar
-Lemon Eggs Water Pizza Burger Fries Donut Muffin Salt Beans Fish Chicken Steak Yogurt Cereal Candle Pencil Paper Soap Towel""".split()
-PLACES = "Paris London Berlin Madrid Rome Vienna Oslo Dublin Lisbon Prague Athens Cairo Tokyo Lima Boston Denver".split()
-PEOPLE = "Anna Ben Clara David Emma Felix Grace Henry Ida Jack Karen Leo Mia Noah Olga Paul Rosa Sam Tina Victor".split()
-SURNAMES = "Adams Baker Clark Dixon Evans Ford Gray Hill Irwin Jones King Lewis Moore Nolan Owens Perry Quinn Reed Stone Wood".split()
-LABELS = ("name", "date", "city", "phone", "code", "amount", "order", "room", "age", "email", "country", "table", "weight", "time")
-SYLLABLES = "ba be bo da de do fa fi ga go ha hi jo ka ki la le lo ma me mi na no pa pe ra re ri sa se so ta te ti tu va vi wa ya zo".split()
-
-_fonts = {}
-
-
-def font_files(held_out):
-    files = sorted(f for f in os.listdir(FONT_DIR) if f.lower().endswith((".ttf", ".otf")))
-    return [f for f in files if (f in HELD_OUT_FONTS) == held_out]
-
+from charts import Charts
+from scene import (CHAR_CLASS, CHARS, CODE_ALPHABETS, COLOURS, GOODS, INKS, LABELS, PARTNER_CHARS, PEOPLE, PLACES, PLACES_A_SIDE, SHAPE_CLASS, SHAPES, SURNAMES,
+                   SYLLABLES, WORDS, Scene, colour_pair, face, font_files)
 
 _lists = {}
 
 
-class Face:
-    """One font at one size, with the advances and heights of its characters kept."""
-
-    def __init__(self, name, size):
-        self.font = ImageFont.truetype(os.path.join(FONT_DIR, name), size, layout_engine=ImageFont.Layout.BASIC)
-        self.size = size
-        self.known = {}
-
-    def char(self, c):
-        """(advance, top, bottom) of a character drawn at y = 0."""
-        got = self.known.get(c)
-        if got is None:
-            box = self.font.getbbox(c)
-            got = self.known[c] = (self.font.getlength(c), box[1], box[3])
-        return got
-
-    def width(self, text):
-        return sum(self.char(c)[0] for c in text)
-
-
-def face(name, size):
-    got = _fonts.get((name, size))
-    if got is None:
-        got = _fonts[(name, size)] = Face(name, size)
-    return got
-
-
-class Scene:
-    def __init__(self, width, height, background):
-        self.image = Image.new("RGB", (width, height), background)
-        self.draw = ImageDraw.Draw(self.image)
-        self.width, self.height = width, height
-        self.cells = []  # (x0, y0, x1, y1, class)
-        self.places = []  # (x0, y0, x1, y1, axis, centre): what belongs to one bar of a chart, and where the bar's middle is on x (0) or y (1)
-        self.qas = []
-        self.has_colours = False
-
-    def text(self, x, y, text, fill, f):
-        """Draws and returns (x0, y0, x1, y1)."""
-        self.draw.text((x, y), text, font=f.font, fill=fill)
-        at, top, bottom = x, 1 << 20, 0
-        for c in text:
-            advance, y0, y1 = f.char(c)
-            if c != " ":
-                self.cells.append((at, y + y0, at + advance, y + y1, CHAR_CLASS.get(c, 0)))
-                top, bottom = min(top, y + y0), max(bottom, y + y1)
-            at += advance
-        return x, top, at, bottom
-
-    def ask(self, question, answer, task):
-        self.qas.append((question, answer, task))
-
-
-def luma(c):
-    return 0.3 * c[0] + 0.59 * c[1] + 0.11 * c[2]
-
-
-def colour_pair(rng):
-    """A background and an ink that differ enough to read."""
-    while True:
-        kind = rng.random()
-        if kind < 0.5:
-            g = rng.randint(215, 255)
-            back, ink = (g, g, g), (rng.randint(0, 70),) * 3
-        elif kind < 0.7:
-            g = rng.randint(0, 50)
-            back, ink = (g, g, g), (rng.randint(180, 255),) * 3
-        else:
-            back = tuple(rng.randint(0, 255) for _ in range(3))
-            ink = tuple(rng.randint(0, 255) for _ in range(3))
-        if abs(luma(back) - luma(ink)) > 95:
-            return back, ink
-
-
-class Maker:
+class Maker(Charts):
     """Draws scenes with one set of fonts."""
 
     def __init__(self, rng, held_out=False, max_length=24):
@@ -363,97 +251,6 @@ class Maker:
             y += step
         return scene
 
-    def chart_scene(self, wide=None):
-        rng = self.rng
-        width, height = wide or (rng.randint(300, 384), rng.randint(240, 384))
-        scene, ink = self.paper(width, height)
-        scene.has_colours = True
-        name = rng.choice(self.fonts)
-        f = face(name, rng.randint(13, 18))
-        count = rng.randint(3, 6)
-        pool = rng.choice((list("ABCDEFGH"), [g for g in GOODS if len(g) <= 6], ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
-                           [str(y) for y in range(2010, 2030)], ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul"], [p for p in PEOPLE if len(p) <= 5]))
-        names = rng.sample(pool, count)
-        top = rng.choice((10, 50, 100, 100, 500))
-        values = rng.sample(range(1, top), count)
-        many = rng.random() < 0.4
-        inks = [COLOURS[c] for c in rng.sample(list(COLOURS), count)] if many else [COLOURS[rng.choice(list(COLOURS))]] * count
-        y0 = 6
-        if rng.random() < 0.4:
-            title = rng.choice(("Sales", "Visitors", "Results", "Points", "Orders", "Rainfall"))
-            scene.text(rng.randint(8, width // 2), 4, title, ink, face(name, f.size + 3))
-            y0 = int(f.size * 1.8) + 4
-        if rng.random() < 0.7:
-            base, left = height - int(f.size * 1.5) - 4, rng.randint(8, 30)
-            slot = (width - left - 6) / count
-            scale = (base - y0 - f.size * 1.6) / max(values)
-            scene.draw.line((left, base, width - 4, base), fill=ink)
-            scene.draw.line((left, y0, left, base), fill=ink)
-            hollow = not self.held_out and rng.random() < 0.3  # in training alone: the value inside its bar, often near the label
-            for i, (label, value) in enumerate(zip(names, values)):
-                x0, x1 = left + slot * (i + 0.2), left + slot * (i + 0.8)
-                bar = base - max(1, value * scale)
-                scene.draw.rectangle((x0, bar, x1, base - 1), fill=None if hollow else inks[i], outline=inks[i])
-                lf = self.fit(name, f.size, label, slot) or f
-                boxes = [(x0, bar, x1, base), scene.text(int((x0 + x1 - lf.width(label)) / 2), base + 3, label, ink, lf)]
-                shown, y, lowest = str(value), bar - f.size * 1.35, base - f.size * 1.4
-                if hollow and lowest > bar + 2 and f.width(shown) < x1 - x0 - 4:
-                    y = lowest - rng.random() ** 2 * (lowest - bar - 2)
-                boxes.append(scene.text(int((x0 + x1 - f.width(shown)) / 2), int(y), shown, ink, f))
-                scene.places += [(*box, 0, (x0 + x1) / 2) for box in boxes]
-        else:
-            left = 8 + int(max(f.width(n) for n in names))
-            slot = (height - y0 - 6) / count
-            scale = (width - left - 12 - f.width("000")) / max(values)
-            scene.draw.line((left, y0, left, height - 4), fill=ink)
-            for i, (label, value) in enumerate(zip(names, values)):
-                a, b = y0 + slot * (i + 0.2), y0 + slot * (i + 0.8)
-                end = left + max(1, value * scale)
-                scene.draw.rectangle((left + 1, a, end, b), fill=inks[i])
-                yy = int((a + b) / 2 - f.size * 0.65)
-                boxes = [(left, a, end, b), scene.text(int(left - 4 - f.width(label)), yy, label, ink, f), scene.text(int(end + 5), yy, str(value), ink, f)]
-                scene.places += [(*box, 1, (a + b) / 2) for box in boxes]
-        for label, value in zip(names, values):
-            scene.ask(f"What is the value of {label}?", str(value), "chart")
-        scene.ask("Which bar is the highest?", names[values.index(max(values))], "chart")
-        scene.ask("Which bar is the lowest?", names[values.index(min(values))], "chart")
-        return scene
-
-    def table_scene(self, wide=None):
-        rng = self.rng
-        width, height = wide or (rng.randint(320, 384), rng.randint(160, 384))
-        scene, ink = self.paper(width, height)
-        name = rng.choice(self.fonts)
-        size = rng.randint(13, 18)
-        f = face(name, size)
-        columns = rng.sample(("Price", "Count", "Size", "Year", "Score", "Code", "Rank"), rng.randint(1, 3))
-        rows = rng.sample(rng.choice((GOODS, PEOPLE, PLACES)), rng.randint(2, 6))
-        first = rng.choice(("Item", "Name", ""))
-        slot = width / (len(columns) + 1.4)
-        step = min(int(size * 2.4), int((height - 8) / (len(rows) + 1)))
-        if step < size * 1.3:
-            return self.table_scene(wide)
-        y, ruled = rng.randint(3, 8), rng.random() < 0.6
-        left = rng.randint(4, 10)
-        xs = [int(left + slot * (i + 1.3)) for i in range(len(columns))]
-        if first:
-            scene.text(left, y, first, ink, f)
-        for x, column in zip(xs, columns):
-            scene.text(x, y, column, ink, f)
-        scene.draw.line((2, y + step - 3, width - 2, y + step - 3), fill=ink)
-        for row in rows:
-            y += step
-            scene.text(left, y, row, ink, f)
-            if ruled:
-                scene.draw.line((2, y + step - 3, width - 2, y + step - 3), fill=(150,) * 3)
-            for x, column in zip(xs, columns):
-                cell = {"Price": self.money(), "Count": str(rng.randint(0, 999)), "Size": rng.choice(("S", "M", "L", "XL", str(rng.randint(20, 50)))),
-                        "Year": str(rng.randint(1950, 2029)), "Score": f"{rng.randint(0, 9)}.{rng.randint(0, 9)}", "Code": self.code_word()[:4],
-                        "Rank": str(rng.randint(1, 20))}[column]
-                scene.text(x, y, cell, ink, f)
-                scene.ask(f"What is the {column.lower()} of {row}?", cell, "table")
-        return scene
-
     def shape(self, scene, kind, fill, x, y, r):
         """Draws a shape of radius r about (x, y), returns its box."""
         d = scene.draw
@@ -557,11 +354,11 @@ def tilt(scene, rng):
 
     scene.cells = [turned(*box) for box in scene.cells]
     scene.places = [turned(*box) for box in scene.places]
+    scene.pairs = [(turned(*a), label, turned(*b), value) for a, label, b, value in scene.pairs]
 
 
 def degrade(image, rng):
     """Mild damage for held-out pictures: noise, blur, low contrast (training does the same on the GPU)."""
-    import numpy as np
     kind = rng.choice(("noise", "blur", "contrast", "noise+contrast"))
     if kind == "blur":
         return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.8)))
@@ -586,7 +383,8 @@ def place_in_view(width, height, side=384, canvas=None):
 
 
 def cell_labels(scene, out, canvas=None, view=(0, 0)):
-    """Fills out u8 [2, 54, 54] for the 7-pixel cells of one view: which class covers the centre, and the place of the bar it belongs to."""
+    """Fills out u8 [2 + PARTNER_CHARS, 54, 54] for the 7-pixel cells of one view: which class covers the centre, the place of the bar it
+    belongs to, and of a label or value the last characters of the other one (right-aligned, 0 before the first) if this view shows both."""
     out[:] = 0
     sx, sy, ox, oy = place_in_view(scene.width, scene.height, canvas=canvas)
     ox, oy = ox - view[0] * 384, oy - view[1] * 384
@@ -595,7 +393,10 @@ def cell_labels(scene, out, canvas=None, view=(0, 0)):
         a, b = math.ceil((x0 * sx + ox) / 7 - 0.5), math.ceil((x1 * sx + ox) / 7 - 0.5)
         c, d = math.ceil((y0 * sy + oy) / 7 - 0.5), math.ceil((y1 * sy + oy) / 7 - 0.5)
         if b > 0 and d > 0 and a < 54 and c < 54:
-            cells[max(c, 0):d, max(a, 0):b] = k
+            cells[..., max(c, 0):d, max(a, 0):b] = k
+
+    def inside(x0, y0, x1, y1):
+        return x0 * sx + ox >= 0 and y0 * sy + oy >= 0 and x1 * sx + ox <= 378 and y1 * sy + oy <= 378
 
     for box in scene.cells:
         paint(out[0], *box)
@@ -603,6 +404,11 @@ def cell_labels(scene, out, canvas=None, view=(0, 0)):
         strip = math.floor((centre * sy + oy if axis else centre * sx + ox) * PLACES_A_SIDE / 384)
         if 0 <= strip < PLACES_A_SIDE:
             paint(out[1], x0, y0, x1, y1, 1 + axis * PLACES_A_SIDE + strip)
+    for label_box, label, value_box, value in scene.pairs:
+        if inside(*label_box) and inside(*value_box):
+            for box, partner in ((label_box, value), (value_box, label)):
+                codes = [CHAR_CLASS[c] for c in partner[-PARTNER_CHARS:]]
+                paint(out[2:], *box, np.array([0] * (PARTNER_CHARS - len(codes)) + codes, np.uint8)[:, None, None])
 
 
 def question_corpus():

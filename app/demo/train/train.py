@@ -2,7 +2,7 @@
 
   python3 train.py --state DIR --out DIR --seconds 550 --until 0.33      first third of the schedule, in 550 s
   python3 train.py --state DIR --out DIR --seconds 550 --until 1.0       the rest
-  python3 train.py --weights app/demo/pico ...                           starts from committed weights (no optimiser state)
+  python3 train.py --weights app/demo/pico ...                           starts from a folder's weights, in one file or several (no optimiser state)
 """
 import argparse
 import collections
@@ -26,11 +26,14 @@ import torch.nn.functional as F
 
 import data
 import model_io
-import render
+import scene
 import tokenizer as tok
 from deepseek_vl2 import Config, DeepSeekVL2, image_sequence
 
 AUX_PATCHES = 160
+PARTNER_PATCHES = 96  # a chart's labels and values cover about 80
+LABEL_LOSSES = ("cell", "place", "partner", "known")  # the last is no loss: how often a patch names all characters of its partner
+PARTNER_CLASSES = 1 + len(scene.CHARS)
 
 
 def log(*words):
@@ -44,7 +47,7 @@ def schedule(p):
     elif p < 0.14:
         tasks, kinds = (0.42, 0.1, 0.09, 0.1, 0.06, 0.05, 0.18), (1, 0, 0, 0, 0)
     else:
-        tasks = (0.3, 0.14, 0.1, 0.1, 0.09, 0.08, 0.19) if p < 0.5 else (0.16, 0.21, 0.06, 0.05, 0.34, 0.05, 0.13)  # later: what lags
+        tasks = (0.3, 0.14, 0.1, 0.1, 0.09, 0.08, 0.19) if p < 0.5 else (0.12, 0.20, 0.06, 0.05, 0.42, 0.03, 0.12)  # later: what lags
         kinds = (1, 0, 0, 0, 0) if p < 0.3 else (0.86, 0.05, 0.04, 0.03, 0.02)
     return tasks, kinds, 5 + 19 * min(1, max(0, (p - 0.08) / 0.25))
 
@@ -56,29 +59,32 @@ def learning_rate(p, step):
 
 
 class Trainer(nn.Module):
-    """The reference model with a fast path: patches as one matrix product, compiled blocks, and the cell head that training alone has."""
+    """The reference model with a fast path: patches as one matrix product, compiled blocks, and the heads that training alone has."""
 
     def __init__(self, config, t):
         super().__init__()
         self.model = DeepSeekVL2(Config(config))
-        self.cells = nn.Linear(config["vision_config"]["width"], 4 * render.CLASS_COUNT)
-        self.places = nn.Linear(config["vision_config"]["width"], render.PLACE_COUNT)
-        self.cells_teach = True  # off while fresh heads follow trained features
+        self.cells = nn.Linear(config["vision_config"]["width"], 4 * scene.CLASS_COUNT)
+        self.places = nn.Linear(config["vision_config"]["width"], scene.PLACE_COUNT)
+        self.partners = nn.Linear(config["vision_config"]["width"], scene.PARTNER_CHARS * PARTNER_CLASSES)
+        self.cells_teach = self.bars_teach = True  # off while fresh heads follow trained features
         for layer in self.model.language.model.layers:
             layer.mlp.dense = True
         self.register_buffer("prefix", torch.tensor([t.bos] + t.encode("<|User|>: ")), persistent=False)
         self.register_buffer("between", torch.tensor(t.encode("\n")), persistent=False)
-        self.register_buffer("cell_weight", torch.tensor([0.06] + [1.0] * (render.CLASS_COUNT - 1)), persistent=False)
+        self.register_buffer("cell_weight", torch.tensor([0.06] + [1.0] * (scene.CLASS_COUNT - 1)), persistent=False)
 
     def vision(self, pixels):
-        """pixels [V, 378, 378, 3] in -1..1 -> [V, 729, width]."""
+        """pixels [V, 378, 378, 3] in -1..1 -> [V, 729, width], and the same before the last two blocks."""
         v = self.model.vision
         weight = v.patch_embed.proj.weight
         patches = pixels.view(-1, 27, 14, 27, 14, 3).permute(0, 1, 3, 5, 2, 4).reshape(-1, 729, 588)
         x = F.linear(patches, weight.view(weight.shape[0], -1), v.patch_embed.proj.bias) + v.pos_embed
-        for block in v.blocks:
+        early = x
+        for index, block in enumerate(v.blocks):
+            early = x if index == len(v.blocks) - 2 else early
             x = block(x)
-        return v.norm(x)
+        return v.norm(x), F.layer_norm(early, early.shape[-1:])
 
     def compiled_modules(self):
         """What torch.compile may have: not the decoder's attention, which it gets wrong (torch 2.11: logits saw later tokens, then NaN)."""
@@ -90,7 +96,7 @@ class Trainer(nn.Module):
         labels = cells.reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4).long()
         pick = ((labels > 0).any(-1).float() + torch.rand(labels.shape[:2], device=labels.device)).topk(AUX_PATCHES, dim=1).indices
         chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
-        logits = self.cells(chosen).view(-1, render.CLASS_COUNT)
+        logits = self.cells(chosen).view(-1, scene.CLASS_COUNT)
         target = labels.gather(1, pick[..., None].expand(-1, -1, 4)).reshape(-1)
         return F.cross_entropy(logits.float(), target, weight=self.cell_weight)
 
@@ -99,11 +105,30 @@ class Trainer(nn.Module):
 
         cells, words [V, 54, 54]: places, characters.  The few patches with characters weigh as much as all the bars' own.
         """
-        features = features if self.cells_teach else features.detach()
+        features = features if self.bars_teach else features.detach()
         target, written = (c.reshape(-1, 27, 2, 27, 2).amax((2, 4)).reshape(-1).long() for c in (cells, words))
-        losses = F.cross_entropy(self.places(features).view(-1, render.PLACE_COUNT).float(), target, reduction="none")
+        losses = F.cross_entropy(self.places(features).view(-1, scene.PLACE_COUNT).float(), target, reduction="none")
         parts = [((target > 0) & ((written > 0) == text)).float() for text in (True, False)]
         return sum((losses * part).sum() / part.sum().clamp(min=1) for part in parts) / 2
+
+    def partner_loss(self, features, cells):
+        """What stands at the other end: a bar's label carries the digits of its value, the value the end of its label.
+
+        cells [V, PARTNER_CHARS, 54, 54]; patches that touch two labels or two values are left out.  -> loss, share of patches all right.
+        """
+        features = features if self.bars_teach else features.detach()
+        codes = sum(cells[:, k].long() << 8 * k for k in range(scene.PARTNER_CHARS))  # the last character highest: it alone is never 0
+        codes = codes.reshape(-1, 27, 2, 27, 2).permute(0, 1, 3, 2, 4).reshape(-1, 729, 4)
+        code = codes.amax(-1)
+        code = code * ((codes == code[..., None]) | (codes == 0)).all(-1)
+        pick = ((code > 0).float() + torch.rand(code.shape, device=code.device)).topk(PARTNER_PATCHES, dim=1).indices
+        chosen = features.gather(1, pick[..., None].expand(-1, -1, features.shape[-1]))
+        logits = self.partners(chosen).view(-1, scene.PARTNER_CHARS, PARTNER_CLASSES).float()
+        code = code.gather(1, pick).reshape(-1)
+        target, known = torch.stack([code >> 8 * k & 255 for k in range(scene.PARTNER_CHARS)], 1), (code > 0).float()
+        losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape).mean(1)
+        hit = (logits.detach().argmax(-1) == target).all(1).float()
+        return [(x * known).sum() / known.sum().clamp(min=1) for x in (losses, hit)]
 
     def answer_logits(self, features, ids, kind):
         """-> logits of the text positions [B, TEXT, vocabulary], mean balance loss."""
@@ -133,10 +158,12 @@ class Trainer(nn.Module):
         return m.language.lm_head(x).float(), balance / len(m.language.model.layers)
 
     def forward(self, pixels, cells, ids, mask, kind):
-        features = self.vision(pixels)
-        cell = torch.zeros(2, device=features.device)
+        features, early = self.vision(pixels)
+        cell = torch.zeros(len(LABEL_LOSSES), device=features.device)
         if cells is not None:
-            cell = torch.stack([self.cell_loss(features, cells[:, 0]), self.place_loss(features, cells[:, 1], cells[:, 0])])
+            # places where the last blocks can still match them, and at the end, where the decoder can
+            place = (self.place_loss(early, cells[:, 1], cells[:, 0]) + self.place_loss(features, cells[:, 1], cells[:, 0])) / 2
+            cell = torch.stack([self.cell_loss(features, cells[:, 0]), place, *self.partner_loss(features, cells[:, 2:])])
         logits, balance = self.answer_logits(features, ids, kind)
         target, weight = ids[:, 1:], mask[:, 1:].float()
         losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), target.flatten(), reduction="none").view(target.shape) * weight
@@ -348,7 +375,7 @@ class HeldOut:
                     where = self.mask[at + row, 1:] > 0
                     got, want = box_of(self.t.decode(guess[row][where])), box_of(answer)
                     ok = got is not None and iou(got, want) >= 0.5
-                keys = (task, task + ("-" if damaged else "+")) + (("of " + item.kind + "s",) if task == "chart" else ())
+                keys = (task, task + ("-" if damaged else "+")) + ((f"of {item.kind}s",) if task == "chart" else ())
                 for key in keys:
                     right[key] += bool(ok)
                     seen[key] += 1
@@ -395,14 +422,13 @@ def main():
     trainer = Trainer(model_io.pico_config(smoke=smoke), t)
     model_io.first_values(trainer.model)
     if args.weights:
-        from safetensors.torch import load_file
-        trainer.model.load_state_dict({k: v.float() for k, v in load_file(os.path.join(args.weights, "model.safetensors")).items()})
+        trainer.model.load_state_dict(model_io.load_weights(args.weights))
     if saved:
         trainer.load_state_dict(saved["trainer"])
     trainer.to(args.device)
     cuda = args.device == "cuda"
     cast = (lambda: torch.autocast("cuda", dtype=torch.bfloat16)) if cuda else (lambda: torch.autocast("cpu", enabled=False))
-    matrices, others = model_io.split_parameters(trainer.model, [*trainer.cells.parameters(), *trainer.places.parameters()])
+    matrices, others = model_io.split_parameters(trainer.model, [p for head in (trainer.cells, trainer.places, trainer.partners) for p in head.parameters()])
     muon = model_io.Muon(matrices, 0.05)
     adam = torch.optim.AdamW(others, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.01, fused=cuda)
     params = list(trainer.model.parameters())
@@ -426,7 +452,7 @@ def main():
     batches = Batches(pool, free, ready, args.batch_chunks, args.device, 40 if cuda else 4)
     begin, first, last_eval, last_log = time.time(), progress, time.time(), time.time()
     checked = False
-    text_loss, seen, sums, cell_mean = None, 0, torch.zeros(2, len(data.TASKS), device=args.device), torch.zeros(2, device=args.device)
+    text_loss, seen, sums, cell_mean = None, 0, torch.zeros(2, len(data.TASKS), device=args.device), torch.zeros(len(LABEL_LOSSES), device=args.device)
     log_steps = 0
 
     def averaged(fn):
@@ -442,7 +468,8 @@ def main():
         p = first + (args.until - first) * (time.time() - begin) / max(1.0, args.seconds - (begin - START))
         progress = min(p, args.until)
         share = learning_rate(progress, step)
-        trainer.cells_teach = bool(saved) or not args.weights or step >= 300
+        taught = bool(saved) or not args.weights
+        trainer.cells_teach, trainer.bars_teach = taught or step >= 300, taught or step >= 150  # the rate is still warming up until 150
         batch = batches.next()
         kind, views, cells, colourless, ids, mask, task = batch
         if fast and not checked and kind == "one":
@@ -453,7 +480,7 @@ def main():
         with cast():
             with contextlib.nullcontext() if fast and kind == "one" else plain(trainer):
                 losses, weight, cell, balance, _ = trainer(augment(views, colourless), cells, ids, mask, kind)
-        loss = losses.sum() / weight.sum().clamp(min=1) + (0.5 if progress < 0.5 else 0.2) * cell[0] + 0.3 * cell[1] + 0.003 * balance
+        loss = losses.sum() / weight.sum().clamp(min=1) + (0.5 if progress < 0.5 else 0.2) * cell[0] + 0.3 * cell[1] + 0.4 * cell[2] + 0.003 * balance
         loss.backward()
         guard.tame(loss, kind)
         muon.step(args.lr * share * guard.slower)
@@ -480,7 +507,8 @@ def main():
             if time.time() - last_log > 15:
                 span, last_log = time.time() - last_log, time.time()
                 words = " ".join(f"{name} {value:.3f}" for name, value in zip(data.TASKS, per_task))
-                log(f"p {progress:.3f} step {step} lr {share:.2f} longest {pool.mix[-1]:.0f} cell {cell_mean[0].item() / log_steps:.3f} place {cell_mean[1].item() / log_steps:.3f} norm {guard.largest.item():.2f} | {words}"
+                labels = " ".join(f"{name} {value / log_steps:.3f}" for name, value in zip(LABEL_LOSSES, cell_mean.tolist()))
+                log(f"p {progress:.3f} step {step} lr {share:.2f} longest {pool.mix[-1]:.0f} {labels} norm {guard.largest.item():.2f} | {words}"
                     f" | {log_steps / span:.1f} steps/s fresh {batches.fresh} repeated {batches.repeated}")
                 log_steps = 0
                 guard.largest.zero_()
