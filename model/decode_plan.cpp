@@ -9,7 +9,6 @@
 #include "model/language_model.h"
 #include "runtime/device.h"
 #include "runtime/ops/decode_gemv.h"
-#include "runtime/ops/decode_prefetch.h"
 #include "runtime/ops/decode_router.h"
 #include "runtime/ops/embed_tokens.h"
 
@@ -18,8 +17,6 @@ namespace vl2 {
 namespace {
 
 constexpr uint32_t kMaxMhaWidth = 512;  // DECODE_ATTENTION_MAX_HEAD
-constexpr uint32_t kSinks = 8;          // more than a level has prefetches
-constexpr uint32_t kSinkWords = 64;     // between them: any device's storage buffer alignment is 256 bytes at most
 
 uint32_t head_depth(const LanguageConfig& config) {
   return config.use_mla ? config.kv_lora_rank + config.qk_rope_head_dim : rope_width(config);
@@ -123,7 +120,6 @@ Status DecodePlan::create_buffers(Device& device) {
       allocate(matrix_ ? DType::F16 : DType::F32, {heads, splits, latent}, "decode attention parts", attention_scratch_.parts));
   VL2_TRY(allocate(DType::F32, {heads, splits, 2}, "decode attention limits", attention_scratch_.limits));
   VL2_TRY(allocate(DType::U32, {heads}, "decode attention counters", attention_scratch_.counter));
-  VL2_TRY(allocate(DType::U32, {kSinks * kSinkWords}, "decode sinks", sinks_));
   VL2_TRY(allocate(DType::F32, {c.intermediate_size}, "decode gated", gated_));
   if (c.n_routed_experts == 0)
     return {};
@@ -155,22 +151,6 @@ Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
                         weight.dim(rank - 1) * (sum ? chosen : 1), 8 * dtype_bytes(weight.dtype), op.pairs, tuning_));
 }
 
-// Bytes first_byte .. of the weights that the levels after attention read whatever the router chooses, in the order of their use.
-Status DecodePlan::prefetch(Recorder& rec, const LayerWeights& layer, uint64_t first_byte, uint64_t byte_count) const {
-  uint64_t begin = 0, end = first_byte + byte_count;
-  uint32_t sink = first_byte == 0 ? 0 : kSinks / 2;
-  for (const TensorView* weight : {&layer.o, &layer.router, &layer.shared.gate_up, &layer.mlp.gate_up, &layer.shared.down}) {
-    if (weight->empty() || weight->span_bytes() + 16 > rec.max_binding_bytes())
-      continue;
-    const uint64_t bytes = weight->span_bytes() / 16 * 16;
-    const uint64_t from = std::clamp(first_byte, begin, begin + bytes), to = std::clamp(end, begin, begin + bytes);
-    if (from < to)
-      VL2_TRY(decode_prefetch(rec, *weight, from - begin, to - from, sinks_.rows(kSinkWords * (sink++ % kSinks), 1)));
-    begin += bytes;
-  }
-  return {};
-}
-
 Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
   const float eps = config_.rms_norm_eps;
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.qk_nope_head_dim + config_.qk_rope_head_dim));
@@ -179,21 +159,14 @@ Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const La
 
   VL2_TRY(decode_latent(rec, kv_a_, layer.kv_a_norm, eps, in_.rope_table, state_, cache.latent));
   VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_.rows(0, config_.num_attention_heads)));
-  const uint64_t early_bytes = uint64_t{tuning_.early} << 20, prefetch_bytes = uint64_t{tuning_.prefetch} << 20;
-  VL2_TRY(prefetch(rec, layer, 0, early_bytes));
 
-  if (matrix_) {
-    VL2_TRY(decode_mla_matrix(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, *matrix_));
-    return prefetch(rec, layer, early_bytes, prefetch_bytes);
-  }
-  if (tuning_.apart == 0) {
-    VL2_TRY(
-        decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, attention_));
-    return prefetch(rec, layer, early_bytes, prefetch_bytes);
-  }
+  if (matrix_)
+    return decode_mla_matrix(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, *matrix_);
+  if (tuning_.apart == 0)
+    return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale,
+                                attention_);
   VL2_TRY(decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_latent_, scale,
                                attention_, true));
-  VL2_TRY(prefetch(rec, layer, early_bytes, prefetch_bytes));
 
   Device& device = rec.device();
   return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
@@ -205,9 +178,8 @@ Status DecodePlan::attend_mha(Recorder& rec, const LayerWeights& layer, const La
   const float scale = 1.0f / std::sqrt(static_cast<float>(rope_width(config_)));
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.qkv, .y = q_, .eps = config_.rms_norm_eps}));
 
-  VL2_TRY(decode_mha_attention(rec, q_, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended_, scale,
-                               attention_));
-  return prefetch(rec, layer, 0, uint64_t{tuning_.prefetch} << 20);
+  return decode_mha_attention(rec, q_, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended_, scale,
+                              attention_);
 }
 
 Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {

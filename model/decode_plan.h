@@ -67,7 +67,6 @@ class DecodePlan {
   Status dense(Recorder& rec, const LayerWeights& layer) const;
   Status moe(Recorder& rec, const LayerWeights& layer) const;
   Status gemv(Recorder& rec, const struct DecodeGemv& op) const;
-  Status prefetch(Recorder& rec, const LayerWeights& layer, uint64_t first_byte, uint64_t byte_count) const;
 
   const LanguageConfig& config_;
   const LanguageWeights& weights_;
@@ -88,7 +87,6 @@ class DecodePlan {
   TensorView experts_gated_;              // f32 [top_k, moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;
   DecodeAttentionScratch attention_scratch_;
-  TensorView sinks_;  // u32: of prefetches
 };
 
 }  // namespace vl2

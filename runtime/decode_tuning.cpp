@@ -35,16 +35,18 @@ uint32_t ceil_div(uint32_t a, uint32_t b) {
   return (a + b - 1) / b;
 }
 
-// What a product takes beyond the launch and one latency, which all groups have. The terms and what they were fitted to (H200, 8
-// shapes of Small with up to 20 groups each, dependent dispatches):
+// What a product takes beyond the launch and one latency, which all groups have. The terms and what they were fitted to (H200, 13
+// shapes of Small and Tiny with up to 29 groups each, dependent dispatches; a chain of reads that add up nothing takes 0 to 2 us
+// less each):
 //   - bytes at the rate that the bytes in flight give at 1 us of latency
 //   - a turn of the loop after the first waits again: 3072 x 2048 with 64 threads, 2 rows takes 8.6 us, with 128 8.1
 //   - rows add up one after the other: with 256 threads, 4 rows 8.5
 //   - x and its norm come from L1 once for all rows of a workgroup
 //   - a workgroup takes 0.1 to 0.2 ns to start, and those that do not fit on the cores at once leave a tail: 16896 x 2048 with
-//   128
-//     threads, 4 rows takes 22.9 us, with 32 21.5
+//     128 threads, 4 rows takes 22.9 us, with 32 21.5
 //   - loads past the end of K take their places for nothing
+//   - a workgroup holds its place until its last invocation is done, the longer the more it has: 102400 x 2048 with 256 threads,
+//     4 rows takes 117 us, with 64 104
 //   - cores with few invocations start and finish slowly: 2048 x 8448 with 96 threads takes 13.6 us, with 192 12.9
 double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t chunks, uint32_t chunk_bytes) {
   const uint32_t turns = ceil_div(chunks, group.threads * group.unroll), groups = ceil_div(rows, group.rows);
@@ -58,7 +60,8 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
   const double transfer = megabytes / std::min(4.2, in_flight) + 0.13 * megabytes * waste + 0.012 * megabytes / group.rows;
   const double serial = 0.15 * std::min(turns - 1, 4u) + 0.03 * turns * group.unroll + 0.175 * group.rows;
   const double start = 1.2e-4 * std::min(groups, 9000u) + 0.8 * std::min(waves - 1, 2u) + 0.5 * (1 - std::min(1.0, invocations));
-  return transfer + serial + start + 0.05 * group.threads / 256;
+  const double width = group.threads / 256.0;
+  return transfer + serial + start + 0.05 * width + 0.25 * (waves - 1) * width * width;
 }
 
 }  // namespace
@@ -66,10 +69,10 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads},     {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},           {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
-      {"apart", &tuning.apart},         {"matrix", &tuning.matrix}, {"values", &tuning.values}, {"prefetch", &tuning.prefetch},
-      {"subgroups", &tuning.subgroups}, {"early", &tuning.early},   {"kept", &tuning.kept},     {"ahead", &tuning.ahead}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},          {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
+      {"keys", &tuning.keys},       {"splits", &tuning.splits},      {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
+      {"apart", &tuning.apart},     {"matrix", &tuning.matrix},      {"values", &tuning.values}, {"kept", &tuning.kept},
+      {"ahead", &tuning.ahead},     {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);

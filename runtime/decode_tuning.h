@@ -64,10 +64,9 @@ struct DecodeTuning {
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
   uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
+  uint32_t matrix = 0;                                   ///< 1: DecodeMatrixShape wherever it can be; 2: nowhere
+  uint32_t subgroups = 0, values = 0;                    ///< of DecodeMatrixShape; `values` is value_rows
   uint32_t kept = 0, ahead = 0;  ///< workgroups a core of decode_gemv_kept(), where it has any; 1: with the next loads in flight
-  uint32_t prefetch = 0, early = 0;    ///< MB of weights brought into L2 beside attention, beside its query
-  uint32_t matrix = 0;                 ///< 1: DecodeMatrixShape wherever it can be; 2: nowhere
-  uint32_t subgroups = 0, values = 0;  ///< of DecodeMatrixShape; `values` is value_rows
 };
 
 /// "threads=128,rows=4,heads=2": any of the fields above.

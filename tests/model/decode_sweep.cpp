@@ -13,7 +13,6 @@
 #include "model/session.h"
 #include "model/variants.h"
 #include "runtime/ops/decode_gemv.h"
-#include "runtime/ops/decode_prefetch.h"
 #include "tests/support/gpu_test.h"
 
 using namespace vl2;
@@ -58,8 +57,7 @@ TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip(
   REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names a variant or the folder of a model");
   const auto candidates =
       split(setting("VL2_BENCH_TUNINGS",
-                    ";threads=128,rows=2;prefetch=8;prefetch=16;prefetch=32;prefetch=44;early=8,prefetch=24;heads=1;"
-                    "heads=1,prefetch=32;apart=1;apart=1,prefetch=32"),
+                    ";threads=128,rows=2;kept=1,ahead=1;kept=2,ahead=1;kept=3;kept=4;kept=2,ahead=1,rows=2;matrix=2,heads=1"),
             ';');
   EngineOptions options;
   auto device = device_options_from_environment();
@@ -188,15 +186,11 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
         table.push_back({group, time_of(group)});
     const DecodeGemvGroup chosen = groups[0];
     const double of_chosen = table[0].us, hot = time_of(chosen, true), bare = time_of(chosen, false, true);
-    const TensorView word = upload_u32({1}, {0});  // written by every read: a barrier between any two
-    const double read = us_each([&](const TensorView& weight) { return decode_prefetch(rec, weight, 0, bytes, word); }, false);
     std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
     std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s, of %zu\n", shape.what,
                 shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
                 static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
-    std::printf(
-        "    without norm and accumulation %.2f us; the same weight again and again %.2f us; its bytes read, no more %.2f us\n",
-        bare, hot, read);
+    std::printf("    without norm and accumulation %.2f us; the same weight again and again %.2f us\n", bare, hot);
     for (size_t i = 0; i < std::min<size_t>(table.size(), 12); ++i)
       std::printf("    %3u threads %u rows %u unroll %2u steps%s: %8.2f us %7.0f GB/s\n", table[i].group.threads,
                   table[i].group.rows, table[i].group.unroll, table[i].group.steps, table[i].group.ahead ? " ahead" : "",

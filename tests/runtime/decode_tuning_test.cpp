@@ -125,11 +125,11 @@ TEST_CASE("decode tuning: a group asked for by hand still fits the device and th
 }
 
 TEST_CASE("decode tuning: VL2_DECODE_TUNING names fields and numbers, and nothing else") {
-  const auto parsed = parse_decode_tuning("threads=128,rows=2,prefetch=16");
+  const auto parsed = parse_decode_tuning("threads=128,rows=2,kept=3");
   REQUIRE(parsed.ok());
   CHECK(parsed->threads == 128);
   CHECK(parsed->rows == 2);
-  CHECK(parsed->prefetch == 16);
+  CHECK(parsed->kept == 3);
   CHECK(parsed->unroll == 0);
   CHECK(parse_decode_tuning("").ok());
   for (const char* text :
