@@ -55,7 +55,7 @@ struct DecodeMatrixShape {
   /// Invocations that look after a row of scores.
   uint32_t row_lanes(uint32_t heads) const;
   /// Of shared memory, of decode_mla_matrix.
-  uint32_t shared_bytes(uint32_t depth, uint32_t heads, uint32_t latent) const;
+  uint32_t shared_bytes(uint32_t depth, uint32_t heads) const;
 };
 
 /// Numbers that take the place of the chosen ones, for measuring; 0: as chosen.

@@ -4,7 +4,8 @@
 //           parts [heads, SPLITS, LATENT] f16: softmax(q[h] cache^T scale) cache[:, :LATENT] of the keys of a split
 //           limits [heads, SPLITS, 2] f32: maximum of score * scale * log2 e, and sum of 2^(that - maximum)
 // Work      The heads of a token are the rows of one left operand, so the cache is read once for all of them. A workgroup is a split: it takes
-//           every so manieth block of KEYS keys into shared memory, the next into registers meanwhile. The subgroups share the products of a
+//           every so manieth block of KEYS keys into shared memory, the next into registers meanwhile. The queries reach the matrices through
+//           shared memory too: each row of one is a memory transaction, and subgroups want the same ones. The subgroups share the products of a
 //           block: the scores by columns and, in DEPTH_PARTS, by depth, summed in shared memory; the values by columns. ROW_LANES invocations
 //           look after a row of scores; the number that a row of values is multiplied by goes through a tile filled with it, as in
 //           attention/matrix.glsl. A split is used only when those before it have SPLIT_TILES blocks: merging costs as much as attending.
@@ -51,13 +52,13 @@ const uint DEPTH_TILES = DEPTH / K, MY_DEPTH_TILES = (DEPTH_TILES + DEPTH_PARTS 
 const uint KEY_TILES = KEYS / N, MY_KEY_TILES = KEY_TILES / KEY_GROUPS;
 const uint VALUE_TILES = LATENT / N, MY_VALUE_TILES = (VALUE_TILES + SUBGROUPS - 1u) / SUBGROUPS;
 const uint ROW_TURNS = (ROWS * ROW_LANES + THREADS - 1u) / THREADS, LANE_KEYS8 = KEYS / ROW_LANES / 8u;
-const uint KEY_LOADS = (KEYS * DEPTH8 + THREADS - 1u) / THREADS;
+const uint KEY_LOADS = (KEYS * DEPTH8 + THREADS - 1u) / THREADS, QUERY_LOADS = (ROWS * DEPTH8 + THREADS - 1u) / THREADS;
 
 // Rows of keys, weights and results take an odd number of 16 bytes, so that eight of them, the unit of a matrix load, lie in different banks;
 // rows of scores two more than they hold.
 const uint KEY_PITCH = DEPTH8 | 1u, WEIGHT_PITCH = (KEYS / 8u) | 1u, SCORE_PITCH = KEYS / 4u + 2u, RESULT_PITCH = LATENT8 | 1u;
-const uint KEY_QUADS = KEYS * KEY_PITCH, RESULT_QUADS = ROWS * RESULT_PITCH;
-shared uvec4 tiles[KEY_QUADS > RESULT_QUADS ? KEY_QUADS : RESULT_QUADS];  // the block of keys; at the end the results
+const uint KEY_QUADS = (KEYS > ROWS ? KEYS : ROWS) * KEY_PITCH;  // no row of results is longer than one of queries
+shared uvec4 tiles[KEY_QUADS];                                   // at the beginning queries, then a block of keys, at the end results
 shared uvec4 scores[DEPTH_PARTS * ROWS * SCORE_PITCH];
 shared uvec4 weights[ROWS * WEIGHT_PITCH];
 shared uvec4 factors[ROWS * N / 4u];  // a tile of the same number in every column
@@ -70,7 +71,7 @@ shared float lane_sums[ROWS * ROW_LANES];
 
 const float LOWEST = -1.0e30, LOG2_E = 1.44269504;
 
-uvec4 next_keys[KEY_LOADS];
+uvec4 next_keys[KEY_LOADS], next_queries[QUERY_LOADS];
 LeftMatrix queries[MY_DEPTH_TILES * HEAD_TILES];
 SumMatrix values[MY_VALUE_TILES * HEAD_TILES];
 float row_maximum[ROW_TURNS], row_sum[ROW_TURNS];  // the sum: of this invocation's keys
@@ -93,12 +94,25 @@ void put() {
   }
 }
 
+void fetch_queries() {
+  [[unroll]] for (uint i = 0u; i < QUERY_LOADS; ++i)
+    next_queries[i] = q8[min(i * THREADS + gl_LocalInvocationIndex, ROWS * DEPTH8 - 1u)];
+}
+
+void put_queries() {
+  [[unroll]] for (uint i = 0u; i < QUERY_LOADS; ++i) {
+    const uint at = i * THREADS + gl_LocalInvocationIndex;
+    if (at < ROWS * DEPTH8)
+      tiles[at / DEPTH8 * KEY_PITCH + at % DEPTH8] = next_queries[i];
+  }
+}
+
 void load_queries() {
   const uint depth_part = gl_SubgroupID % DEPTH_PARTS;
   [[unroll]] for (uint i = 0u; i < MY_DEPTH_TILES; ++i) {
     const uint d = min(i * DEPTH_PARTS + depth_part, DEPTH_TILES - 1u);  // beyond the last: the last again, thrown away below
     [[unroll]] for (uint r = 0u; r < HEAD_TILES; ++r)
-      coopMatLoad(queries[i * HEAD_TILES + r], q8, r * M * DEPTH8 + d * K8, DEPTH8, gl_CooperativeMatrixLayoutRowMajor);
+      coopMatLoad(queries[i * HEAD_TILES + r], tiles, r * M * KEY_PITCH + d * K8, KEY_PITCH, gl_CooperativeMatrixLayoutRowMajor);
   }
   [[unroll]] for (uint r = 0u; r < HEAD_TILES; ++r)
     if ((MY_DEPTH_TILES - 1u) * DEPTH_PARTS + depth_part >= DEPTH_TILES)
@@ -145,12 +159,13 @@ void weigh(uint s0, uint visible) {
     const uint at = turn * THREADS + gl_LocalInvocationIndex, row = at / ROW_LANES, lane = at % ROW_LANES;
     if (row < ROWS) {
       const uint count = visible - s0;  // of keys, if fewer than KEYS
-      float maximum = row_maximum[turn];
+      vec4 best = vec4(row_maximum[turn]);  // four chains, each a quarter as long
       [[unroll]] for (uint c4 = 0u; c4 < KEYS / 4u; ++c4) {
         const vec4 score = score4(row, c4) * scale;
         [[unroll]] for (uint e = 0u; e < 4u; ++e)
-          maximum = max(maximum, c4 * 4u + e < count ? score[e] : LOWEST);
+          best[e] = max(best[e], c4 * 4u + e < count ? score[e] : LOWEST);
       }
+      const float maximum = max(max(best.x, best.y), max(best.z, best.w));
       const float shrink = exp2(row_maximum[turn] - maximum);
       row_maximum[turn] = maximum;
       row_sum[turn] *= shrink;
@@ -166,6 +181,7 @@ void weigh(uint s0, uint visible) {
         weights[row * WEIGHT_PITCH + c8] =
             uvec4(packHalf2x16(low.xy), packHalf2x16(low.zw), packHalf2x16(high.xy), packHalf2x16(high.zw));
       }
+      lane_sums[row * ROW_LANES + lane] = row_sum[turn];
     }
   }
 }
@@ -195,12 +211,6 @@ void multiply_values() {
 }
 
 void store_results(uint split) {
-  [[unroll]] for (uint turn = 0u; turn < ROW_TURNS; ++turn) {
-    const uint at = turn * THREADS + gl_LocalInvocationIndex;
-    if (at < ROWS * ROW_LANES)
-      lane_sums[at] = row_sum[turn];
-  }
-  barrier();
   [[unroll]] for (uint turn = 0u; turn < ROW_TURNS; ++turn) {
     const uint at = turn * THREADS + gl_LocalInvocationIndex, row = at / ROW_LANES, lane = at % ROW_LANES;
     if (row < ROWS) {
@@ -232,12 +242,16 @@ void store_results(uint split) {
 }
 
 void main() {
+  fetch_queries();  // in flight while the position is read, and the keys that depend on it
   const uint split = gl_WorkGroupID.x, visible = state[DECODE_STATE_POSITION] + 1u, blocks = (visible + KEYS - 1u) / KEYS;
   const uint splits = min((blocks + SPLIT_TILES - 1u) / SPLIT_TILES, SPLITS);
   if (split >= splits)
     return;
   fetch(split * KEYS, visible);
+  put_queries();
+  barrier();
   load_queries();
+  barrier();
   [[unroll]] for (uint i = 0u; i < MY_VALUE_TILES * HEAD_TILES; ++i)
     values[i] = SumMatrix(0.0);
   [[unroll]] for (uint turn = 0u; turn < ROW_TURNS; ++turn) {

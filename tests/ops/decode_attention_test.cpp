@@ -138,9 +138,9 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_matrix: agrees with the reference at any 
                          {10, 64, 16, 5, 90, {.keys = 16, .splits = 3, .tiles = 1, .subgroups = 4, .values = 2}},
                          {16, 128, 32, 64, 600, {.keys = 16, .splits = 64, .tiles = 1, .subgroups = 4}},
                          {20, 96, 32, 24, 150, {.keys = 24, .splits = 5, .tiles = 2, .subgroups = 2, .values = 40}},
-                         {16, 512, 64, 128, 300, {.keys = 32, .subgroups = 8}}};
+                         {16, 512, 64, 128, 300, {.keys = 32, .subgroups = 8}},
+                         {16, 512, 64, 128, 300, {.keys = 32, .splits = 2, .subgroups = 8}}};
   for (Case c : kCases) {
-    double worst = 0;
     CAPTURE(c.heads);
     const uint32_t width = c.latent + c.rope, nope = 3, rows = c.heads * (nope + c.value);
     const float scale = 1 / std::sqrt(static_cast<float>(width));
@@ -166,11 +166,44 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_matrix: agrees with the reference at any 
                                                      {1, c.capacity, c.heads, nope, c.rope, c.value, c.latent}, scale, position);
       const auto wanted =
           reference::mla_expand_value({u.begin(), u.end()}, kv_b, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
-      worst = std::max(worst, max_abs_diff(download(y), wanted));
-      CHECK(max_abs_diff(download(y), wanted) < 8e-3);
+      // Seen, of y up to 48: 9.3e-3 (H200 and lavapipe alike: two keys at Small's shape, from the rounding of the parts, times 512
+      // weights). Planted faults, the least of all cases and positions but the first: the newest key left out 0.12, scale too
+      // large by 1/32 0.16.
+      CHECK(max_abs_diff(download(y), wanted) < 2e-2);
     }
-    MESSAGE("worst " << worst);
   }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "decode_mla_matrix: refuses what does not fit together") {
+  constexpr uint32_t kHeads = 10, kLatent = 32, kWidth = 48;
+  const DecodeMatrixShape shape{.shape = {.m = 16, .n = 8, .k = 16, .f32_sum = true},
+                                .subgroup_size = 32,
+                                .subgroups = 1,
+                                .keys = 16,
+                                .splits = 2,
+                                .split_tiles = 1,
+                                .value_rows = 16};
+  const TensorView q = tensor({16, kWidth}, DType::F16), cache = tensor({9, kWidth}, DType::F16), y = tensor({kHeads, 8}),
+                   kv_b = tensor({kHeads * 16, kLatent}, DType::F16), state = tensor({2}, DType::U32);
+  const DecodeAttentionScratch scratch{tensor({kHeads, 2, kLatent}, DType::F16), tensor({kHeads, 2, 2}), TensorView{}};
+  const auto code = [&](const TensorView& queries, const TensorView& latents, const TensorView& weights, const TensorView& where,
+                        const DecodeAttentionScratch& parts, const TensorView& out, float scale) {
+    return decode_mla_matrix(rec, queries, latents, weights, where, parts, out, scale, shape).code();
+  };
+  CHECK(code(tensor({kHeads, kWidth}, DType::F16), cache, kv_b, state, scratch, y, 1) == Code::BadShape);  // rows not padded
+  CHECK(code(tensor({16, kWidth}), cache, kv_b, state, scratch, y, 1) == Code::BadShape);
+  CHECK(code(q, tensor({9, kWidth}), kv_b, state, scratch, y, 1) == Code::BadShape);
+  CHECK(code(q, tensor({9, 24}, DType::F16), kv_b, state, scratch, y, 1) == Code::BadShape);
+  CHECK(code(tensor({16, 56}, DType::F16), tensor({9, 56}, DType::F16), kv_b, state, scratch, y, 1) == Code::BadShape);
+  CHECK(code(q, cache, tensor({kHeads * 16 + 1, kLatent}, DType::F16), state, scratch, y, 1) == Code::BadShape);
+  CHECK(code(q, cache, kv_b, tensor({1}, DType::U32), scratch, y, 1) == Code::BadShape);
+  CHECK(code(q, cache, kv_b, state, {tensor({kHeads, 2, kLatent}), scratch.limits, TensorView{}}, y, 1) == Code::BadShape);
+  CHECK(code(q, cache, kv_b, state, {scratch.parts, tensor({kHeads, 1, 2}), TensorView{}}, y, 1) == Code::BadShape);
+  CHECK(code(q, cache, kv_b, state, scratch, tensor({kHeads, 17}), 1) == Code::BadShape);
+  CHECK(code(q, cache, kv_b, state, scratch, y, 0) == Code::BadShape);
+  CHECK(decode_mla_matrix(rec, q, cache, kv_b, state, scratch, y, std::nanf(""), shape).message() ==
+        "decode_mla_matrix: cache [9, 48] f16 and kv_b [160, 32] f16 must be as wide as multiples of 16 and 8, and scale nan above 0");
+  CHECK(rec.dispatch_count() == 0);
 }
 
 TEST_CASE_FIXTURE(GpuTest, "decode_mha_attention: rotates, caches and attends as the reference does, token after token") {

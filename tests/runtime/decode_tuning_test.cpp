@@ -141,4 +141,40 @@ TEST_CASE("decode tuning: VL2_DECODE_TUNING names fields and numbers, and nothin
         "VL2_DECODE_TUNING: got \"thread=1\", wanted name=number of a known name");
 }
 
+TEST_CASE("decode tuning: attention on matrix units fits the device, and its blocks the products, whatever is asked for") {
+  const MatrixShape kProducts[] = {{8, 8, 8, true}, {16, 8, 16, true}, {16, 16, 16, true}};
+  int found = 0;
+  for (const MatrixShape& product : kProducts)
+    for (const uint32_t shared : {16u << 10, 32u << 10, 48u << 10, 64u << 10})
+      for (const uint32_t heads : {1u, 16u, 20u, 40u})
+        for (const char* text : {"matrix=1", "matrix=1,keys=40,subgroups=3", "matrix=1,keys=64,subgroups=16,splits=1000,tiles=7"}) {
+          DeviceCaps caps = caps_of(32);
+          caps.max_shared_bytes = shared;
+          caps.matrix_shapes = {product, {product.m, product.n, product.k, false}};
+          const auto tuning = parse_decode_tuning(text);
+          REQUIRE(tuning.ok());
+          const auto shape = decode_matrix_shape(caps, Quirks{}, 3, 300, 576, heads, 512, *tuning);
+          if (!shape)
+            continue;
+          ++found;
+          CAPTURE(text);
+          CAPTURE(shared);
+          CAPTURE(heads);
+          CHECK(shape->shared_bytes(576, heads) <= shared);
+          CHECK(shape->threads() <= caps.max_workgroup_invocations);
+          CHECK(shape->keys % product.k == 0);
+          CHECK(shape->subgroups % shape->depth_parts() == 0);
+          CHECK(shape->keys % (product.n * (shape->subgroups / shape->depth_parts())) == 0);
+          CHECK(shape->keys % (8 * shape->row_lanes(heads)) == 0);
+          CHECK(shape->splits * shape->keys < 300 + shape->keys);
+        }
+  CHECK(found > 60);
+  DeviceCaps caps = caps_of(32);
+  CHECK(!decode_matrix_shape(caps, Quirks{}, 3, 300, 576, 16, 512));  // without shapes
+  caps.matrix_shapes = {{16, 8, 16, true}, {16, 8, 16, false}};
+  CHECK(decode_matrix_shape(caps, Quirks{}, 3, 300, 576, 16, 512).has_value());
+  CHECK(!decode_matrix_shape(caps, Quirks{}, 2, 300, 576, 16, 512));
+  CHECK(!decode_matrix_shape(caps, Quirks{}, 3, 300, 584, 16, 512));  // a depth that is no multiple of 16
+}
+
 TEST_SUITE_END();
