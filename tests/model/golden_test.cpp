@@ -239,6 +239,32 @@ TEST_CASE_FIXTURE(GpuTest, "decode plan: a layer has seven levels with MLA, six 
   }
 }
 
+TEST_CASE_FIXTURE(GpuTest, "decode plan: attention on matrix units gives the reference's greedy ids") {
+  if (device.tier() < 3) {
+    MESSAGE("this device has no matrix units");
+    return;
+  }
+  const GoldenCase golden("mla_softmax", "text", device.tier());
+  setenv("VL2_DECODE_TUNING", "matrix=2", 1);
+  const auto scalar = golden.session(PlanChoice::Fused);
+  golden.prefill(*scalar, 0);
+  const auto wanted = scalar->decode(static_cast<uint32_t>(golden.greedy().size()), {});
+  const uint32_t levels = scalar->plan()->levels();
+  setenv("VL2_DECODE_TUNING", "matrix=1", 1);
+  const auto session = golden.session(PlanChoice::Fused);
+  golden.prefill(*session, 0);
+  const auto greedy = session->decode(static_cast<uint32_t>(golden.greedy().size()), {});
+  unsetenv("VL2_DECODE_TUNING");
+  REQUIRE_MESSAGE(wanted.ok(), wanted.message());
+  REQUIRE_MESSAGE(greedy.ok(), greedy.message());
+  CHECK(*wanted == golden.greedy());
+  CHECK(*greedy == golden.greedy());
+  if (session->plan()->levels() == levels)
+    MESSAGE("the model's cache is not as wide as a multiple of this device's products");
+  else
+    CHECK(session->plan()->levels() == levels + golden.engine().config().language.num_hidden_layers);
+}
+
 TEST_CASE_FIXTURE(GpuTest,
                   "decode plan: gives the plain plan's tokens, greedy and drawn, in steps of any size, after rewinding and "
                   "to the end of the context") {
