@@ -13,10 +13,6 @@ namespace vl2 {
 namespace {
 
 constexpr uint32_t kBytesInFlight = 128;    // an invocation's: beyond it registers leave too few invocations a core
-constexpr uint32_t kMostRows = 32;          // of a workgroup: of 64 subgroups 8 KiB of shared memory
-constexpr uint32_t kKeptThreads = 384;      // of a workgroup that keeps x: K of 8448 in three chunks each
-constexpr uint32_t kKeptRegisters = 112;    // of an invocation that does, about
-constexpr uint32_t kMostSubgroups = 64;     // MAX_SUBGROUPS of gemv_core.glsl
 constexpr uint32_t kAttentionGroups = 256;  // workgroups: what fills a card of 132 cores twice
 constexpr uint32_t kCores = 132;            // of the largest card measured; a smaller one has more waves with any choice
 constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536;
@@ -69,10 +65,9 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},          {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits},      {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
-      {"apart", &tuning.apart},     {"matrix", &tuning.matrix},      {"values", &tuning.values}, {"kept", &tuning.kept},
-      {"ahead", &tuning.ahead},     {"subgroups", &tuning.subgroups}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
+      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
+      {"apart", &tuning.apart},     {"matrix", &tuning.matrix}, {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -112,35 +107,12 @@ std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint
   return groups;
 }
 
-std::optional<DecodeGemvGroup> decode_gemv_kept(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                                uint32_t group_rows, uint32_t unroll, uint32_t core_groups, bool ahead) {
-  const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
-  const uint32_t threads = ceil_div(ceil_div(chunks, unroll), subgroup) * subgroup;
-  const uint32_t registers = 24 + 8 * unroll + group_rows * unroll * chunk_bytes / 4 * (ahead ? 2 : 1);
-  if (threads > std::min({kKeptThreads, kMostSubgroups * subgroup, caps.max_workgroup_invocations}) ||
-      registers > kKeptRegisters || 8 * threads * unroll > 9 * chunks || group_rows > threads)
-    return {};
-  const uint32_t steps =
-      std::clamp(ceil_div(ceil_div(rows, group_rows), kCores * core_groups), 1u, std::min(kMostRows, threads) / group_rows);
-  return DecodeGemvGroup{.threads = threads,
-                         .rows = group_rows,
-                         .unroll = unroll,
-                         .one_subgroup = false,
-                         .steps = steps,
-                         .ahead = ahead && steps > 1};
-}
-
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
                                   bool pairs, const DecodeTuning& tuning) {
   const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
   if (quirks.barriers_are_slow)
     return {.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true};
   DecodeGemvGroup group = decode_gemv_candidates(caps, rows, k, chunk_bytes, pairs).front();
-  const uint32_t kept_rows = tuning.rows != 0 ? std::max(tuning.rows / 2 * 2, 2u) : 4;
-  for (uint32_t unroll = 1; tuning.kept != 0 && chunk_bytes == 16 && unroll <= 5; ++unroll)
-    if (const auto kept =
-            decode_gemv_kept(caps, rows, k, chunk_bytes, unroll < 3 ? kept_rows : 2, unroll, tuning.kept, tuning.ahead == 1))
-      return *kept;
   if (tuning.threads != 0) {
     group.threads = std::min(ceil_div(tuning.threads, subgroup) * subgroup, std::min(256u, caps.max_workgroup_invocations));
     group.unroll = std::min(ceil_div(chunks, group.threads), 2u);

@@ -14,13 +14,10 @@ namespace vl2 {
 
 /// A workgroup of decode_gemv and decode_router.
 struct DecodeGemvGroup {
-  uint32_t threads;    ///< which share K
-  uint32_t rows;       ///< of the weight, at once; an even number with pairs
-  uint32_t unroll;     ///< chunks of K that are in flight a row
-  bool one_subgroup;   ///< all threads are one subgroup; then steps is 1
-  uint32_t steps = 1;  ///< of so many rows, one after the other; decode_gemv only
-  bool ahead = false;  ///< the loads of the next step or turn are in flight beside those of this one
-  uint32_t all_rows() const { return rows * steps; }
+  uint32_t threads;   ///< which share K
+  uint32_t rows;      ///< of the weight, at once; an even number with pairs
+  uint32_t unroll;    ///< chunks of K that are in flight a row
+  bool one_subgroup;  ///< all threads are one subgroup
   bool operator==(const DecodeGemvGroup&) const = default;
 };
 
@@ -66,7 +63,6 @@ struct DecodeTuning {
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
   uint32_t matrix = 0;                                   ///< 1: DecodeMatrixShape wherever it can be; 2: nowhere
   uint32_t subgroups = 0, values = 0;                    ///< of DecodeMatrixShape; `values` is value_rows
-  uint32_t kept = 0, ahead = 0;  ///< workgroups a core of decode_gemv_kept(), where it has any; 1: with the next loads in flight
 };
 
 /// "threads=128,rows=4,heads=2": any of the fields above.
@@ -80,12 +76,6 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text);
 /// pairs        gates and ups: an even number of rows at once
 std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
                                                     bool pairs);
-
-/// Groups of `group_rows` rows at once whose invocations keep x in registers, for as many steps as leave `core_groups` workgroups
-/// a core: x comes once a workgroup, workgroups start and end once. Nothing, where K asks for too many registers or leaves more
-/// than an eighth of the invocations without work.
-std::optional<DecodeGemvGroup> decode_gemv_kept(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                                uint32_t group_rows, uint32_t unroll, uint32_t core_groups, bool ahead);
 
 /// The first of the candidates, changed as `tuning` asks; where barriers are slow, one subgroup.
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,

@@ -63,10 +63,9 @@ Status decode_head_values(Recorder& rec, const TensorView& u, const TensorView& 
   const uint64_t weights = uint64_t{heads} * values * latent;
   return rec.dispatch(weight_variant(ShaderId::decode_gemv_f32, kv_b.dtype),
                       {u, TensorView{}, weight_piece(kv_b, 0, kv_b.dim(0)), TensorView{}, TensorView{}, TensorView{}, y}, params,
-                      {.x = (values + group.all_rows() - 1) / group.all_rows(), .y = heads},
+                      {.x = (values + group.rows - 1) / group.rows, .y = heads},
                       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
-                      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS,
-                       group.steps, group.ahead});
+                      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS});
 }
 
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group) {
@@ -81,7 +80,7 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
   const uint64_t row_bytes = uint64_t{row_stride} * dtype_bytes(weight.dtype);
 
   const uint32_t mode = !experts ? DECODE_GEMV_DENSE : op.pairs ? DECODE_GEMV_EXPERT_ROWS : DECODE_GEMV_EXPERT_SUM;
-  const uint32_t group_results = op.pairs ? group.all_rows() / 2 : group.all_rows();
+  const uint32_t group_results = op.pairs ? group.rows / 2 : group.rows;
   const DeviceCaps& caps = rec.device().caps();
   // A weight larger than one binding goes by pieces of its rows, if that is possible: the recorder says when it is not.
   uint32_t piece_rows = results;
@@ -109,12 +108,11 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
     const bool whole = params.rows == results;
     const TensorView piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
     const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen;
-    VL2_TRY(
-        rec.dispatch(shader, {op.x, op.norm, piece, op.ids, op.expert_weights, op.addend, op.y}, params,
-                     {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
-                     {.bytes = weights * dtype_bytes(weight.dtype), .flops = 2 * weights},
-                     {group.threads, group.rows, group.unroll, group.one_subgroup, all_chunks, !op.norm.empty(), op.pairs, mode,
-                      group.steps, group.ahead}));
+    VL2_TRY(rec.dispatch(
+        shader, {op.x, op.norm, piece, op.ids, op.expert_weights, op.addend, op.y}, params,
+        {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
+        {.bytes = weights * dtype_bytes(weight.dtype), .flops = 2 * weights},
+        {group.threads, group.rows, group.unroll, group.one_subgroup, all_chunks, !op.norm.empty(), op.pairs, mode}));
   }
   return {};
 }

@@ -4,7 +4,7 @@
 //
 // Shapes    x [k] or [heads, k] f32    norm [k] f32    weight [rows or 2 rows, k] or [experts, ...] WEIGHT    ids [top_k] u32    expert_weights [top_k] f32
 //           addend, y [rows] f32, or y [top_k, rows]
-// Work      one workgroup STEPS times ROWS rows of the weight, which share K out among all invocations; along y the chosen experts; see gemv_core.glsl
+// Work      one workgroup ROWS rows of the weight, which share K out among all invocations; along y the chosen experts; see gemv_core.glsl
 // Numbers   products and sums in f32, in an order fixed by the sizes
 // Needs     subgroup arithmetic, any subgroup size
 // Variants  WEIGHT
@@ -26,21 +26,15 @@ layout(binding = DECODE_GEMV_Y) buffer Y { float y[]; };
 #include "decode/gemv_core.glsl"
 layout(constant_id = 6) const bool PAIRS = false;  // the first half of ROWS are gates, the second their ups
 layout(constant_id = 7) const uint EXPERTS = DECODE_GEMV_DENSE;
-const uint RESULTS = PAIRS ? ROWS / 2u : ROWS;  // of a step
-const uint GROUP_RESULTS = STEPS * RESULTS;     // of a workgroup
+const uint RESULTS = PAIRS ? ROWS / 2u : ROWS;  // of a workgroup
 
-uint first_chunk;  // of the first row
+uint row_start[ROWS];  // chunks
 
-uint row_start(uint step, uint r) {
-  const uint row = min(gl_WorkGroupID.x * GROUP_RESULTS + step * RESULTS + r % RESULTS, p.rows - 1u);  // beyond the last: the last again
-  return first_chunk + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
-}
-
-uint weight_chunk_of(uint start, uint c) {
+uint weight_chunk_of(uint r, uint c) {
   if (EXPERTS != DECODE_GEMV_EXPERT_SUM)
-    return start + c;
+    return row_start[r] + c;
   const uint chosen = c / p.segment_chunks;
-  return start + min(ids[chosen], p.expert_count - 1u) * p.expert_chunks + (c - chosen * p.segment_chunks);
+  return row_start[r] + min(ids[chosen], p.expert_count - 1u) * p.expert_chunks + (c - chosen * p.segment_chunks);
 }
 
 void load_x8(uint c, out vec4 low, out vec4 high) {
@@ -55,7 +49,7 @@ void load_norm8(uint c, out vec4 low, out vec4 high) {
 }
 
 uint place_of(uint r) {
-  const uint row = min(gl_WorkGroupID.x * GROUP_RESULTS + r, p.rows - 1u);
+  const uint row = min(gl_WorkGroupID.x * RESULTS + r, p.rows - 1u);
   const bool many = EXPERTS == DECODE_GEMV_EXPERT_ROWS || EXPERTS == DECODE_GEMV_HEAD_ROWS;
   return p.first_row + row + (many ? gl_WorkGroupID.y * p.y_stride : 0u);
 }
@@ -64,14 +58,14 @@ uint place_of(uint r) {
 float gain_of(uint r) {
   float gain = 0.0;
   if (p.has_addend != 0u)
-    gain += addend[p.first_row + min(gl_WorkGroupID.x * GROUP_RESULTS + r, p.rows - 1u)];
+    gain += addend[p.first_row + min(gl_WorkGroupID.x * RESULTS + r, p.rows - 1u)];
   if (p.accumulate != 0u)
     gain += y[place_of(r)];
   return gain;
 }
 
 void store_result(uint r, float sum, float up_sum, float scale, float expert_weight, float gain) {
-  if (gl_WorkGroupID.x * GROUP_RESULTS + r >= p.rows)
+  if (gl_WorkGroupID.x * RESULTS + r >= p.rows)
     return;
   float value = sum * scale;
   if (PAIRS)
@@ -82,22 +76,25 @@ void store_result(uint r, float sum, float up_sum, float scale, float expert_wei
 }
 
 void main() {
-  first_chunk = p.first_chunk;
+  uint first = p.first_chunk;
   if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
-    first_chunk += min(ids[gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks;
+    first += min(ids[gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks;
   if (EXPERTS == DECODE_GEMV_HEAD_ROWS)
-    first_chunk += gl_WorkGroupID.y * p.expert_chunks;
+    first += gl_WorkGroupID.y * p.expert_chunks;
+  [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
+    const uint row = min(gl_WorkGroupID.x * RESULTS + r % RESULTS, p.rows - 1u);  // beyond the last: the last again
+    row_start[r] = first + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
+  }
   const float expert_weight = EXPERTS == DECODE_GEMV_EXPERT_ROWS ? expert_weights[gl_WorkGroupID.y] : 1.0;
-  const uint result = min(gl_LocalInvocationIndex, GROUP_RESULTS - 1u);  // that this invocation stores
-  const float gain = ONE_SUBGROUP ? 0.0 : gain_of(result);
+  const float gain = ONE_SUBGROUP ? 0.0 : gain_of(min(gl_LocalInvocationIndex, RESULTS - 1u));
   gemv();
   const float scale = sum_scale(p.eps);
   if (ONE_SUBGROUP) {
     if (subgroupElect())
       [[unroll]] for (uint r = 0u; r < RESULTS; ++r)
         store_result(r, row_sum(r), PAIRS ? row_sum(RESULTS + r) : 0.0, scale, expert_weight, gain_of(r));
-  } else if (gl_LocalInvocationIndex < GROUP_RESULTS) {
-    const uint i = result / RESULTS * ROWS + result % RESULTS;
-    store_result(result, row_sum(i), PAIRS ? row_sum(i + RESULTS) : 0.0, scale, expert_weight, gain);
+  } else if (gl_LocalInvocationIndex < RESULTS) {
+    store_result(gl_LocalInvocationIndex, row_sum(gl_LocalInvocationIndex),
+                 PAIRS ? row_sum(RESULTS + gl_LocalInvocationIndex) : 0.0, scale, expert_weight, gain);
   }
 }

@@ -31,9 +31,7 @@ shared vec4 score_quads[DECODE_ROUTER_MAX_EXPERTS / 4u];    // by four, so that 
 shared uvec4 choice_quads[DECODE_ROUTER_MAX_EXPERTS / 4u];  // ordered keys of score + bias
 shared float chosen[DECODE_ROUTER_MAX_TOP_K];               // scores by rank
 
-uint row_start(uint step, uint r) { return min((gl_WorkGroupID.x * STEPS + step) * ROWS + r, p.expert_count - 1u) * p.row_chunks; }
-
-uint weight_chunk_of(uint start, uint c) { return start + c; }
+uint weight_chunk_of(uint r, uint c) { return min(gl_WorkGroupID.x * ROWS + r, p.expert_count - 1u) * p.row_chunks + c; }
 
 void load_x8(uint c, out vec4 low, out vec4 high) {
   low = x_quads[2u * c];

@@ -56,9 +56,7 @@ TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip(
   const std::string folder = setting("VL2_BENCH_MODEL", "");
   REQUIRE_MESSAGE(!folder.empty(), "VL2_BENCH_MODEL names a variant or the folder of a model");
   const auto candidates =
-      split(setting("VL2_BENCH_TUNINGS",
-                    ";threads=128,rows=2;kept=1,ahead=1;kept=2,ahead=1;kept=3;kept=4;kept=2,ahead=1,rows=2;matrix=2,heads=1"),
-            ';');
+      split(setting("VL2_BENCH_TUNINGS", ";threads=128,rows=2;matrix=1;matrix=2;matrix=2,heads=1;apart=1"), ';');
   EngineOptions options;
   auto device = device_options_from_environment();
   REQUIRE(device.ok());
@@ -127,17 +125,7 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows;
     const TensorView x = upload({shape.k}, random_floats(shape.k, 1)), norm = upload({shape.k}, random_floats(shape.k, 2));
     const TensorView y = upload({results}, std::vector<float>(results, 0.0f)), sink = tensor({1});
-    auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, 16, shape.pairs);
-    groups.resize(std::min<size_t>(groups.size(), 4));
-    for (const uint32_t core_groups : {2u, 4u, 1u, 3u})
-      for (const bool ahead : {true, false})
-        for (uint32_t unroll = 1; unroll <= 5; ++unroll)
-          for (const uint32_t group_rows : {2u, 4u, 1u})
-            if (group_rows > 1 || (!shape.pairs && shape.rows < 4000))
-              if (const auto kept =
-                      decode_gemv_kept(device.caps(), shape.rows, shape.k, 16, group_rows, unroll, core_groups, ahead);
-                  kept && std::find(groups.begin(), groups.end(), *kept) == groups.end())
-                groups.push_back(*kept);
+    const auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, 16, shape.pairs);
     // us a dispatch of a chain in which each waits for the one before; `product` records the one with a weight.
     const auto us_each = [&](const std::function<Status(const TensorView&)>& product, bool one_weight) {
       REQUIRE(rec.begin_capture().ok());
@@ -191,10 +179,9 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
                 shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
                 static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
     std::printf("    without norm and accumulation %.2f us; the same weight again and again %.2f us\n", bare, hot);
-    for (size_t i = 0; i < std::min<size_t>(table.size(), 12); ++i)
-      std::printf("    %3u threads %u rows %u unroll %2u steps%s: %8.2f us %7.0f GB/s\n", table[i].group.threads,
-                  table[i].group.rows, table[i].group.unroll, table[i].group.steps, table[i].group.ahead ? " ahead" : "",
-                  table[i].us, static_cast<double>(bytes) * 1e-3 / table[i].us);
+    for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
+      std::printf("    %3u threads %u rows %u unroll: %8.2f us %7.0f GB/s\n", table[i].group.threads, table[i].group.rows,
+                  table[i].group.unroll, table[i].us, static_cast<double>(bytes) * 1e-3 / table[i].us);
     std::fflush(stdout);
   }
 }
