@@ -127,18 +127,24 @@ bool fits(const WorkgroupTile& tile, const DeviceCaps& caps) {
 }
 
 // Larger tiles are for measurements.
-template <typename Tile>
-bool is_default(const Tile& tile) {
+bool is_default(const WorkgroupTile& tile, const DeviceCaps&) {
   return tile.rows <= 128 && tile.columns <= 128;
 }
 
+// RDNA3 (RADV, Mesa 25.0.7) keeps 128 sums of each of 32 lanes in scratch memory, 64 in registers: its subgroups may have 64 lanes too.
+bool is_default(const MatrixTile& tile, const DeviceCaps& caps) {
+  const bool scratch =
+      caps.min_subgroup_size == 32 && caps.max_subgroup_size > 32 && tile.subgroup_rows * tile.subgroup_columns > 64 * 32;
+  return tile.rows <= 128 && tile.columns <= 128 && !scratch;
+}
+
 // The largest tile that makes enough workgroups; if none does, the one that makes the most.
-WorkgroupTile filling_tile(const std::vector<WorkgroupTile>& tiles_of_device, const MatmulProblem& problem) {
+WorkgroupTile filling_tile(const DeviceCaps& caps, const MatmulProblem& problem) {
   WorkgroupTile best{};
   uint64_t most = 0;
-  for (const WorkgroupTile& tile : tiles_of_device) {
+  for (const WorkgroupTile& tile : workgroup_tiles(caps)) {
     const uint64_t tiles = tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
-    if (!is_default(tile) || tiles <= most)
+    if (!is_default(tile, caps) || tiles <= most)
       continue;
     best = tile;
     most = tiles;
@@ -172,18 +178,18 @@ double estimated_time(const RatedTile& rated, const MatmulProblem& problem) {
 
 MatrixTile fastest_tile(const DeviceCaps& caps, const MatmulProblem& problem) {
   const auto tiles = rated_tiles(caps, gemm_shapes(caps)[0]);
-  const auto slower = [&](const RatedTile& a, const RatedTile& b) {
-    return is_default(a.tile) != is_default(b.tile) ? is_default(a.tile)
-                                                    : estimated_time(a, problem) < estimated_time(b, problem);
+  const auto faster = [&](const RatedTile& a, const RatedTile& b) {
+    const bool a_default = is_default(a.tile, caps);
+    return a_default != is_default(b.tile, caps) ? a_default : estimated_time(a, problem) < estimated_time(b, problem);
   };
-  return std::min_element(tiles.begin(), tiles.end(), slower)->tile;
+  return std::min_element(tiles.begin(), tiles.end(), faster)->tile;
 }
 
 // Experts: the first tile with as many rows as an expert gets on average, and no more than twice.
 MatrixTile expert_matrix_tile(const DeviceCaps& caps, uint32_t rows_an_expert) {
   MatrixTile best{};
   for (const MatrixTile& tile : matrix_tiles(caps))
-    if (is_default(tile) && (best.rows == 0 || (tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
+    if (is_default(tile, caps) && (best.rows == 0 || (tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
       best = tile;
   return best;
 }
@@ -257,7 +263,7 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ti
     return plan;
   if (has_workgroup_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat2;
-    plan.workgroup_tile = filling_tile(workgroup_tiles(caps), problem);
+    plan.workgroup_tile = filling_tile(caps, problem);
   } else if (has_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
     plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : fastest_tile(caps, problem);
