@@ -39,13 +39,21 @@ constexpr bool kValidateByDefault = true;  // the preset `debug`
 constexpr bool kValidateByDefault = false;
 #endif
 
+// A family that computes and draws nothing, where there is one: no state of drawing has to be waited for at a barrier. H200, driver
+// 580.159: a token of Small 2.15 instead of 2.20 ms, of Tiny 0.63 instead of 0.67.
 Result<uint32_t> find_compute_family(VkPhysicalDevice physical) {
   uint32_t count = 0;
   vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, nullptr);
   std::vector<VkQueueFamilyProperties> families(count);
   vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families.data());
+  const auto computes = [&](uint32_t i) {
+    return (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) != 0 && families[i].queueCount > 0;
+  };
   for (uint32_t i = 0; i < count; ++i)
-    if ((families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) != 0 && families[i].queueCount > 0)
+    if (computes(i) && (families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) == 0)
+      return i;
+  for (uint32_t i = 0; i < count; ++i)
+    if (computes(i))
       return i;
   return fail(Code::Unsupported, "device: no queue that computes");
 }

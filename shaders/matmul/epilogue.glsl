@@ -1,16 +1,40 @@
-// What matmul does to a sum before the store: bias, activation, residual.
+// What matmul does to a sum before the store: bias, activation, residual; and the store itself.
+#include "common/act_type.glsl"
 #include "common/activation.glsl"
 
 layout(constant_id = 6) const uint ACTIVATION = 0u;  // a constant, because it is code an unrolled store makes many times
 layout(binding = MATMUL_BIAS) readonly buffer Bias { float bias[]; };
 layout(binding = MATMUL_RESIDUAL) readonly buffer Residual { float residual[]; };
-#define Y_BINDING MATMUL_Y
-#include "matmul/store.glsl"
+layout(binding = MATMUL_Y) writeonly buffer Y { act_t y[]; };
+#ifdef ACT_f16
+layout(binding = MATMUL_Y) writeonly buffer Y32 { float y_f32[]; };
+#endif
 
-// `column` counts from the first of this dispatch, here and below.
+// `column` counts from the first of this dispatch.
+void store_result(uint row, uint column, float value) {
+  const uint y_column = p.first_column + column;
+  if (p.has_bias != 0u)
+    value += bias[p.bias_offset + y_column];
+  if (ACTIVATION == MATMUL_GELU_TANH)
+    value = gelu_tanh(value);
+  else if (ACTIVATION == MATMUL_GELU_ERF)
+    value = gelu_erf(value);
+  if (p.has_residual != 0u)
+    value += residual[p.residual_offset + row * p.residual_row_stride + y_column];
+  const uint at = p.y_offset + row * p.y_row_stride + y_column;
+#ifdef ACT_f16
+  if (p.y_is_f32 != 0u) {
+    y_f32[at] = value;
+    return;
+  }
+#endif
+  y[at] = to_act(value);
+}
+
+#ifdef VL2_STORE_BIASED
+// What store_result() does, in two parts: for whoever adds a column's bias once.
 float column_bias(uint column) { return p.has_bias != 0u ? bias[p.bias_offset + p.first_column + column] : 0.0; }
 
-// What is left to do to a sum that has its bias.
 void store_biased(uint row, uint column, float value) {
   const uint y_column = p.first_column + column;
   if (ACTIVATION == MATMUL_GELU_TANH)
@@ -19,15 +43,25 @@ void store_biased(uint row, uint column, float value) {
     value = gelu_erf(value);
   if (p.has_residual != 0u)
     value += residual[p.residual_offset + row * p.residual_row_stride + y_column];
-  store_y(p.y_offset + row * p.y_row_stride + y_column, value);
+  const uint at = p.y_offset + row * p.y_row_stride + y_column;
+#ifdef ACT_f16
+  if (p.y_is_f32 != 0u) {
+    y_f32[at] = value;
+    return;
+  }
+#endif
+  y[at] = to_act(value);
 }
-
-void store_result(uint row, uint column, float value) { store_biased(row, column, value + column_bias(column)); }
+#endif
 
 #ifdef VL2_STORE_QUADS
-layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_quads[]; };
-
+#extension GL_EXT_control_flow_attributes : require
 // Four columns at once, in as few stores as their alignment allows.
+layout(constant_id = 12) const bool Y_QUADS = false;  // rows of y and of the residual begin at multiples of 4 elements
+layout(binding = MATMUL_RESIDUAL) readonly buffer ResidualQuads { vec4 residual_quads[]; };
+layout(binding = MATMUL_Y) writeonly buffer YQuads { act4_t y_quads[]; };
+layout(binding = MATMUL_Y) writeonly buffer Y32Quads { vec4 y_f32_quads[]; };
+
 void store_results(uint row, uint column, uint count, vec4 value) {
   if (!Y_QUADS || count < 4u) {
     [[dont_unroll]] for (uint c = 0u; c < count; ++c)
@@ -45,6 +79,10 @@ void store_results(uint row, uint column, uint count, vec4 value) {
     value = vec4(gelu_erf(value.x), gelu_erf(value.y), gelu_erf(value.z), gelu_erf(value.w));
   if (p.has_residual != 0u)
     value += residual_quads[(p.residual_offset + row * p.residual_row_stride + y_column) >> 2];
-  store_y_quad(p.y_offset + row * p.y_row_stride + y_column, value);
+  const uint at = (p.y_offset + row * p.y_row_stride + y_column) >> 2;
+  if (p.y_is_f32 != 0u)
+    y_f32_quads[at] = value;
+  else
+    y_quads[at] = act4_t(to_act(value.x), to_act(value.y), to_act(value.z), to_act(value.w));
 }
 #endif

@@ -18,6 +18,7 @@ layout(binding = MATMUL_WEIGHT) readonly buffer WeightPairs { uvec2 weight_pairs
 layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 #define VL2_WEIGHT_FOURS
 #include "common/weight.glsl"
+#define VL2_STORE_BIASED
 #include "matmul/epilogue.glsl"
 #include "matmul/gemm_direct.glsl"
 
