@@ -10,11 +10,18 @@ layout(binding = MATMUL_Y) writeonly buffer Y { act_t y[]; };
 layout(binding = MATMUL_Y) writeonly buffer Y32 { float y_f32[]; };
 #endif
 
-// `column` counts from the first of this dispatch.
+#ifdef VL2_STORE_BIASED  // the includer has added it
+float column_bias(uint column) { return p.has_bias != 0u ? bias[p.bias_offset + p.first_column + column] : 0.0; }
+#endif
+
+// `column` counts from the first of this dispatch. Not through matmul/store.glsl: with one more function between the sums and memory, NVIDIA's
+// compiler (580.159) keeps the sums of gemm_coopmat in memory, and the product takes seven times as long.
 void store_result(uint row, uint column, float value) {
   const uint y_column = p.first_column + column;
+#ifndef VL2_STORE_BIASED
   if (p.has_bias != 0u)
     value += bias[p.bias_offset + y_column];
+#endif
   if (ACTIVATION == MATMUL_GELU_TANH)
     value = gelu_tanh(value);
   else if (ACTIVATION == MATMUL_GELU_ERF)
@@ -30,29 +37,6 @@ void store_result(uint row, uint column, float value) {
 #endif
   y[at] = to_act(value);
 }
-
-#ifdef VL2_STORE_BIASED
-// What store_result() does, in two parts: for whoever adds a column's bias once.
-float column_bias(uint column) { return p.has_bias != 0u ? bias[p.bias_offset + p.first_column + column] : 0.0; }
-
-void store_biased(uint row, uint column, float value) {
-  const uint y_column = p.first_column + column;
-  if (ACTIVATION == MATMUL_GELU_TANH)
-    value = gelu_tanh(value);
-  else if (ACTIVATION == MATMUL_GELU_ERF)
-    value = gelu_erf(value);
-  if (p.has_residual != 0u)
-    value += residual[p.residual_offset + row * p.residual_row_stride + y_column];
-  const uint at = p.y_offset + row * p.y_row_stride + y_column;
-#ifdef ACT_f16
-  if (p.y_is_f32 != 0u) {
-    y_f32[at] = value;
-    return;
-  }
-#endif
-  y[at] = to_act(value);
-}
-#endif
 
 #ifdef VL2_STORE_QUADS
 #extension GL_EXT_control_flow_attributes : require

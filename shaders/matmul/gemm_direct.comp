@@ -20,6 +20,7 @@ layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads
 #include "common/weight.glsl"
 #define VL2_STORE_BIASED
 #include "matmul/epilogue.glsl"
+void store_biased(uint row, uint column, float value) { store_result(row, column, value); }
 #include "matmul/gemm_direct.glsl"
 
 void main() {
