@@ -201,8 +201,7 @@ std::optional<DecodeMatrixShape> decode_matrix_shape(const DeviceCaps& caps, con
                            .split_tiles = 1,
                            .value_rows = tuning.values != 0 ? tuning.values : kValueRows};
   const auto fits = [&] {
-    return choice.threads() <= caps.max_workgroup_invocations &&
-           choice.shared_bytes(depth, heads) <= caps.max_shared_bytes;
+    return choice.threads() <= caps.max_workgroup_invocations && choice.shared_bytes(depth, heads) <= caps.max_shared_bytes;
   };
   while (!fits() && choice.keys > step)
     choice.keys -= step;

@@ -138,14 +138,14 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
                                      .first_value_row = kv_b.dim(0) / heads - value_width,
                                      .weight_row_chunks = kv_b.stride(0) / 8};
   const uint64_t weights = uint64_t{heads} * std::max(value_width, 1u) * latent;
-  return rec.dispatch(act_weight_variant(ShaderId::decode_mla_attention_f32_f32, cache.dtype, kv_b.dtype),
-                      {q, cache, TensorView{}, state, scratch.parts, scratch.limits, scratch.counter,
-                       weight_piece(kv_b, 0, kv_b.dim(0)), TensorView{}, y},
-                      params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
-                      {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
-                      {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,
-                       depth / 8, latent / 8, shape.splits, decode_attention_parts(shape, latent, value_width), values_apart, kRowsAtOnce,
-                       shape.split_tiles});
+  return rec.dispatch(
+      act_weight_variant(ShaderId::decode_mla_attention_f32_f32, cache.dtype, kv_b.dtype),
+      {q, cache, TensorView{}, state, scratch.parts, scratch.limits, scratch.counter, weight_piece(kv_b, 0, kv_b.dim(0)),
+       TensorView{}, y},
+      params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
+      {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
+      {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks, depth / 8, latent / 8,
+       shape.splits, decode_attention_parts(shape, latent, value_width), values_apart, kRowsAtOnce, shape.split_tiles});
 }
 
 Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
@@ -174,9 +174,8 @@ Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& c
                        {shape.threads(), shape.shape.m, shape.shape.n, shape.shape.k, head_tiles, shape.keys, depth, latent,
                         shape.splits, shape.split_tiles, shape.depth_parts(), shape.row_lanes(heads)}));
 
-  const DecodeMlaValuesParams params{.value_width = y.dim(1),
-                                     .rows_per_head = kv_b.dim(0) / heads,
-                                     .weight_row_chunks = kv_b.stride(0) / 8};
+  const DecodeMlaValuesParams params{
+      .value_width = y.dim(1), .rows_per_head = kv_b.dim(0) / heads, .weight_row_chunks = kv_b.stride(0) / 8};
   const uint64_t weights = uint64_t{heads} * y.dim(1) * latent;
   return rec.dispatch(weight_variant(ShaderId::decode_mla_values_f32, kv_b.dtype),
                       {scratch.parts, scratch.limits, state, weight_piece(kv_b, 0, kv_b.dim(0)), y}, params,

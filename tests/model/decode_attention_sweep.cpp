@@ -104,10 +104,9 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode attention of the models" * doctest::
     const TensorView half_q = upload({32, kWidth}, random_floats(32 * kWidth, 1), DType::F16);
     const TensorView y = tensor({kHeads, kValue}), latents = tensor({kHeads, kLatent});
     const TensorView raw_q = upload({kHeads, kNope + kRope}, random_floats(kHeads * (kNope + kRope), 1));
-    const TensorView table = upload({kCapacity, kRope / 2, 2}, random_floats(kCapacity * kRope, 3)), kv_a = upload({kWidth}, random_floats(kWidth, 1)),
-                     norm = upload({kLatent}, random_floats(kLatent, 1));
-    const DecodeGemvGroup group =
-        decode_gemv_group(device.caps(), device.quirks(), kHeads * kValue, kLatent, 16, false);
+    const TensorView table = upload({kCapacity, kRope / 2, 2}, random_floats(kCapacity * kRope, 3)),
+                     kv_a = upload({kWidth}, random_floats(kWidth, 1)), norm = upload({kLatent}, random_floats(kLatent, 1));
+    const DecodeGemvGroup group = decode_gemv_group(device.caps(), device.quirks(), kHeads * kValue, kLatent, 16, false);
     const TensorView token = upload_u32({1}, {0}), counting = upload_u32({2}, {0, 0}), ring = upload_u32({4}, {0, 0, 0, 0});
     row(*this, "a dispatch that does next to nothing", kLayers, state, sink,
         [&](uint32_t) { return decode_advance(rec, token, counting, ring); });
@@ -115,22 +114,22 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode attention of the models" * doctest::
       const Status status = decode_latent(rec, kv_a, norm, 1e-6f, table, state, caches[i]);
       return status.ok() ? decode_mla_query(rec, raw_q, kv_bs[i], table, state, half_q.rows(0, kHeads)) : status;
     });
-    for (const std::string& text :
-         candidates("matrix=2,heads=1;matrix=2,heads=1,splits=32;matrix=2,heads=1,splits=64;matrix=2,heads=1,splits=32,apart=1;"
-                    "matrix=1;matrix=1,tiles=1;matrix=1,tiles=4;matrix=1,splits=32;matrix=1,splits=48;matrix=1,splits=128,tiles=1;"
-                    "matrix=1,keys=16,splits=64;matrix=1,keys=16,splits=128;matrix=1,subgroups=4;"
-                    "matrix=1,values=8;matrix=1,values=32;matrix=1,values=64")) {
+    for (const std::string& text : candidates(
+             "matrix=2,heads=1;matrix=2,heads=1,splits=32;matrix=2,heads=1,splits=64;matrix=2,heads=1,splits=32,apart=1;"
+             "matrix=1;matrix=1,tiles=1;matrix=1,tiles=4;matrix=1,splits=32;matrix=1,splits=48;matrix=1,splits=128,tiles=1;"
+             "matrix=1,keys=16,splits=64;matrix=1,keys=16,splits=128;matrix=1,subgroups=4;"
+             "matrix=1,values=8;matrix=1,values=32;matrix=1,values=64")) {
       const auto tuning = parse_decode_tuning(text);
       REQUIRE_MESSAGE(tuning.ok(), tuning.message());
-      const auto matrix = decode_matrix_shape(device.caps(), device.quirks(), device.tier(), kCapacity, kWidth, kHeads, kLatent, *tuning);
+      const auto matrix =
+          decode_matrix_shape(device.caps(), device.quirks(), device.tier(), kCapacity, kWidth, kHeads, kLatent, *tuning);
       if (tuning->matrix == 1 && !matrix)
         continue;
       const DecodeAttentionShape shape =
           decode_attention_shape(device.caps(), kCapacity, kWidth, kHeads, kHeads, kLatent, kValue, *tuning);
       const uint32_t splits = matrix ? matrix->splits : shape.splits;
       const DecodeAttentionScratch scratch{tensor({kHeads, splits, kLatent}, matrix ? DType::F16 : DType::F32),
-                                           tensor({kHeads, splits, 2}),
-                                           upload_u32({kHeads}, std::vector<uint32_t>(kHeads, 0))};
+                                           tensor({kHeads, splits, 2}), upload_u32({kHeads}, std::vector<uint32_t>(kHeads, 0))};
       row(*this, "MLA " + text, kLayers, state, sink, [&](uint32_t i) -> Status {
         if (matrix)
           return decode_mla_matrix(rec, half_q.rows(0, matrix->head_tiles(kHeads) * matrix->shape.m), caches[i], kv_bs[i], state,
@@ -150,19 +149,18 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode attention of the models" * doctest::
     keys.push_back(piece(at, {kCapacity, kAll}));
     values.push_back(piece(at, {kCapacity, kAll}));
   }
-  const TensorView qkv = upload({3 * kAll}, random_floats(3 * kAll, 1)), table = upload({kCapacity, kWidth / 2, 2}, random_floats(kCapacity * kWidth, 3));
+  const TensorView qkv = upload({3 * kAll}, random_floats(3 * kAll, 1)),
+                   table = upload({kCapacity, kWidth / 2, 2}, random_floats(kCapacity * kWidth, 3));
   const TensorView y = tensor({kHeads, kWidth});
-  for (const std::string& text :
-       candidates(";splits=8;splits=16;splits=21;splits=32;splits=48;splits=64;splits=32,keys=8;splits=16,keys=8;splits=64,keys=2,tiles=2;"
-                  "splits=32,groups=8;splits=64,groups=8;splits=32,tiles=2")) {
+  for (const std::string& text : candidates(";splits=8;splits=16;splits=21;splits=32;splits=48;splits=64;splits=32,keys=8;splits="
+                                            "16,keys=8;splits=64,keys=2,tiles=2;"
+                                            "splits=32,groups=8;splits=64,groups=8;splits=32,tiles=2")) {
     const auto tuning = parse_decode_tuning(text);
     REQUIRE_MESSAGE(tuning.ok(), tuning.message());
     const DecodeAttentionShape shape = decode_attention_shape(device.caps(), kCapacity, kWidth, kHeads, 1, kWidth, 0, *tuning);
     const DecodeAttentionScratch scratch{tensor({kHeads, shape.splits, kWidth}), tensor({kHeads, shape.splits, 2}),
                                          upload_u32({kHeads}, std::vector<uint32_t>(kHeads, 0))};
     row(*this, "MHA " + (text.empty() ? "chosen, splits=" + std::to_string(shape.splits) : text), kLayers, state, sink,
-        [&](uint32_t i) {
-          return decode_mha_attention(rec, qkv, keys[i], values[i], table, state, scratch, y, 0.09f, shape);
-        });
+        [&](uint32_t i) { return decode_mha_attention(rec, qkv, keys[i], values[i], table, state, scratch, y, 0.09f, shape); });
   }
 }

@@ -125,7 +125,8 @@ TEST_CASE_FIXTURE(GpuTest,
     }
 }
 
-TEST_CASE_FIXTURE(GpuTest, "decode_mla_matrix: agrees with the reference at any position, number of splits and padding of heads") {
+TEST_CASE_FIXTURE(GpuTest,
+                  "decode_mla_matrix: agrees with the reference at any position, number of splits and padding of heads") {
   if (device.tier() < 3) {
     MESSAGE("this device has no matrix units");
     return;
@@ -202,7 +203,8 @@ TEST_CASE_FIXTURE(GpuTest, "decode_mla_matrix: refuses what does not fit togethe
   CHECK(code(q, cache, kv_b, state, scratch, tensor({kHeads, 17}), 1) == Code::BadShape);
   CHECK(code(q, cache, kv_b, state, scratch, y, 0) == Code::BadShape);
   CHECK(decode_mla_matrix(rec, q, cache, kv_b, state, scratch, y, std::nanf(""), shape).message() ==
-        "decode_mla_matrix: cache [9, 48] f16 and kv_b [160, 32] f16 must be as wide as multiples of 16 and 8, and scale nan above 0");
+        "decode_mla_matrix: cache [9, 48] f16 and kv_b [160, 32] f16 must be as wide as multiples of 16 and 8, and scale nan "
+        "above 0");
   CHECK(rec.dispatch_count() == 0);
 }
 

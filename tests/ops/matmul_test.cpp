@@ -160,8 +160,11 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with t
     // A whole tile and a part of one, of which all, a half or a quarter of the row blocks is multiplied. Steps of K: whole, a
     // partial last one, one only; rows of x that 16-byte, 8-byte and 2-byte loads fetch.
     const uint32_t columns = tile.columns + 5;
-    for (const auto& [rows, k] : {std::pair{tile.rows + tile.rows / 4, 128u}, {tile.rows + tile.rows / 2 - 1, 72u},
-                                  {2 * tile.rows - 1, 100u}, {tile.rows / 4 + 1, 8u}, {3u, 77u}}) {
+    for (const auto& [rows, k] : {std::pair{tile.rows + tile.rows / 4, 128u},
+                                  {tile.rows + tile.rows / 2 - 1, 72u},
+                                  {2 * tile.rows - 1, 100u},
+                                  {tile.rows / 4 + 1, 8u},
+                                  {3u, 77u}}) {
       CAPTURE(rows);
       CAPTURE(k);
       const auto x = rounded(random_floats(rows * k, rows), DType::F16), residual = random_floats(rows * columns, 8);
@@ -210,11 +213,13 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile that passes through shared memory
 
 namespace {
 // silu(gate) * up in double, the weight holding gate's rows, then up's.
-std::vector<double> reference_swiglu(const std::vector<float>& x, const std::vector<float>& weight, uint32_t columns, uint32_t k) {
+std::vector<double> reference_swiglu(const std::vector<float>& x, const std::vector<float>& weight, uint32_t columns,
+                                     uint32_t k) {
   const auto sums = reference::matmul(x, weight, k);
   std::vector<double> y(x.size() / k * columns);
   for (size_t i = 0; i < y.size(); ++i) {
-    const double gate = sums[i / columns * 2 * columns + i % columns], up = sums[i / columns * 2 * columns + columns + i % columns];
+    const double gate = sums[i / columns * 2 * columns + i % columns],
+                 up = sums[i / columns * 2 * columns + columns + i % columns];
     y[i] = gate / (1 + std::exp(-gate)) * up;
   }
   return y;
@@ -251,8 +256,8 @@ TEST_CASE_FIXTURE(GpuTest, "matmul_swiglu: refuses what does not fit, and record
   const TensorView x = tensor({4, 16}), weight = upload_weight({8, 16}, random_floats(128, 1), DType::F16);
   CHECK(matmul_swiglu(rec, x, weight, tensor({4, 8}), tensor({4, 8})).message() ==
         "matmul: y [4, 8] f32 must be [4, 4], the elements of a row adjacent");
-  CHECK(matmul_swiglu(rec, x, upload_weight({7, 16}, random_floats(112, 1), DType::F16), tensor({4, 7}), tensor({4, 3})).message() ==
-        "matmul_swiglu: weight [7, 16] f16 must be [2 I, K], gate's rows, then up's");
+  CHECK(matmul_swiglu(rec, x, upload_weight({7, 16}, random_floats(112, 1), DType::F16), tensor({4, 7}), tensor({4, 3}))
+            .message() == "matmul_swiglu: weight [7, 16] f16 must be [2 I, K], gate's rows, then up's");
   CHECK(rec.dispatch_count() == 0);
 }
 

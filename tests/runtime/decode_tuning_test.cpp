@@ -138,7 +138,8 @@ TEST_CASE("decode tuning: attention on matrix units fits the device, and its blo
   for (const MatrixShape& product : kProducts)
     for (const uint32_t shared : {16u << 10, 32u << 10, 48u << 10, 64u << 10})
       for (const uint32_t heads : {1u, 16u, 20u, 40u})
-        for (const char* text : {"matrix=1", "matrix=1,keys=40,subgroups=3", "matrix=1,keys=64,subgroups=16,splits=1000,tiles=7"}) {
+        for (const char* text :
+             {"matrix=1", "matrix=1,keys=40,subgroups=3", "matrix=1,keys=64,subgroups=16,splits=1000,tiles=7"}) {
           DeviceCaps caps = caps_of(32);
           caps.max_shared_bytes = shared;
           caps.matrix_shapes = {product, {product.m, product.n, product.k, false}};
