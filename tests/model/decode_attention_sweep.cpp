@@ -8,6 +8,7 @@
 #include <functional>
 #include <sstream>
 
+#include "runtime/clock.h"
 #include "runtime/ops/decode_attention.h"
 #include "runtime/ops/decode_gemv.h"
 #include "tests/support/gpu_test.h"
@@ -15,8 +16,6 @@
 using namespace vl2;
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr uint32_t kDepths[] = {1, 512, 2048, 4000};
 constexpr uint32_t kCapacity = 4096;

@@ -12,14 +12,13 @@
 
 #include "model/session.h"
 #include "model/variants.h"
+#include "runtime/clock.h"
 #include "runtime/ops/decode_gemv.h"
 #include "tests/support/gpu_test.h"
 
 using namespace vl2;
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::string setting(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "runtime/clock.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/mla_attention.h"
 #include "tests/support/attention_tiles.h"
@@ -16,12 +17,6 @@
 using namespace vl2;
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double budget_seconds() {
   const char* text = std::getenv("VL2_ATTENTION_SECONDS");

@@ -16,6 +16,7 @@
 #include <string>
 #include <thread>
 
+#include "runtime/clock.h"
 #include "runtime/device.h"
 #include "runtime/half.h"
 #include "runtime/ops/expert_matmul.h"
@@ -31,12 +32,6 @@ namespace {
 constexpr double kWarmSeconds = 0.5, kLimitSeconds = 55;
 constexpr int kRepeats = 7;
 constexpr uint32_t kNoiseBytes = 16u << 20;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 struct Candidate {
   std::string name;
