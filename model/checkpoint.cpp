@@ -86,11 +86,15 @@ Status Checkpoint::read(const CheckpointTensor& tensor, uint64_t first, std::spa
   if (first > tensor.byte_count || target.size() > tensor.byte_count - first)
     return fail(Code::BadArgument, "checkpoint: read of ", target.size(), " bytes at ", first, " of a tensor of ",
                 tensor.byte_count);
+  if (tensor.split != nullptr)
+    return read_split(tensor, first, target);
+  if (tensor.pair_heads != 0)
+    return read_pairs(tensor, first, target);
   const File& file = files_[tensor.file];
   return read_file_at(file.descriptor, file.name, tensor.first_byte + first, target);
 }
 
-Status Checkpoint::add_file(const std::string& path, const std::string& name) {
+Result<uint32_t> Checkpoint::open_file(const std::string& path, const std::string& name) {
   File file{name, ::open(path.c_str(), O_RDONLY | O_CLOEXEC), 0};
   if (file.descriptor < 0)
     return fail(errno == ENOENT ? Code::NotFound : Code::IoError, path, ": ", std::strerror(errno));
@@ -100,6 +104,12 @@ Status Checkpoint::add_file(const std::string& path, const std::string& name) {
   if (::fstat(file.descriptor, &info) != 0 || !S_ISREG(info.st_mode))
     return fail(Code::BadFile, path, ": not a regular file");
   files_[index].bytes = static_cast<uint64_t>(info.st_size);
+  return index;
+}
+
+Status Checkpoint::add_file(const std::string& path, const std::string& name) {
+  VL2_ASSIGN(const uint32_t index, open_file(path, name));
+  const File file = files_[index];
   if (files_[index].bytes < 8)
     return fail(Code::BadFile, path, ": ", files_[index].bytes, " bytes are too few for a safetensors file");
 

@@ -55,6 +55,26 @@ struct LogitsOptions {
 };
 Status logits_command(const LogitsOptions& options);
 
+/// `vl2 quantize`: a model into one GGUF file.
+struct QuantizeCommandOptions {
+  std::string in;          ///< folder, or GGUF file
+  std::string out;         ///< GGUF file
+  std::string type;        ///< --type: the name of a QuantizeMix
+  bool text_only = false;  ///< --text-only: as llama.cpp loads it
+  uint32_t threads = 0;    ///< --threads; 0: one a core, at most 16
+  bool quiet = false;
+};
+Status quantize_command(const QuantizeCommandOptions& options);
+
+/// "F16, Q8_0, ...", for --help and messages.
+std::string quantize_type_names();
+
+/// `vl2 inspect`: what is in a GGUF file or a model folder.
+struct InspectOptions {
+  std::string path;
+};
+Status inspect_command(const InspectOptions& options);
+
 /// `vl2 bench`: prefill, decode, vision, first token, load and start, timed.
 struct BenchOptions {
   ModelOptions model;                          ///< its folder may be empty: then `synthetic`

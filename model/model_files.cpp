@@ -1,0 +1,53 @@
+#include "model/model_files.h"
+
+#include <filesystem>
+
+#include "model/json_file.h"
+
+namespace vl2 {
+
+namespace {
+constexpr uint64_t kMaxTokenizerBytes = uint64_t{64} << 20;  // the published files have 5 to 8 MB
+}
+
+Result<ModelFiles> ModelFiles::open(const std::string& path) {
+  ModelFiles files;
+  files.path_ = path;
+  if (looks_like_gguf(path)) {
+    VL2_ASSIGN(files.gguf_, read_gguf(path));
+  }
+  return files;
+}
+
+Result<std::string> ModelFiles::config_text() const {
+  return is_gguf() ? gguf_->text(kGgufConfigKey, path_) : read_text_file(path_ + "/config.json", kMaxJsonBytes);
+}
+
+Result<std::string> ModelFiles::tokenizer_text() const {
+  return is_gguf() ? gguf_->text(kGgufTokenizerKey, path_) : read_text_file(path_ + "/tokenizer.json", kMaxTokenizerBytes);
+}
+
+Result<std::optional<std::string>> ModelFiles::processor_text() const {
+  std::error_code error;
+  const std::string file = path_ + "/processor_config.json";
+  if (is_gguf() ? gguf_->find(kGgufProcessorKey) == nullptr : !std::filesystem::exists(file, error))
+    return std::optional<std::string>();
+  VL2_ASSIGN(std::string text, is_gguf() ? gguf_->text(kGgufProcessorKey, path_) : read_text_file(file, kMaxJsonBytes));
+  return std::optional<std::string>(std::move(text));
+}
+
+Result<Config> ModelFiles::config() const {
+  VL2_ASSIGN(const std::string text, config_text());
+  return parse_config(text, is_gguf() ? path_ + ": " + kGgufConfigKey : path_ + "/config.json");
+}
+
+Result<Tokenizer> ModelFiles::tokenizer() const {
+  VL2_ASSIGN(const std::string text, tokenizer_text());
+  return Tokenizer::parse(text, is_gguf() ? path_ + ": " + kGgufTokenizerKey : path_ + "/tokenizer.json");
+}
+
+Result<std::unique_ptr<Checkpoint>> ModelFiles::checkpoint(const Config& config) const {
+  return is_gguf() ? Checkpoint::open_gguf(path_, *gguf_, config) : Checkpoint::open(path_);
+}
+
+}  // namespace vl2
