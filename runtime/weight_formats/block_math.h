@@ -65,25 +65,40 @@ float extreme_of(const float* x) {
 
 /// The candidates in the order they are tried: 0, -1, 1, -2, 2, ... A later one has to be better by more than rounding, so that
 /// values which a scale fits exactly keep it.
-inline constexpr int kCandidates = 21;
+inline constexpr int kCandidates = 11;  // 21 in half the steps: 0.1 % less error, twice the time
 inline constexpr float kBetter = 1 + 1e-5f;
 inline float candidate(int index) {
-  return 0.1f * static_cast<float>(index % 2 == 0 ? index / 2 : -(index + 1) / 2);
+  return 0.2f * static_cast<float>(index % 2 == 0 ? index / 2 : -(index + 1) / 2);
 }
 
-constexpr int kLanes = 8;  // sums are kept in so many parts, which is what lets the compiler add several at a time
+/// Four elements at a time: sums that the compiler may not reorder by itself.
+using Lanes = float __attribute__((vector_size(16)));
+inline constexpr int kLanes = 4;
 
-inline float sum_of(const std::array<float, kLanes>& parts) {
-  return ((parts[0] + parts[4]) + (parts[2] + parts[6])) + ((parts[1] + parts[5]) + (parts[3] + parts[7]));
+inline Lanes load_lanes(const float* source) {
+  Lanes lanes;
+  std::memcpy(&lanes, source, sizeof(lanes));
+  return lanes;
+}
+inline Lanes nearest(Lanes value) {
+  constexpr float kShift = 0x1.8p23f;
+  return (value + kShift) - kShift;
+}
+inline Lanes clamped(Lanes value, float low, float high) {
+  const Lanes lows = Lanes{} + low, highs = Lanes{} + high;
+  value = value > lows ? value : lows;
+  return value < highs ? value : highs;
+}
+inline float sum_of(Lanes lanes) {
+  return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
 }
 
 /// weight[i] = rms(x) + |x[i]|
 template <int N>
 void fill_weights(const float* x, float* weight) {
-  std::array<float, kLanes> squares{};
+  Lanes squares{};
   for (int i = 0; i < N; i += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane)
-      squares[static_cast<size_t>(lane)] += x[i + lane] * x[i + lane];
+    squares += load_lanes(x + i) * load_lanes(x + i);
   const float rms = std::sqrt(sum_of(squares) / N);
   for (int i = 0; i < N; ++i)
     weight[i] = rms + std::fabs(x[i]);
@@ -101,14 +116,13 @@ float fit_symmetric(const float* x, float half) {
   float best_gain = 0, best_scale = 0;
   for (int index = 0; index < kCandidates; ++index) {
     const float factor = -(half + candidate(index)) / extreme;
-    std::array<float, kLanes> xq{}, qq{};
-    for (int i = 0; i < N; i += kLanes)
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const auto k = static_cast<size_t>(lane);
-        const float q = clamped(nearest(factor * x[i + lane]), -half, half - 1);
-        xq[k] += weight[i + lane] * q * x[i + lane];
-        qq[k] += weight[i + lane] * q * q;
-      }
+    Lanes xq{}, qq{};
+    for (int i = 0; i < N; i += kLanes) {
+      const Lanes values = load_lanes(x + i), q = clamped(nearest(factor * values), -half, half - 1);
+      const Lanes weighted = load_lanes(weight + i) * q;
+      xq += weighted * values;
+      qq += weighted * q;
+    }
     // For these codes the best scale is xq / qq, and it takes xq^2 / qq off the error of all zeros.
     const float sum_xq = sum_of(xq), sum_qq = sum_of(qq);
     if (sum_qq > 0 && sum_xq * sum_xq > kBetter * best_gain * sum_qq) {

@@ -21,17 +21,15 @@ struct Line {
 
 // The line through the codes that a candidate gives to x, and its weighted error.
 Line fit_codes(const float* x, const float* weight, float sum_w, float sum_wx, float lowest, float factor, float& error) {
-  float q[kPart];
-  std::array<float, kLanes> wq{}, wqq{}, wxq{};
-  for (int i = 0; i < kPart; i += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const auto k = static_cast<size_t>(lane);
-      q[i + lane] = clamped(nearest(factor * (x[i + lane] - lowest)), 0, kMost);
-      const float weighted = weight[i + lane] * q[i + lane];
-      wq[k] += weighted;
-      wqq[k] += weighted * q[i + lane];
-      wxq[k] += weighted * x[i + lane];
-    }
+  Lanes q[kPart / kLanes], wq{}, wqq{}, wxq{};
+  for (int i = 0; i < kPart / kLanes; ++i) {
+    const Lanes values = load_lanes(x + i * kLanes);
+    q[i] = clamped(nearest(factor * (values - lowest)), 0, kMost);
+    const Lanes weighted = load_lanes(weight + i * kLanes) * q[i];
+    wq += weighted;
+    wqq += weighted * q[i];
+    wxq += weighted * values;
+  }
   const float sum_q = sum_of(wq), sum_qq = sum_of(wqq), sum_xq = sum_of(wxq);
   // All codes alike leave the line open: then one through 0, or a constant below it.
   const float determinant = sum_w * sum_qq - sum_q * sum_q;
@@ -48,12 +46,11 @@ Line fit_codes(const float* x, const float* weight, float sum_w, float sum_wx, f
     line = {sum_xq / sum_qq, 0};
   if (!(line.scale >= 0))
     line = {};
-  std::array<float, kLanes> errors{};
-  for (int i = 0; i < kPart; i += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const float distance = line.scale * q[i + lane] - line.minimum - x[i + lane];
-      errors[static_cast<size_t>(lane)] += weight[i + lane] * distance * distance;
-    }
+  Lanes errors{};
+  for (int i = 0; i < kPart / kLanes; ++i) {
+    const Lanes distance = line.scale * q[i] - line.minimum - load_lanes(x + i * kLanes);
+    errors += load_lanes(weight + i * kLanes) * distance * distance;
+  }
   error = sum_of(errors);
   return line;
 }

@@ -49,12 +49,16 @@ void pack_q6_k(const float* values, uint64_t count, std::byte* target) {
 void unpack_q6_k(const std::byte* source, uint64_t count, float* values) {
   for (uint64_t first = 0; first < count; first += kBlock, source += kBytes) {
     const float d = load_half(source + kD);
-    for (unsigned i = 0; i < kBlock; ++i) {
-      const unsigned half = i / 128, k = i % 128 / 32, column = i % 32;
-      const auto low = std::to_integer<unsigned>(source[64 * half + 32 * (k % 2) + column]) >> (4 * (k / 2)) & 15u;
-      const auto high = std::to_integer<unsigned>(source[kHigh + 32 * half + column]) >> (2 * k) & 3u;
-      const auto scale = static_cast<float>(static_cast<int8_t>(source[kScales + i / kPart]));
-      values[first + i] = d * scale * (static_cast<float>(low | high << 4) - 32);
+    for (unsigned part = 0; part < kParts; ++part) {  // 16 columns of a half and a k
+      const unsigned half = part / 8, k = part % 8 / 2, column = part % 2 * kPart;
+      const float scale = d * static_cast<float>(static_cast<int8_t>(source[kScales + part]));
+      const std::byte* const low = source + 64 * half + 32 * (k % 2) + column;
+      const std::byte* const high = source + kHigh + 32 * half + column;
+      for (unsigned i = 0; i < kPart; ++i) {
+        const unsigned code = (std::to_integer<unsigned>(low[i]) >> (4 * (k / 2)) & 15u) |
+                              (std::to_integer<unsigned>(high[i]) >> (2 * k) & 3u) << 4;
+        values[first + part * kPart + i] = scale * static_cast<float>(static_cast<int>(code) - 32);
+      }
     }
   }
 }
