@@ -11,8 +11,9 @@ namespace {
 using namespace vl2;
 
 CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
-  CLI::Option* model =
-      command.add_option("-m,--model", options.model, "Folder with config.json, tokenizer.json and *.safetensors");
+  CLI::Option* model = command.add_option("-m,--model", options.model,
+                                          "Folder with config.json, tokenizer.json and *.safetensors, or a GGUF file");
+  command.add_option("--type", options.type, "Quantize while loading, as `vl2 quantize --type` does");
   command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
   command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
   command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
@@ -155,7 +156,7 @@ int main(int argc, char** argv) {
   add_run(app, run);
   app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
   CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
-  tokenize_app->add_option("-m,--model", tokenize.model, "Folder with tokenizer.json")->required();
+  tokenize_app->add_option("-m,--model", tokenize.model, "Folder with tokenizer.json, or a GGUF file")->required();
   tokenize_app->add_flag("--jsonl", tokenize.jsonl, "A JSON string a line in, a JSON array of ids a line out");
   tokenize_app->add_flag("--decode", tokenize.decode, "Ids in, text out");
   tokenize_app->add_flag("--special", tokenize.special, "Recognise control tokens in the text; with --decode: keep them");

@@ -362,6 +362,12 @@ Result<Config> read_config(const json& file, const std::string& where) {
 
 }  // namespace
 
+Status check_sees(const Config& config) {
+  if (!config.has_vision)
+    return fail(Code::Unsupported, "picture: this model file is text-only, it holds no vision encoder");
+  return {};
+}
+
 Result<Config> parse_config(const std::string& text, const std::string& where) {
   VL2_ASSIGN(const json file, parse_json(text, where));
   return read_config(file, where);

@@ -76,6 +76,7 @@ struct Config {
   ProjectorConfig projector;
   LanguageConfig language;
   std::vector<std::array<uint32_t, 2>> candidate_resolutions;  ///< (width, height), in the order of the file
+  bool has_vision = true;  ///< false: a file with the language model alone, which sees nothing
 
   /// Vision tokens along a side of a view: 14.
   uint32_t tokens_per_side() const { return (vision.grid() + projector.downsample_ratio - 1) / projector.downsample_ratio; }
@@ -83,6 +84,9 @@ struct Config {
   uint32_t tokens_per_view() const { return tokens_per_side() * tokens_per_side(); }
   bool operator==(const Config&) const = default;
 };
+
+/// Errors  Unsupported: pictures are shown to a model that is a language model alone
+Status check_sees(const Config& config);
 
 /// Parses the text of a config.json.
 ///

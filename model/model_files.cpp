@@ -1,5 +1,6 @@
 #include "model/model_files.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "model/json_file.h"
@@ -38,7 +39,11 @@ Result<std::optional<std::string>> ModelFiles::processor_text() const {
 
 Result<Config> ModelFiles::config() const {
   VL2_ASSIGN(const std::string text, config_text());
-  return parse_config(text, is_gguf() ? path_ + ": " + kGgufConfigKey : path_ + "/config.json");
+  VL2_ASSIGN(Config config, parse_config(text, is_gguf() ? path_ + ": " + kGgufConfigKey : path_ + "/config.json"));
+  if (is_gguf())
+    config.has_vision = std::any_of(gguf_->tensors.begin(), gguf_->tensors.end(),
+                                    [](const GgufTensor& tensor) { return tensor.name.starts_with("v."); });
+  return config;
 }
 
 Result<Tokenizer> ModelFiles::tokenizer() const {
@@ -48,6 +53,11 @@ Result<Tokenizer> ModelFiles::tokenizer() const {
 
 Result<std::unique_ptr<Checkpoint>> ModelFiles::checkpoint(const Config& config) const {
   return is_gguf() ? Checkpoint::open_gguf(path_, *gguf_, config) : Checkpoint::open(path_);
+}
+
+Result<Tokenizer> load_tokenizer(const std::string& path) {
+  VL2_ASSIGN(const ModelFiles files, ModelFiles::open(path));
+  return files.tokenizer();
 }
 
 }  // namespace vl2

@@ -47,4 +47,7 @@ class ModelFiles {
   std::optional<Gguf> gguf_;
 };
 
+/// The tokenizer of the folder or the GGUF file `path`.
+Result<Tokenizer> load_tokenizer(const std::string& path);
+
 }  // namespace vl2

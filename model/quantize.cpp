@@ -340,7 +340,7 @@ QuantizeReport make_report(const std::vector<Job>& jobs, const GgufWriter& write
 Result<QuantizeReport> quantize_model(const ModelFiles& files, const std::string& path, const QuantizeOptions& options) {
   VL2_ASSIGN(const Config config, files.config());
   VL2_ASSIGN(const auto checkpoint, files.checkpoint(config));
-  const GgufLayout layout{.vision = !options.text_only, .split_kv_b = options.text_only};
+  const GgufLayout layout{.vision = !options.text_only && config.has_vision, .split_kv_b = options.text_only};
   VL2_ASSIGN(std::vector<Job> jobs, plan_jobs(*checkpoint, config, files.path(), *options.mix, layout));
   VL2_ASSIGN(const GgufKeys keys, make_keys(files, config, options));
   VL2_ASSIGN(const auto writer, GgufWriter::create(path, keys, file_tensors(jobs)));

@@ -63,4 +63,12 @@ DType type_in_mix(const QuantizeMix& mix, const GgufEntry& entry) {
   return entry.columns() % dtype_block(type) != 0 ? F16 : type;
 }
 
+std::map<std::string, DType> published_types(const QuantizeMix& mix, const Config& config) {
+  std::map<std::string, DType> types;
+  for (const GgufEntry& entry : gguf_entries(config, {.vision = config.has_vision, .split_kv_b = false}))
+    for (const TensorPart& part : entry.parts)
+      types[part.name] = type_in_mix(mix, entry);
+  return types;
+}
+
 }  // namespace vl2

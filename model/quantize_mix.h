@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,5 +29,8 @@ const QuantizeMix* find_quantize_mix(std::string_view name);
 /// The format of a tensor. Vectors, norms, router and positions are F32; a row that is no multiple of its block takes the 32-wide
 /// type of the same or more bits (as llama.cpp does), and where that does not fit, F16.
 DType type_in_mix(const QuantizeMix& mix, const GgufEntry& entry);
+
+/// The same by published names, for all tensors that a model of `config` has.
+std::map<std::string, DType> published_types(const QuantizeMix& mix, const Config& config);
 
 }  // namespace vl2

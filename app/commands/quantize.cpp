@@ -18,14 +18,18 @@ std::string quantize_type_names() {
   return names;
 }
 
+Result<const QuantizeMix*> quantize_mix_of(const std::string& type) {
+  const QuantizeMix* mix = find_quantize_mix(type);
+  if (mix != nullptr)
+    return mix;
+  std::string names;
+  for (const QuantizeMix& known : quantize_mixes())
+    names += std::string(names.empty() ? "" : ", ") + known.name;
+  return fail(Code::BadArgument, "--type ", type.substr(0, 32), ": wanted one of ", names);
+}
+
 Status quantize_command(const QuantizeCommandOptions& options) {
-  const QuantizeMix* mix = find_quantize_mix(options.type);
-  if (mix == nullptr) {
-    std::string names;
-    for (const QuantizeMix& known : quantize_mixes())
-      names += std::string(names.empty() ? "" : ", ") + known.name;
-    return fail(Code::BadArgument, "quantize: --type ", options.type.substr(0, 32), ", wanted one of ", names);
-  }
+  VL2_ASSIGN(const QuantizeMix* mix, quantize_mix_of(options.type));
   VL2_TRY(check_output_file(options.out));
   VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.in));
   catch_interrupts();
