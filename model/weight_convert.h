@@ -8,8 +8,8 @@
 
 namespace vl2 {
 
-/// Converts `count` adjacent elements, whole blocks of the source's type. f16 keeps every bf16 value of 2^-14 up to 65504 exactly; smaller ones round to a multiple
-/// of 2^-24.
+/// Converts `count` adjacent elements, whole blocks of the source's type. f16 keeps every bf16 value of 2^-14 up to 65504 exactly;
+/// smaller ones round to a multiple of 2^-24.
 ///
 /// source_type  any of weight_formats()
 /// target_type  F32; F16; BF16 from BF16

@@ -1,4 +1,4 @@
-// The built program on GGUF files of the demo model: everywhere a folder goes, and what a file without an encoder says to pictures.
+// The built program on GGUF files of the demo model: everywhere a folder goes; what a file without an encoder says to pictures.
 #include <doctest/doctest.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
