@@ -102,7 +102,7 @@ GgufKeys gguf_language_keys(const LanguageConfig& config, const std::string& nam
       {arch + "attention.head_count_kv", gguf_u32(shared_key ? 1 : config.num_attention_heads)},
       {arch + "attention.layer_norm_rms_epsilon", gguf_f32(config.rms_norm_eps)},
       {arch + "rope.freq_base", gguf_f32(config.rope_theta)},
-      {arch + "rope.scaling.type", gguf_text("none")},
+      {arch + "rope.scaling.type", gguf_text(config.yarn.has_value() ? "yarn" : "none")},
       {arch + "vocab_size", gguf_u32(config.vocab_size)},
       {arch + "leading_dense_block_count", gguf_u32(config.first_k_dense_replace)},
       {arch + "expert_count", gguf_u32(config.n_routed_experts)},
@@ -111,6 +111,13 @@ GgufKeys gguf_language_keys(const LanguageConfig& config, const std::string& nam
       {arch + "expert_feed_forward_length", gguf_u32(config.moe_intermediate_size)},
       {arch + "expert_weights_scale", gguf_f32(config.routed_scaling_factor)},
   };
+  if (config.yarn.has_value()) {
+    keys.emplace_back(arch + "rope.scaling.factor", gguf_f32(static_cast<float>(config.yarn->factor)));
+    keys.emplace_back(arch + "rope.scaling.original_context_length", gguf_u32(config.yarn->original_max_position_embeddings));
+    keys.emplace_back(arch + "rope.scaling.yarn_beta_fast", gguf_f32(static_cast<float>(config.yarn->beta_fast)));
+    keys.emplace_back(arch + "rope.scaling.yarn_beta_slow", gguf_f32(static_cast<float>(config.yarn->beta_slow)));
+    keys.emplace_back(arch + "rope.scaling.yarn_log_multiplier", gguf_f32(static_cast<float>(0.1 * config.yarn->mscale_all_dim)));
+  }
   if (config.use_mla)
     add_latent_keys(keys, config, arch, split_kv_b);
   else

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "model/gguf_foreign.h"
 #include "model/json_file.h"
 
 namespace vl2 {
@@ -20,11 +21,24 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
   return files;
 }
 
+std::string ModelFiles::source_name(const char* key, const char* file) const {
+  return !is_gguf() ? path_ + "/" + file : gguf_->find(key) != nullptr ? path_ + ": " + key : path_ + ": its keys as " + file;
+}
+
+bool ModelFiles::is_foreign() const {
+  const auto sees = [](const GgufTensor& tensor) { return tensor.name.starts_with("v."); };
+  return is_gguf() && gguf_->find(kGgufConfigKey) == nullptr && std::none_of(gguf_->tensors.begin(), gguf_->tensors.end(), sees);
+}
+
 Result<std::string> ModelFiles::config_text() const {
+  if (is_foreign())
+    return config_text_of_keys(*gguf_, path_);
   return is_gguf() ? gguf_->text(kGgufConfigKey, path_) : read_text_file(path_ + "/config.json", kMaxJsonBytes);
 }
 
 Result<std::string> ModelFiles::tokenizer_text() const {
+  if (is_foreign() && gguf_->find(kGgufTokenizerKey) == nullptr)
+    return tokenizer_text_of_keys(*gguf_, path_);
   return is_gguf() ? gguf_->text(kGgufTokenizerKey, path_) : read_text_file(path_ + "/tokenizer.json", kMaxTokenizerBytes);
 }
 
@@ -39,7 +53,7 @@ Result<std::optional<std::string>> ModelFiles::processor_text() const {
 
 Result<Config> ModelFiles::config() const {
   VL2_ASSIGN(const std::string text, config_text());
-  VL2_ASSIGN(Config config, parse_config(text, is_gguf() ? path_ + ": " + kGgufConfigKey : path_ + "/config.json"));
+  VL2_ASSIGN(Config config, parse_config(text, source_name(kGgufConfigKey, "config.json")));
   if (is_gguf())
     config.has_vision = std::any_of(gguf_->tensors.begin(), gguf_->tensors.end(),
                                     [](const GgufTensor& tensor) { return tensor.name.starts_with("v."); });
@@ -48,7 +62,7 @@ Result<Config> ModelFiles::config() const {
 
 Result<Tokenizer> ModelFiles::tokenizer() const {
   VL2_ASSIGN(const std::string text, tokenizer_text());
-  return Tokenizer::parse(text, is_gguf() ? path_ + ": " + kGgufTokenizerKey : path_ + "/tokenizer.json");
+  return Tokenizer::parse(text, source_name(kGgufTokenizerKey, "tokenizer.json"));
 }
 
 Result<std::unique_ptr<Checkpoint>> ModelFiles::checkpoint(const Config& config) const {

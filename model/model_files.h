@@ -13,7 +13,8 @@
 
 namespace vl2 {
 
-// Keys under which our GGUF files keep the texts of the folder's files.
+// Keys under which our GGUF files keep the texts of the folder's files; of files that have them not, made by llama.cpp's
+// converter, the texts are made of its keys (model/gguf_foreign.h).
 inline constexpr const char* kGgufConfigKey = "vl2.config";
 inline constexpr const char* kGgufProcessorKey = "vl2.processor_config";
 inline constexpr const char* kGgufTokenizerKey = "vl2.tokenizer";
@@ -31,7 +32,7 @@ class ModelFiles {
 
   /// The texts of config.json, tokenizer.json and processor_config.json.
   ///
-  /// Errors  NotFound, IoError; BadFile: a GGUF file without the key
+  /// Errors  NotFound, IoError; BadFile, Unsupported: those of gguf_foreign.h
   Result<std::string> config_text() const;
   Result<std::string> tokenizer_text() const;
   /// None where the model has no such file.
@@ -43,6 +44,11 @@ class ModelFiles {
   Result<std::unique_ptr<Checkpoint>> checkpoint(const Config& config) const;
 
  private:
+  /// Whether it is a text model of llama.cpp's converter. A file of ours has more than its keys can say.
+  bool is_foreign() const;
+  /// How messages name a text.
+  std::string source_name(const char* key, const char* file) const;
+
   std::string path_;
   std::optional<Gguf> gguf_;
 };

@@ -339,6 +339,9 @@ QuantizeReport make_report(const std::vector<Job>& jobs, const GgufWriter& write
 
 Result<QuantizeReport> quantize_model(const ModelFiles& files, const std::string& path, const QuantizeOptions& options) {
   VL2_ASSIGN(const Config config, files.config());
+  if (const auto& yarn = config.language.yarn; options.text_only && yarn.has_value() && yarn->mscale != yarn->mscale_all_dim)
+    return fail(Code::Unsupported, files.path(), ": rope_scaling.mscale is ", yarn->mscale, " and mscale_all_dim ",
+                yarn->mscale_all_dim, ": llama.cpp has a key for the two being the same only");
   VL2_ASSIGN(const auto checkpoint, files.checkpoint(config));
   const GgufLayout layout{.vision = !options.text_only && config.has_vision, .split_kv_b = options.text_only};
   VL2_ASSIGN(std::vector<Job> jobs, plan_jobs(*checkpoint, config, files.path(), *options.mix, layout));
