@@ -1,10 +1,12 @@
 // How far each format of `vl2 quantize` moves the probabilities of the next token, on models at hand. Prints a table; run by name:
-//   vl2_tests --no-skip -tc="measure: quality ladder"
+//   vl2_tests --no-skip -tc="measure: quality ladder*"
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "app/image_file.h"
 #include "model/model_files.h"
@@ -40,8 +42,8 @@ const std::map<std::string, std::vector<std::string>> kQuestions = {
       "How many shapes are there?"}},
 };
 
-// Mean over rows of sum p (log p - log q), in nats, in double.
-double mean_kl(const Rows& wanted, const Rows& got) {
+// Of each row, in ascending order: sum p (log p - log q), in nats, in double.
+std::vector<double> divergences(const Rows& wanted, const Rows& got) {
   REQUIRE(wanted.size() == got.size());
   const auto log_sum = [](const std::vector<float>& row) {
     const double most = static_cast<double>(*std::max_element(row.begin(), row.end()));
@@ -50,15 +52,18 @@ double mean_kl(const Rows& wanted, const Rows& got) {
       sum += std::exp(static_cast<double>(value) - most);
     return most + std::log(sum);
   };
-  double total = 0;
+  std::vector<double> rows;
   for (size_t r = 0; r < wanted.size(); ++r) {
     const double p_sum = log_sum(wanted[r]), q_sum = log_sum(got[r]);
+    double total = 0;
     for (size_t i = 0; i < wanted[r].size(); ++i) {
       const double p = static_cast<double>(wanted[r][i]) - p_sum, q = static_cast<double>(got[r][i]) - q_sum;
       total += std::exp(p) * (p - q);
     }
+    rows.push_back(total);
   }
-  return total / static_cast<double>(wanted.size());
+  std::sort(rows.begin(), rows.end());
+  return rows;
 }
 
 double same_argmax(const Rows& wanted, const Rows& got) {
@@ -195,12 +200,15 @@ void print_ladder(const std::string& name, const std::string& folder, bool quest
       ladder.add_random_samples(*engine);
     wanted = ladder.rows(*engine);
   }
-  std::printf("\n%s: %zu positions\n| type | mean KL | same likeliest token | elements |\n| --- | --- | --- | --- |\n",
-              name.c_str(), wanted.size());
+  std::printf(
+      "\n%s: %zu positions\n| type | mean KL | median | same likeliest token | elements |\n| --- | --- | --- | --- | --- |\n",
+      name.c_str(), wanted.size());
   const auto print_row = [&](const QuantizeMix& mix) {
     const auto engine = ladder.load(mix);
     const Rows got = ladder.rows(*engine);
-    std::printf("| %s | %.2e | %.1f %% | %s |\n", mix.name, mean_kl(wanted, got), 100 * same_argmax(wanted, got),
+    const std::vector<double> kl = divergences(wanted, got);
+    const double mean = std::accumulate(kl.begin(), kl.end(), 0.0) / static_cast<double>(kl.size());
+    std::printf("| %s | %.2e | %.2e | %.1f %% | %s |\n", mix.name, mean, kl[kl.size() / 2], 100 * same_argmax(wanted, got),
                 shares(mix, engine->config()).c_str());
     std::fflush(stdout);
   };
@@ -221,12 +229,15 @@ void print_ladder(const std::string& name, const std::string& folder, bool quest
 
 }  // namespace
 
-TEST_CASE_FIXTURE(GpuTest, "measure: quality ladder" * doctest::skip()) {
-  if (const char* folder = std::getenv("VL2_LADDER_MODEL")) {  // another one, of random weights
+TEST_CASE_FIXTURE(GpuTest, "measure: quality ladder of the demo model" * doctest::skip()) {
+  print_ladder("pico", source_dir() + "/app/demo/pico", true);
+}
+
+TEST_CASE_FIXTURE(GpuTest, "measure: quality ladder of random models" * doctest::skip()) {
+  if (const char* folder = std::getenv("VL2_LADDER_MODEL")) {  // say, of tests/llama/toy_model.py
     print_ladder(folder, folder, false);
     return;
   }
-  print_ladder("pico", source_dir() + "/app/demo/pico", true);
   for (const char* kind : {"mha_softmax", "mla_softmax", "mla_sigmoid"}) {
     const TemporaryFolder folder;
     write_toy_model(folder.path(), source_dir() + "/tests/golden/" + kind);
