@@ -193,6 +193,8 @@ Result<std::string> config_text_of_keys(const Gguf& gguf, const std::string& whe
                 ", wanted \"deepseek\" or \"deepseek2\"");
   KeyReader keys(gguf, architecture + ".", where), tokenizer(gguf, "tokenizer.ggml.", where);
   const bool latent = architecture == "deepseek2";
+  VL2_ASSIGN(const std::string vocabulary, gguf.text("tokenizer.ggml.model", where));
+  const bool no_text = vocabulary == "no_vocab";  // a file for measuring: ids in, ids out
   const uint64_t hidden = keys.count("embedding_length"), heads = keys.count("attention.head_count");
   json language = {{"use_mla", latent},
                    {"hidden_size", hidden},
@@ -203,8 +205,8 @@ Result<std::string> config_text_of_keys(const Gguf& gguf, const std::string& whe
                    {"max_position_embeddings", keys.count("context_length")},
                    {"rms_norm_eps", keys.number_or("attention.layer_norm_rms_epsilon", 1e-6)},
                    {"rope_theta", keys.number_or("rope.freq_base", 10000)},
-                   {"bos_token_id", tokenizer.count("bos_token_id")},
-                   {"eos_token_id", tokenizer.count("eos_token_id")}};
+                   {"bos_token_id", no_text ? tokenizer.count_or("bos_token_id", 0) : tokenizer.count("bos_token_id")},
+                   {"eos_token_id", no_text ? tokenizer.count_or("eos_token_id", 1) : tokenizer.count("eos_token_id")}};
   if (latent) {
     add_latent_attention(keys, language);
   } else {
