@@ -156,6 +156,12 @@ TEST_SUITE("cpu") {
           ": its keys as config.json: language_config.rope_scaling.type: got \"linear\", wanted \"yarn\"");
     CHECK(config_message([](Keys& keys) { keys["deepseek2.block_count"] = gguf_u32(100000); }) ==
           ": its keys as config.json: language_config.num_hidden_layers: got 100000, wanted 1 to 1024");
+    const auto without_bos = [](Keys& keys) { keys.erase("tokenizer.ggml.bos_token_id"); };
+    CHECK(config_message(without_bos) == ": key tokenizer.ggml.bos_token_id is missing");
+    CHECK(config_message([&](Keys& keys) {  // a file for measuring has no text at all
+            without_bos(keys);
+            keys["tokenizer.ggml.model"] = gguf_text("no_vocab");
+          }) == "");
     CHECK(tokenizer_message([](Keys& keys) {
             keys["tokenizer.ggml.pre"] = gguf_text("llama-bpe");
           }).starts_with(": its tokenizer is none of DeepSeek-LLM's and DeepSeek-V3's"));
