@@ -11,7 +11,9 @@ namespace {
 using namespace vl2;
 
 CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
-  CLI::Option* model = command.add_option("-m,--model", options.model, "Folder with config.json, tokenizer.json and *.safetensors");
+  CLI::Option* model = command.add_option("-m,--model", options.model,
+                                          "Folder with config.json, tokenizer.json and *.safetensors, or a GGUF file");
+  command.add_option("--type", options.type, "Quantize while loading, as `vl2 quantize --type` does");
   command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
   command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
   command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
@@ -86,6 +88,19 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_flag("--start-probe", options.start_probe)->group("");
 }
 
+void add_files(CLI::App& app, QuantizeCommandOptions& quantize, InspectOptions& inspect) {
+  CLI::App* command = app.add_subcommand("quantize", "Write a model into one GGUF file");
+  command->add_option("in", quantize.in, "Folder with config.json, tokenizer.json and *.safetensors; or a GGUF file")->required();
+  command->add_option("out", quantize.out, "The GGUF file to write")->required();
+  command->add_option("--type", quantize.type, quantize_type_names())->required();
+  command->add_flag("--text-only", quantize.text_only, "The language model alone, as llama.cpp loads it");
+  command->add_option("--threads", quantize.threads, "Threads; 0: one a core, at most 16")->check(CLI::Range(0u, 256u));
+  command->add_flag("-q,--quiet", quantize.quiet, "No progress and no notes on standard error");
+
+  command = app.add_subcommand("inspect", "Print what is in a GGUF file or a model folder: keys, tensors, sums by type");
+  command->add_option("path", inspect.path, "GGUF file, or folder with *.safetensors")->required();
+}
+
 // One line whatever the message quotes: names of files and tensors, and CLI11's lists, may hold anything.
 int refuse(std::string message) {
   for (char& c : message)
@@ -136,15 +151,18 @@ int main(int argc, char** argv) {
   FeaturesOptions features;
   LogitsOptions logits;
   BenchOptions bench;
+  QuantizeCommandOptions quantize;
+  InspectOptions inspect;
   add_run(app, run);
   app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
   CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
-  tokenize_app->add_option("-m,--model", tokenize.model, "Folder with tokenizer.json")->required();
+  tokenize_app->add_option("-m,--model", tokenize.model, "Folder with tokenizer.json, or a GGUF file")->required();
   tokenize_app->add_flag("--jsonl", tokenize.jsonl, "A JSON string a line in, a JSON array of ids a line out");
   tokenize_app->add_flag("--decode", tokenize.decode, "Ids in, text out");
   tokenize_app->add_flag("--special", tokenize.special, "Recognise control tokens in the text; with --decode: keep them");
   add_inspection(app, tiles, features, logits);
   add_bench(app, bench);
+  add_files(app, quantize, inspect);
 
   try {
     app.parse(argc, argv);
@@ -164,5 +182,9 @@ int main(int argc, char** argv) {
     return report(features_command(features));
   if (name == "logits")
     return report(logits_command(logits));
+  if (name == "quantize")
+    return report(quantize_command(quantize));
+  if (name == "inspect")
+    return report(inspect_command(inspect));
   return report(bench_command(bench));
 }

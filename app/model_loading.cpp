@@ -12,16 +12,30 @@ Result<DeviceOptions> device_options(const std::string& device) {
   return options;
 }
 
-Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options) {
-  EngineOptions engine_options;
-  VL2_ASSIGN(engine_options.device, device_options(options.device));
-  engine_options.context = options.context;
+Result<EngineOptions> engine_options(const ModelOptions& options) {
+  EngineOptions result;
+  VL2_ASSIGN(result.device, device_options(options.device));
+  result.context = options.context;
+  if (!options.type.empty()) {
+    VL2_ASSIGN(result.mix, quantize_mix_of(options.type));
+  }
+  return result;
+}
+
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool pictures) {
+  VL2_ASSIGN(EngineOptions load_options, engine_options(options));
+  VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model));
+  if (pictures) {
+    VL2_ASSIGN(const Config config, files.config());
+    if (const Status status = check_sees(config); !status.ok())
+      return fail(status.code(), options.model, ": ", status.message());
+  }
   const bool show = !options.quiet && ::isatty(STDERR_FILENO) != 0;
   if (show)
-    engine_options.progress = [](uint64_t done, uint64_t total) {
+    load_options.progress = [](uint64_t done, uint64_t total) {
       std::fprintf(stderr, "\rloading %3d %%", static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total)));
     };
-  auto engine = Engine::load(options.model, engine_options);
+  auto engine = Engine::load(files, load_options);
   if (show)
     std::fprintf(stderr, "\r             \r");
   return engine;

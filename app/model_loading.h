@@ -15,8 +15,14 @@ namespace vl2 {
 /// The environment's device options with --device on top.
 Result<DeviceOptions> device_options(const std::string& device);
 
-/// Errors  those of Engine::load
-Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options);
+/// pictures  some will be shown to it: a model that cannot see is refused before anything is loaded
+/// Errors    those of Engine::load
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool pictures = false);
+
+/// What an engine is loaded with, but for the progress.
+///
+/// Errors  BadArgument: no such --type
+Result<EngineOptions> engine_options(const ModelOptions& options);
 
 /// Reads every picture before anything is loaded, so that a bad one costs nothing.
 Result<std::vector<Image>> read_images(const std::vector<std::string>& paths);

@@ -1,7 +1,6 @@
 #include "model/attention_mla.h"
 
-#include <cmath>
-
+#include "model/rope_scaling.h"
 #include "runtime/ops/matmul.h"
 #include "runtime/ops/mla_absorb_query.h"
 #include "runtime/ops/mla_attention.h"
@@ -49,7 +48,7 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   const uint32_t nope = config.qk_nope_head_dim, rope_dim = config.qk_rope_head_dim, v = config.v_head_dim,
                  rank = config.kv_lora_rank;
   const DType act = x.dtype;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(nope + rope_dim));
+  const float scale = attention_scale(config);
 
   VL2_ASSIGN(const TensorView q, scratch.get("q", act, {token_count, heads, nope + rope_dim}));
   VL2_ASSIGN(const TensorView kv_a, scratch.get("kv_a", DType::F32, {token_count, rank + rope_dim}));

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model/file_bytes.h"
 #include "model/json_file.h"
 
 namespace vl2 {
@@ -73,22 +74,6 @@ Status parse_tensor(const std::string& where, const json& entry, uint64_t data_s
   return {};
 }
 
-Status read_at(int descriptor, const std::string& name, uint64_t first, std::span<std::byte> target) {
-  while (!target.empty()) {
-    const ssize_t got =
-        ::pread(descriptor, target.data(), std::min<size_t>(target.size(), size_t{1} << 30), static_cast<off_t>(first));
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return fail(Code::IoError, name, ": ", std::strerror(errno));
-    if (got == 0)
-      return fail(Code::IoError, name, ": ends at byte ", first, " now; it was longer when it was opened");
-    target = target.subspan(static_cast<size_t>(got));
-    first += static_cast<uint64_t>(got);
-  }
-  return {};
-}
-
 }  // namespace
 
 Checkpoint::~Checkpoint() {
@@ -101,11 +86,15 @@ Status Checkpoint::read(const CheckpointTensor& tensor, uint64_t first, std::spa
   if (first > tensor.byte_count || target.size() > tensor.byte_count - first)
     return fail(Code::BadArgument, "checkpoint: read of ", target.size(), " bytes at ", first, " of a tensor of ",
                 tensor.byte_count);
+  if (tensor.split != nullptr)
+    return read_split(tensor, first, target);
+  if (tensor.pair_heads != 0)
+    return read_pairs(tensor, first, target);
   const File& file = files_[tensor.file];
-  return read_at(file.descriptor, file.name, tensor.first_byte + first, target);
+  return read_file_at(file.descriptor, file.name, tensor.first_byte + first, target);
 }
 
-Status Checkpoint::add_file(const std::string& path, const std::string& name) {
+Result<uint32_t> Checkpoint::open_file(const std::string& path, const std::string& name) {
   File file{name, ::open(path.c_str(), O_RDONLY | O_CLOEXEC), 0};
   if (file.descriptor < 0)
     return fail(errno == ENOENT ? Code::NotFound : Code::IoError, path, ": ", std::strerror(errno));
@@ -115,15 +104,21 @@ Status Checkpoint::add_file(const std::string& path, const std::string& name) {
   if (::fstat(file.descriptor, &info) != 0 || !S_ISREG(info.st_mode))
     return fail(Code::BadFile, path, ": not a regular file");
   files_[index].bytes = static_cast<uint64_t>(info.st_size);
+  return index;
+}
+
+Status Checkpoint::add_file(const std::string& path, const std::string& name) {
+  VL2_ASSIGN(const uint32_t index, open_file(path, name));
+  const File file = files_[index];
   if (files_[index].bytes < 8)
     return fail(Code::BadFile, path, ": ", files_[index].bytes, " bytes are too few for a safetensors file");
 
   uint64_t header_bytes = 0;
-  VL2_TRY(read_at(file.descriptor, path, 0, std::as_writable_bytes(std::span(&header_bytes, 1))));
+  VL2_TRY(read_file_at(file.descriptor, path, 0, std::as_writable_bytes(std::span(&header_bytes, 1))));
   if (header_bytes > files_[index].bytes - 8 || header_bytes > kMaxHeaderBytes)
     return fail(Code::BadFile, path, ": its header claims ", header_bytes, " bytes, the file has ", files_[index].bytes);
   std::string text(header_bytes, '\0');
-  VL2_TRY(read_at(file.descriptor, path, 8, std::as_writable_bytes(std::span(text))));
+  VL2_TRY(read_file_at(file.descriptor, path, 8, std::as_writable_bytes(std::span(text))));
   VL2_ASSIGN(const json header, parse_json(text, path + ": its header"));
   if (!header.is_object())
     return fail(Code::BadFile, path, ": its header is not a JSON object");

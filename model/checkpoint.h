@@ -1,4 +1,5 @@
-// A published model folder's weights: safetensors files, checked whole before anything is read from them.
+// A model's weights by their published names: safetensors files of a folder, or a GGUF file; checked whole before anything is
+// read from them.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +15,28 @@
 
 namespace vl2 {
 
+struct Config;
+struct Gguf;
+struct GgufTensor;
+
+/// kv_b of a GGUF file that has it as attn_k_b [heads, rank, nope] and attn_v_b [heads, value, rank].
+struct SplitKvB {
+  struct Part {
+    DType dtype;
+    uint64_t first_byte;
+  } key, value;
+  uint64_t heads, nope, value_dim, rank;
+};
+
 /// Where one tensor lies.
 struct CheckpointTensor {
-  std::string dtype_text;  ///< as the file says it: "BF16"
+  std::string dtype_text;  ///< as the file says it: "BF16", "Q4_K"
   std::vector<uint64_t> shape;
   uint32_t file = 0;        ///< index of the file
   uint64_t first_byte = 0;  ///< from the start of the file
   uint64_t byte_count = 0;
+  uint32_t pair_heads = 0;  ///< not 0: the file has the rows of each of so many heads in pairs (RowOrder::RopePairs)
+  std::shared_ptr<const SplitKvB> split;  ///< set: it is put together from two tensors, which are of other types perhaps
 };
 
 /// The open files of a model folder and the list of their tensors. Reading is safe from many threads.
@@ -33,6 +49,12 @@ class Checkpoint {
   /// Errors  NotFound, IoError, BadFile: the message names file and tensor
   /// Source  huggingface/safetensors, the format section of its README
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& folder);
+
+  /// Opens a GGUF file, whose front has been read, as a checkpoint of `config`: expert by expert, rows in published order. Tensors
+  /// of the file that `config` does not ask for keep the file's names.
+  ///
+  /// Errors  NotFound, IoError; BadFile: a tensor is missing or has another shape
+  static Result<std::unique_ptr<Checkpoint>> open_gguf(const std::string& path, const Gguf& gguf, const Config& config);
   ~Checkpoint();
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;
@@ -40,7 +62,7 @@ class Checkpoint {
   const std::map<std::string, CheckpointTensor>& tensors() const { return tensors_; }
   const std::string& file_name(uint32_t file) const { return files_[file].name; }
 
-  /// Reads bytes first..first+target.size()-1 of a tensor. Threads: any.
+  /// Reads bytes first..first+target.size()-1 of a tensor: whole rows where it is stored otherwise than published. Threads: any.
   Status read(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
 
  private:
@@ -51,6 +73,9 @@ class Checkpoint {
   };
   Checkpoint() = default;
   Status add_file(const std::string& path, const std::string& name);
+  Result<uint32_t> open_file(const std::string& path, const std::string& name);
+  Status read_pairs(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
+  Status read_split(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
   Status check_overlap(uint32_t file) const;
 
   std::vector<File> files_;

@@ -87,6 +87,9 @@ class Section {
     value = at(key).get<std::string>();
   }
 
+  // The object under a key that has one.
+  Section child(const char* key) { return Section(at(key), prefix_ + key + ".", status_); }
+
   // The rest: keys whose only value that this program runs is `wanted`, with the default of the official class.
   void only_flag(const char* key, bool wanted) {
     bool got = wanted;
@@ -224,6 +227,26 @@ void read_experts(Section s, LanguageConfig& language) {
     s.refuse(Code::BadFile, "num_experts_per_tok", std::to_string(chosen), "1 to " + std::to_string(most));
 }
 
+void read_rope_scaling(Section language_section, LanguageConfig& language) {
+  const char* key = "rope_scaling";
+  if (!language_section.at(key).is_object())
+    return language_section.refuse(Code::BadFile, key, describe_json(language_section.at(key)), "an object or null");
+  if (!language.use_mla)
+    return language_section.refuse(Code::Unsupported, key, "an object", "null where use_mla is false");
+  Section s = language_section.child(key);
+  YarnConfig yarn;
+  s.only_word("type", "none", "yarn");
+  if (!s.has("factor"))
+    return s.refuse(Code::BadFile, "factor", "none", "1 to 10000");
+  s.real("factor", yarn.factor, 1, 1e4);
+  s.count("original_max_position_embeddings", yarn.original_max_position_embeddings, 1, kMaxPositions);
+  s.real("beta_fast", yarn.beta_fast, 1e-3, 1e6);
+  s.real("beta_slow", yarn.beta_slow, 1e-3, 1e6);
+  s.real("mscale", yarn.mscale, 0, 100);
+  s.real("mscale_all_dim", yarn.mscale_all_dim, 0, 100);
+  language.yarn = yarn;
+}
+
 void read_language(Section s, LanguageConfig& language) {
   s.count("vocab_size", language.vocab_size, 1, kMaxVocab);
   s.count("hidden_size", language.hidden_size, 1, kMaxWidth);
@@ -235,7 +258,8 @@ void read_language(Section s, LanguageConfig& language) {
   s.only_flag("tie_word_embeddings", false);
   s.count("max_position_embeddings", language.max_position_embeddings, 1, kMaxPositions);
   s.real("rope_theta", language.rope_theta, 1, 1e9);
-  s.only_null("rope_scaling");
+  if (s.has("rope_scaling") && !s.is_null("rope_scaling"))
+    read_rope_scaling(s, language);
   s.real("rms_norm_eps", language.rms_norm_eps, 1e-12, 1);
   s.count("bos_token_id", language.bos_token_id, 0, language.vocab_size - 1);
   s.count("eos_token_id", language.eos_token_id, 0, language.vocab_size - 1);
@@ -361,6 +385,12 @@ Result<Config> read_config(const json& file, const std::string& where) {
 }
 
 }  // namespace
+
+Status check_sees(const Config& config) {
+  if (!config.has_vision)
+    return fail(Code::Unsupported, "picture: this model file is text-only, it holds no vision encoder");
+  return {};
+}
 
 Result<Config> parse_config(const std::string& text, const std::string& where) {
   VL2_ASSIGN(const json file, parse_json(text, where));

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,15 @@ struct ProjectorConfig {
 enum class TopkMethod { Greedy, NoauxTc };
 enum class ScoringFunc { Softmax, Sigmoid };
 
+/// rope_scaling of type "yarn": a context longer than the one that the model was first trained with.
+struct YarnConfig {
+  double factor = 1;
+  uint32_t original_max_position_embeddings = 4096;
+  double beta_fast = 32, beta_slow = 1;
+  double mscale = 1, mscale_all_dim = 0;
+  bool operator==(const YarnConfig&) const = default;
+};
+
 struct LanguageConfig {
   uint32_t vocab_size = 102400;
   uint32_t hidden_size = 4096;
@@ -59,6 +69,7 @@ struct LanguageConfig {
   uint32_t v_head_dim = 128;
   uint32_t max_position_embeddings = 2048;
   float rope_theta = 10000.0f;
+  std::optional<YarnConfig> yarn;
   float rms_norm_eps = 1e-6f;
   uint32_t bos_token_id = 100000;
   uint32_t eos_token_id = 100001;
@@ -76,6 +87,7 @@ struct Config {
   ProjectorConfig projector;
   LanguageConfig language;
   std::vector<std::array<uint32_t, 2>> candidate_resolutions;  ///< (width, height), in the order of the file
+  bool has_vision = true;  ///< false: a file with the language model alone, which sees nothing
 
   /// Vision tokens along a side of a view: 14.
   uint32_t tokens_per_side() const { return (vision.grid() + projector.downsample_ratio - 1) / projector.downsample_ratio; }
@@ -84,12 +96,15 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
+/// Errors  Unsupported: pictures are shown to a model that is a language model alone
+Status check_sees(const Config& config);
+
 /// Parses the text of a config.json.
 ///
 /// where   how messages name the text: a path
 /// Errors  BadFile: not JSON, a value of the wrong type, out of range, or contradicting another, by its key ("config.json:
 ///         language_config.hidden_size: got a string, wanted a count"); Unsupported: well-formed, but a model that this program
-///         does not run (rope_scaling, q_lora_rank, n_group above 1, another tile_tag, ...)
+///         does not run (rope_scaling other than YaRN, q_lora_rank, n_group above 1, another tile_tag, ...)
 /// Source  DeepSeek-VL2 configuration_deepseek.py, modeling_deepseek_vl_v2.py
 Result<Config> parse_config(const std::string& text, const std::string& where);
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "model/language_model.h"
+#include "model/rope_scaling.h"
 #include "runtime/device.h"
 #include "runtime/ops/decode_gemv.h"
 #include "runtime/ops/decode_router.h"
@@ -153,7 +154,7 @@ Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
 
 Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
   const float eps = config_.rms_norm_eps;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(config_.qk_nope_head_dim + config_.qk_rope_head_dim));
+  const float scale = attention_scale(config_);
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.q, .y = q_, .eps = eps}));
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_, .eps = eps}));
 

@@ -46,8 +46,8 @@ MemoryPlan plan_memory(const Config& config, DType act, uint32_t context, uint32
   MemoryPlan plan;
   plan.weight_bytes = weight_bytes(config);
   plan.cache_bytes = kv_cache_bytes_per_token(config.language, act) * context;
-  plan.working_bytes =
-      vision_working_bytes(config, dtype_bytes(act)) + language_working_bytes(config.language, dtype_bytes(act), context, chunk);
+  plan.working_bytes = (config.has_vision ? vision_working_bytes(config, dtype_bytes(act)) : 0) +
+                       language_working_bytes(config.language, dtype_bytes(act), context, chunk);
   return plan;
 }
 
@@ -84,17 +84,22 @@ Status Engine::check_memory(const std::string& name) {
   return {};
 }
 
-Result<std::unique_ptr<Engine>> Engine::load(const std::string& folder, const EngineOptions& options) {
+Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
+  VL2_ASSIGN(const ModelFiles files, ModelFiles::open(path));
+  return load(files, options);
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const EngineOptions& options) {
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
-  VL2_ASSIGN(engine->config_, load_config(folder + "/config.json"));
+  VL2_ASSIGN(engine->config_, files.config());
   VL2_TRY(engine->check_context(options.context));
 
   // Starting a driver takes as long as parsing thousands of tensor names: side by side.
   LoadTimes& times = engine->times_;
   auto opening = std::async(std::launch::async, [&] {
     const auto begin = Clock::now();
-    auto checkpoint = Checkpoint::open(folder);
+    auto checkpoint = files.checkpoint(engine->config_);
     times.checkpoint_ms = ms_since(begin);
     return checkpoint;
   });
@@ -103,9 +108,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& folder, const En
   times.device_ms = ms_since(device_start);
   VL2_ASSIGN(const auto checkpoint, opening.get());  // first: a folder that is none is worth more words than a missing driver
   VL2_ASSIGN(engine->device_, std::move(device));
-  VL2_TRY(engine->check_memory(folder));
+  VL2_TRY(engine->check_memory(files.path()));
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
-  VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times));
+  VL2_ASSIGN(engine->weights_,
+             load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix));
   times.total_ms = ms_since(start);
   return engine;
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/model_files.h"
 #include "model/weights.h"
 #include "runtime/device.h"
 #include "runtime/status.h"
@@ -26,16 +27,19 @@ struct EngineOptions {
   DeviceOptions device;
   uint32_t context = 0;  ///< tokens a session holds; 0: max_position_embeddings
   LoadProgress progress;
+  const QuantizeMix* mix = nullptr;  ///< not null: weights become what a file of this mix would hold
 };
 
 /// Device, configuration and weights. One thread at a time; sessions made from it must be gone before it.
 class Engine {
  public:
-  /// Loads `folder`: config.json and *.safetensors (the tokenizer is loaded by whoever needs text).
+  /// Loads configuration and weights of a model (the tokenizer is loaded by whoever needs text).
   ///
   /// Errors  everything that Config, Checkpoint, Device and load_weights say; OutOfMemory with the plan when the model does not
   /// fit
-  static Result<std::unique_ptr<Engine>> load(const std::string& folder, const EngineOptions& options);
+  static Result<std::unique_ptr<Engine>> load(const ModelFiles& files, const EngineOptions& options);
+  /// The same for the folder or the GGUF file `path`.
+  static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
 
   /// The same with random weights of the shapes of `config`; no file is read. `name` is how messages call the model.
   ///

@@ -56,6 +56,7 @@ struct CanvasMaker {
 Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const Picture& picture,
                                       uint32_t pictures_in_conversation) {
   PictureCanvases result;
+  VL2_TRY(check_sees(config));
   VL2_TRY(check_picture_size(picture.width, picture.height));
   VL2_ASSIGN(result.grid, tile_grid(picture.width, picture.height, config.candidate_resolutions, config.vision.image_size,
                                     pictures_in_conversation));

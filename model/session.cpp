@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "model/language_model.h"
+#include "model/rope_scaling.h"
 #include "runtime/ops/copy_rows.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/mark_seen.h"
-#include "runtime/ops/rope.h"
 #include "runtime/upload.h"
 
 namespace vl2 {
@@ -34,7 +34,7 @@ Status Session::create_buffers() {
     buffers_.push_back(std::move(buffer));
     return {};
   };
-  const std::vector<float> table = rope_table(cache_.capacity, rope_width(config), static_cast<double>(config.rope_theta));
+  const std::vector<float> table = language_rope_table(config, cache_.capacity);
   VL2_TRY(allocate(DType::F32, {cache_.capacity, rope_width(config) / 2, 2}, "rope table", rope_table_));
   VL2_TRY(upload_bytes(engine_.device(), *rope_table_.buffer, std::as_bytes(std::span(table))));
   VL2_TRY(allocate(DType::F32, {1, config.vocab_size}, "next logits", logits_));

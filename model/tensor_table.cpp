@@ -159,8 +159,10 @@ TensorView TensorSlot::view(const Buffer& buffer, DType dtype) const {
 
 std::vector<TensorSlot> tensor_table(const Config& config, Weights& weights) {
   TableBuilder table;
-  add_vision(table, config.vision, weights.vision);
-  add_projector(table, config, weights.projector);
+  if (config.has_vision) {
+    add_vision(table, config.vision, weights.vision);
+    add_projector(table, config, weights.projector);
+  }
   add_language(table, config.language, weights.language);
   return std::move(table.slots);
 }

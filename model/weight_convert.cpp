@@ -1,9 +1,11 @@
 #include "model/weight_convert.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "runtime/half.h"
+#include "runtime/weight_format.h"
 
 namespace vl2 {
 
@@ -47,38 +49,41 @@ T load(const std::byte* bytes, uint64_t index) {
   return value;
 }
 
-float load_float(FileType type, const std::byte* source, uint64_t index) {
-  switch (type) {
-    case FileType::BF16: return bfloat16_to_float(load<uint16_t>(source, index));
-    case FileType::F16: return half_to_float(load<uint16_t>(source, index));
-    case FileType::F32: return load<float>(source, index);
+// Everything that is not a copy: by way of f32, a block of the widest type at a time.
+bool convert_blocks(const WeightFormat& source_format, const std::byte* source, uint64_t count, DType target_type,
+                    std::byte* target) {
+  constexpr uint64_t kValues = 256;
+  float values[kValues];
+  bool finite = true;
+  for (uint64_t first = 0; first < count; first += kValues) {
+    const uint64_t some = std::min(kValues, count - first);
+    source_format.dequantize(source + dtype_bytes_of(source_format.dtype, first), some, values);
+    for (uint64_t i = 0; i < some; ++i) {
+      const uint64_t at = first + i;
+      if (target_type == DType::F32) {
+        finite &= std::isfinite(values[i]);
+        std::memcpy(target + at * 4, &values[i], 4);
+      } else {
+        const uint16_t half = float_to_half(values[i]);
+        finite &= finite_half(half);
+        std::memcpy(target + at * 2, &half, 2);
+      }
+    }
   }
-  return 0;
+  return finite;
 }
 
 }  // namespace
 
-bool file_type_of(const std::string& dtype_text, FileType& type) {
-  type = dtype_text == "BF16" ? FileType::BF16 : dtype_text == "F16" ? FileType::F16 : FileType::F32;
-  return dtype_text == "BF16" || dtype_text == "F16" || dtype_text == "F32";
-}
-
-bool convert_row(FileType source_type, const std::byte* source, uint64_t count, DType target_type, std::byte* target) {
-  bool finite = true;
-  if (target_type == DType::F16 && source_type == FileType::BF16)
+bool convert_row(DType source_type, const std::byte* source, uint64_t count, DType target_type, std::byte* target) {
+  if (target_type == DType::F16 && source_type == DType::BF16)
     return bfloat16_to_half(reinterpret_cast<const uint16_t*>(source), count, reinterpret_cast<uint16_t*>(target));
-  if ((target_type == DType::F16 && source_type == FileType::F16) ||
-      (target_type == DType::BF16 && source_type == FileType::BF16)) {
-    std::memcpy(target, source, count * 2);
-    for (uint64_t i = 0; i < count; ++i)
-      finite &= target_type == DType::F16 ? finite_half(load<uint16_t>(source, i)) : finite_bfloat16(load<uint16_t>(source, i));
-    return finite;
-  }
-  for (uint64_t i = 0; i < count; ++i) {
-    const float value = load_float(source_type, source, i);
-    finite &= std::isfinite(value);
-    std::memcpy(target + i * 4, &value, 4);
-  }
+  if (target_type != source_type || target_type == DType::F32)
+    return convert_blocks(*find_weight_format(source_type), source, count, target_type, target);
+  bool finite = true;
+  std::memcpy(target, source, count * 2);
+  for (uint64_t i = 0; i < count; ++i)
+    finite &= target_type == DType::F16 ? finite_half(load<uint16_t>(source, i)) : finite_bfloat16(load<uint16_t>(source, i));
   return finite;
 }
 

@@ -15,9 +15,11 @@
 namespace vl2 {
 
 class Device;
+struct QuantizeMix;
 
 // Matrices are [outputs, inputs] in F16 (BF16 where a value does not fit, F32 where the file has F32), rows padded to a multiple
-// of 8 elements. Everything else is f32.
+// of 8 elements; block types of a file become F16. Everything else is f32. Of a model that holds no encoder (Config::has_vision)
+// the views of encoder and projector are empty.
 
 struct LayerNormWeights {
   TensorView weight, bias;  // [width]
@@ -101,10 +103,12 @@ struct LoadTimes {
 /// Checks the whole list of tensors against `config`, then uploads them.
 ///
 /// times  told where the time went; may be null
+/// mix    not null: every tensor becomes what a file of `vl2 quantize --type` would hold of it
 /// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory;
 /// IoError.
 ///         On an error nothing stays allocated.
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
-                                              const LoadProgress& progress, LoadTimes* times = nullptr);
+                                              const LoadProgress& progress, LoadTimes* times = nullptr,
+                                              const QuantizeMix* mix = nullptr);
 
 }  // namespace vl2

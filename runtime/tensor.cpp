@@ -10,6 +10,10 @@ const char* dtype_name(DType dtype) {
     case DType::U32: return "u32";
     case DType::I32: return "i32";
     case DType::U8: return "u8";
+    case DType::Q8_0: return "q8_0";
+    case DType::Q4_0: return "q4_0";
+    case DType::Q4_K: return "q4_k";
+    case DType::Q6_K: return "q6_k";
   }
   return "?";
 }

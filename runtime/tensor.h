@@ -11,13 +11,25 @@ namespace vl2 {
 
 class Buffer;
 
-/// Element types that tensors on the device have. Weight matrices are F32, F16 or BF16; activations F32 or F16.
-enum class DType : uint8_t { F32, F16, BF16, U32, I32, U8 };
+/// Element types of tensors. Activations are F32 or F16; weight matrices F32, F16, BF16 or, in files and on their way to the
+/// device, one of the block types (Q...), whose rows are whole blocks in ggml's layouts (runtime/weight_format.h).
+enum class DType : uint8_t { F32, F16, BF16, U32, I32, U8, Q8_0, Q4_0, Q4_K, Q6_K };
 
 const char* dtype_name(DType dtype);
 
-/// Bytes of one element.
-constexpr uint32_t dtype_bytes(DType dtype) {
+/// Elements that are stored together: 1, or the block of a block type. Rows are a multiple of it.
+constexpr uint32_t dtype_block(DType dtype) {
+  switch (dtype) {
+    case DType::Q8_0:
+    case DType::Q4_0: return 32;
+    case DType::Q4_K:
+    case DType::Q6_K: return 256;
+    default: return 1;
+  }
+}
+
+/// Bytes of such a block: of one element where dtype_block is 1.
+constexpr uint32_t dtype_block_bytes(DType dtype) {
   switch (dtype) {
     case DType::F32:
     case DType::U32:
@@ -25,8 +37,23 @@ constexpr uint32_t dtype_bytes(DType dtype) {
     case DType::F16:
     case DType::BF16: return 2;
     case DType::U8: return 1;
+    case DType::Q8_0: return 2 + 32;
+    case DType::Q4_0: return 2 + 32 / 2;
+    case DType::Q4_K: return 2 + 2 + 12 + 256 / 2;
+    case DType::Q6_K: return 256 / 2 + 256 / 4 + 16 + 2;
   }
   return 0;
+}
+
+/// Bytes of one element; of a block type there is no such number.
+constexpr uint32_t dtype_bytes(DType dtype) {
+  assert(dtype_block(dtype) == 1);
+  return dtype_block_bytes(dtype);
+}
+
+/// Bytes of `count` elements, which are whole blocks.
+constexpr uint64_t dtype_bytes_of(DType dtype, uint64_t count) {
+  return count / dtype_block(dtype) * dtype_block_bytes(dtype);
 }
 
 /// A window on a buffer: up to four dimensions, the last usually adjacent. A value; it does not own the buffer.
@@ -53,8 +80,8 @@ struct TensorView {
   uint64_t element_count() const;
   /// Elements from the first to one past the last that the view touches.
   uint64_t span_elements() const;
-  uint64_t span_bytes() const { return span_elements() * dtype_bytes(dtype); }
-  uint64_t offset_bytes() const { return offset * dtype_bytes(dtype); }
+  uint64_t span_bytes() const { return dtype_bytes_of(dtype, span_elements()); }
+  uint64_t offset_bytes() const { return dtype_bytes_of(dtype, offset); }
   bool contiguous() const;
 
   /// Rows first..first+count-1 of the first axis. The caller keeps first + count <= dim(0).

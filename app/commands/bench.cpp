@@ -43,6 +43,8 @@ Result<Config> synthetic_config(const BenchOptions& options) {
 Status check_options(const BenchOptions& options) {
   if (options.model.model.empty() == options.synthetic.empty())
     return fail(Code::BadArgument, "bench: wanted either a model folder (-m) or --synthetic tiny, small or base");
+  if (!options.model.type.empty() && !options.synthetic.empty())
+    return fail(Code::BadArgument, "bench: --type quantizes a model that is read (-m), not --synthetic ", options.synthetic);
   if (options.layers > 0 && options.synthetic.empty())
     return fail(Code::BadArgument, "bench: --layers cuts the models of --synthetic only");
   for (const uint32_t views : options.views)
@@ -61,14 +63,12 @@ Status check_options(const BenchOptions& options) {
 Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
   if (options.synthetic.empty() && !options.pipelines)
     return load_engine(options.model);
-  EngineOptions engine_options;
-  VL2_ASSIGN(engine_options.device, device_options(options.model.device));
-  engine_options.device.pipeline_statistics = options.pipelines;
-  engine_options.context = options.model.context;
+  VL2_ASSIGN(EngineOptions load_options, engine_options(options.model));
+  load_options.device.pipeline_statistics = options.pipelines;
   if (options.synthetic.empty())
-    return Engine::load(options.model.model, engine_options);
+    return Engine::load(options.model.model, load_options);
   VL2_ASSIGN(const Config config, synthetic_config(options));
-  return Engine::synthetic("synthetic " + options.synthetic, config, engine_options);
+  return Engine::synthetic("synthetic " + options.synthetic, config, load_options);
 }
 
 BenchReport describe(const BenchOptions& options, const Engine& engine) {
@@ -110,7 +110,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
 
 Status start_probe(const BenchOptions& options) {
   if (options.synthetic.empty()) {
-    VL2_ASSIGN(const Config config, load_config(options.model.model + "/config.json"));
+    VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model.model));
+    VL2_ASSIGN(const Config config, files.config());
     return run_start_probe(options.model, config);
   }
   VL2_ASSIGN(const Config config, synthetic_config(options));
@@ -119,12 +120,19 @@ Status start_probe(const BenchOptions& options) {
 
 }  // namespace
 
-Status bench_command(const BenchOptions& options) {
+Status bench_command(const BenchOptions& asked) {
+  BenchOptions options = asked;
   VL2_TRY(check_options(options));
   VL2_ASSIGN(const ReportForm form, report_form(options.output));
   if (options.start_probe)
     return start_probe(options);
   VL2_ASSIGN(const auto engine, make_engine(options));
+  if (!engine->config().has_vision) {  // the defaults ask for pictures, which is nobody's mistake
+    options.views.clear();
+    options.first_token.clear();
+    if (!options.model.quiet)
+      std::fprintf(stderr, "vl2: note: %s is text-only: no rows with pictures\n", options.model.model.c_str());
+  }
   const uint64_t needed = bench_context(options, engine->config());
   if (needed > engine->context())
     return fail(Code::ContextFull, "bench: the longest row takes ", needed,

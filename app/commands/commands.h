@@ -9,9 +9,12 @@
 
 namespace vl2 {
 
+struct QuantizeMix;
+
 /// Options of every command that loads a model.
 struct ModelOptions {
-  std::string model;     ///< -m: folder with config.json, tokenizer.json, *.safetensors
+  std::string model;     ///< -m: folder with config.json, tokenizer.json, *.safetensors; or a GGUF file
+  std::string type;      ///< --type: the name of a QuantizeMix that weights are turned into while they are read; empty: none
   std::string device;    ///< --device: index, name or UUID; empty: VL2_DEVICE, else the best
   uint32_t context = 0;  ///< -c: tokens; 0: as many as the model holds
   bool quiet = false;    ///< -q: no progress on stderr
@@ -54,6 +57,31 @@ struct LogitsOptions {
   uint32_t chunk = 0;           ///< tokens a prefill step; 0: the default
 };
 Status logits_command(const LogitsOptions& options);
+
+/// `vl2 quantize`: a model into one GGUF file.
+struct QuantizeCommandOptions {
+  std::string in;          ///< folder, or GGUF file
+  std::string out;         ///< GGUF file
+  std::string type;        ///< --type: the name of a QuantizeMix
+  bool text_only = false;  ///< --text-only: as llama.cpp loads it
+  uint32_t threads = 0;    ///< --threads; 0: one a core, at most 16
+  bool quiet = false;
+};
+Status quantize_command(const QuantizeCommandOptions& options);
+
+/// "F16, Q8_0, ...", for --help and messages.
+std::string quantize_type_names();
+
+/// What --type names.
+///
+/// Errors  BadArgument, with the names that there are
+Result<const QuantizeMix*> quantize_mix_of(const std::string& type);
+
+/// `vl2 inspect`: what is in a GGUF file or a model folder.
+struct InspectOptions {
+  std::string path;
+};
+Status inspect_command(const InspectOptions& options);
 
 /// `vl2 bench`: prefill, decode, vision, first token, load and start, timed.
 struct BenchOptions {

@@ -62,7 +62,7 @@ Result<std::vector<PictureRun>> find_runs(const std::vector<uint32_t>& ids, uint
 Result<uint32_t> image_token_id(const LogitsOptions& options) {
   if (options.image_token_id >= 0)
     return static_cast<uint32_t>(options.image_token_id);
-  VL2_ASSIGN(const auto tokenizer, Tokenizer::load(options.model.model + "/tokenizer.json"));
+  VL2_ASSIGN(const auto tokenizer, load_tokenizer(options.model.model));
   VL2_ASSIGN(const ControlIds control, ControlIds::find(tokenizer));
   return control.image;
 }
@@ -91,7 +91,7 @@ Status logits_command(const LogitsOptions& options) {
   if (!images.empty() || options.image_token_id >= 0) {
     VL2_ASSIGN(image_id, image_token_id(options));
   }
-  VL2_ASSIGN(const auto engine, load_engine(options.model));
+  VL2_ASSIGN(const auto engine, load_engine(options.model, !images.empty()));
   VL2_ASSIGN(const auto session, Session::create(*engine));
   std::vector<EncodedPicture> pictures;
   for (const Image& image : images) {

@@ -64,10 +64,10 @@ Status run_command(const RunOptions& options) {
     return fail(Code::BadArgument, "run: --annotate draws on a picture, and no --image was given");
   VL2_TRY(check_output_file(options.annotate));
   VL2_ASSIGN(std::vector<Image> images, read_images(options.images));
-  VL2_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(options.model.model + "/tokenizer.json"));
+  VL2_ASSIGN(const Tokenizer tokenizer, load_tokenizer(options.model.model));
   Timings timings;
   auto start = Clock::now();
-  VL2_ASSIGN(const auto engine, load_engine(options.model));
+  VL2_ASSIGN(const auto engine, load_engine(options.model, !images.empty()));
   VL2_ASSIGN(const auto conversation, Conversation::create(*engine, tokenizer));
   timings.load_ms = ms_since(start);
 

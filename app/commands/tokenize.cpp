@@ -5,6 +5,7 @@
 
 #include "app/commands/commands.h"
 #include "model/json_document.h"
+#include "model/model_files.h"
 #include "model/tokenizer.h"
 
 namespace vl2 {
@@ -86,7 +87,7 @@ Status run_whole(const Tokenizer& tokenizer, const TokenizeOptions& options) {
 }  // namespace
 
 Status tokenize_command(const TokenizeOptions& options) {
-  VL2_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(options.model + "/tokenizer.json"));
+  VL2_ASSIGN(const Tokenizer tokenizer, load_tokenizer(options.model));
   const Status status = options.jsonl ? run_lines(tokenizer, options) : run_whole(tokenizer, options);
   std::cout.flush();
   VL2_TRY(status);

@@ -8,13 +8,20 @@
 namespace vl2 {
 
 std::vector<float> rope_table(uint32_t capacity, uint32_t dims, double theta) {
+  std::vector<double> frequencies;
+  for (uint32_t i = 0; i < dims / 2; ++i)
+    frequencies.push_back(std::pow(theta, -2.0 * i / dims));
+  return rope_table(capacity, frequencies, 1);
+}
+
+std::vector<float> rope_table(uint32_t capacity, std::span<const double> frequencies, double scale) {
   std::vector<float> table;
-  table.reserve(size_t{capacity} * (dims / 2) * 2);
+  table.reserve(size_t{capacity} * frequencies.size() * 2);
   for (uint32_t position = 0; position < capacity; ++position)
-    for (uint32_t i = 0; i < dims / 2; ++i) {
-      const double angle = position * std::pow(theta, -2.0 * i / dims);
-      table.push_back(static_cast<float>(std::cos(angle)));
-      table.push_back(static_cast<float>(std::sin(angle)));
+    for (const double frequency : frequencies) {
+      const double angle = position * frequency;
+      table.push_back(static_cast<float>(scale * std::cos(angle)));
+      table.push_back(static_cast<float>(scale * std::sin(angle)));
     }
   return table;
 }

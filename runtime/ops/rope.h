@@ -1,6 +1,7 @@
 // Rotary position embedding.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "runtime/recorder.h"
@@ -21,6 +22,9 @@ struct RopeOptions {
 /// cos and sin of position * theta^(-2i / dims), for positions 0..capacity-1 and i 0..dims/2-1: [capacity, dims / 2, 2]
 /// row-major. Computed in double, because the sines of a GPU need not be exact at arguments in the thousands.
 std::vector<float> rope_table(uint32_t capacity, uint32_t dims, double theta);
+
+/// The same of position * frequencies[i], cos and sin times `scale`: [capacity, frequencies, 2].
+std::vector<float> rope_table(uint32_t capacity, std::span<const double> frequencies, double scale);
 
 /// Records the rotation of every pair (a, b) of x: (a cos - b sin, b cos + a sin) at position first_position + t.
 ///

@@ -464,4 +464,24 @@ TEST_SUITE("program") {
     check_refused({"run", "-m", model, "-p", "<image> what is this?"}, {"1 marks <image>", "0 pictures"});
     check_refused({"run", "-m", model, "-p", "\xff"}, {"UTF-8"});
   }
+
+  TEST_CASE_FIXTURE(Refusals, "vl2 quantize, vl2 inspect: bad files and wrong words are named, and nothing is written") {
+    const std::string gguf = folder / "out.gguf";
+    check_refused({"quantize", model, gguf, "--type", "Q5_K"}, {"--type Q5_K", "Q4_K_M"});
+    check_refused({"quantize", model, gguf}, {"--type", "vl2 quantize --help"});
+    check_refused({"quantize", model, gguf, "--type", "F16", "--threads", "-1"}, {"--threads"});
+    check_refused({"quantize", folder / "nowhere", gguf, "--type", "F16"}, {"nowhere/config.json", "no such file"});
+    check_refused({"quantize", model, folder / "nowhere/out.gguf", "--type", "F16"}, {"nowhere", "is no folder"});
+    check_refused({"quantize", model, folder.path(), "--type", "F16"}, {folder.path(), "it is a folder"});
+    check_refused({"inspect", folder / "nowhere"}, {"nowhere", "wanted"});
+    const Words before = listing(folder.path());
+    const std::string bad = folder / "bad.gguf";
+    write_file(bad, "GGUF");
+    check_refused({"inspect", bad}, {bad, "the version", "truncated"});
+    check_refused({"quantize", bad, gguf, "--type", "F16"}, {bad, "the version", "truncated"});
+    write_file(bad, std::string("GGUF\3\0\0\0", 8) + std::string(16, '\xff'));
+    check_refused({"inspect", bad}, {bad, "18446744073709551615 keys"});
+    fs::remove(bad);
+    CHECK(listing(folder.path()) == before);
+  }
 }

@@ -59,7 +59,7 @@ TEST_SUITE("program") {
   TEST_CASE("vl2: says its version and its commands") {
     CHECK(printed({"--version"}) == "vl2 0.1.0\n");
     const std::string help = printed({"--help"});
-    for (const char* command : {"run", "devices", "tokenize", "tiles", "features", "logits", "bench"}) {
+    for (const char* command : {"run", "devices", "tokenize", "tiles", "features", "logits", "bench", "quantize", "inspect"}) {
       CHECK(help.find(command) != std::string::npos);
       CHECK(printed({command, "--help"}).find(command) != std::string::npos);
     }
@@ -282,5 +282,30 @@ TEST_SUITE("program") {
     CHECK(out["rows"].size() == 2);
     // Embedding and head 129280 x 1280, dense layer 4 x 1280^2 + 3 x 1280 x 6848, encoder block, projector; f16.
     CHECK(out["memory_gb"]["weights"].get<double>() == doctest::Approx(0.78).epsilon(0.03));
+  }
+
+  TEST_CASE("vl2 quantize, vl2 inspect: one file of a folder, and what is in both") {
+    const TemporaryFolder folder;
+    const std::string out = folder / "model.gguf";
+    const std::string said = printed({"quantize", small_model(), out, "--type", "Q8_0"});
+    CHECK(said.starts_with(out + ": Q8_0, "));
+    CHECK(said.find(" bits a weight\n") == said.size() - 15);
+    const std::string inside = printed({"inspect", out});
+    for (const char* part : {"GGUF version 3", "deepseek2.attention.kv_lora_rank             u32      32\n",
+                             "general.architecture                         string   \"deepseek2\"\n",
+                             "blk.1.ffn_up_exps.weight     Q8_0    [8, 24, 64]                     13056\n",
+                             "v.patch_embd.weight          F16     [144, 3, 14, 14]               169344\n", "\nall "})
+      CHECK_MESSAGE(inside.find(part) != std::string::npos, part << " in " << inside);
+    const std::string published = printed({"inspect", small_model()});
+    CHECK(published.find("language.model.layers.1.mlp.gate.weight ") != std::string::npos);
+    CHECK(published.find("\nBF16 ") != std::string::npos);
+
+    // Again from its own file: less is silent, more is said.
+    printed({"quantize", out, folder / "less.gguf", "--type", "Q4_0", "--threads", "1"});
+    const ProgramResult more = run_program({"quantize", out, folder / "more.gguf", "--type", "F16"});
+    CHECK(more.exit_status == 0);
+    CHECK(more.err == "vl2: warning: " + out +
+                          " was quantised before: token_embd.weight from Q8_0 to F16 takes room and brings nothing back\n");
+    printed({"quantize", out, folder / "more.gguf", "--type", "F16", "--quiet"});
   }
 }

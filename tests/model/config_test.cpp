@@ -207,7 +207,8 @@ TEST_SUITE("cpu") {
              {"/projector_config/mlp_ratio", "4", "projector_config.mlp_ratio: got 4, wanted 1"},
              {"/projector_config/downsample_ratio", "4", "projector_config.downsample_ratio: got 4, wanted 2"},
              {"/projector_config/token_pooling", "true", "projector_config.token_pooling: got true, wanted false"},
-             {"/language_config/rope_scaling", R"({"type": "yarn"})", "language_config.rope_scaling: got an object, wanted null"},
+             {"/language_config/rope_scaling", R"({"type": "linear", "factor": 4})",
+              "language_config.rope_scaling.type: got \"linear\", wanted \"yarn\""},
              {"/language_config/q_lora_rank", "1536", "language_config.q_lora_rank: got 1536, wanted null"},
              {"/language_config/q_lora_rank", "absent", "language_config.q_lora_rank: got none, which means 1536, wanted null"},
              {"/language_config/n_group", "8", "language_config.n_group: got 8, wanted 1"},
@@ -225,6 +226,24 @@ TEST_SUITE("cpu") {
               "language_config.num_key_value_heads: got 32, wanted 16, the same as num_attention_heads"},
          })
       CHECK(message_of("small", path, value, Code::Unsupported) == std::string("config.json: ") + message);
+  }
+
+  TEST_CASE("config: rope_scaling is YaRN with a factor, and MLA's") {
+    const char* const path = "/language_config/rope_scaling";
+    json file = published("small");
+    file["language_config"]["rope_scaling"] = {
+        {"type", "yarn"}, {"factor", 40}, {"original_max_position_embeddings", 2048}, {"beta_fast", 16}, {"mscale", 0.707}};
+    const auto config = parse_config(file.dump(), "config.json");
+    REQUIRE_MESSAGE(config.ok(), config.message());
+    CHECK(config->language.yarn == YarnConfig{40, 2048, 16, 1, 0.707, 0});
+    CHECK(message_of("small", path, "3", Code::BadFile) ==
+          "config.json: language_config.rope_scaling: got 3, wanted an object or null");
+    CHECK(message_of("small", path, R"({"type": "yarn"})", Code::BadFile) ==
+          "config.json: language_config.rope_scaling.factor: got none, wanted 1 to 10000");
+    CHECK(message_of("small", path, R"({"type": "yarn", "factor": 0.5})", Code::BadFile) ==
+          "config.json: language_config.rope_scaling.factor: got 0.5, wanted 1 to 10000");
+    CHECK(message_of("tiny", path, R"({"type": "yarn", "factor": 4})", Code::Unsupported) ==
+          "config.json: language_config.rope_scaling: got an object, wanted null where use_mla is false");
   }
 
   TEST_CASE("config: accepts what the reference accepts") {

@@ -30,7 +30,7 @@ uint16_t nearest_half(double value) {
 
 std::vector<uint16_t> to_half(const std::vector<uint16_t>& bf16, bool& finite) {
   std::vector<uint16_t> halves(bf16.size());
-  finite = convert_row(FileType::BF16, reinterpret_cast<const std::byte*>(bf16.data()), bf16.size(), DType::F16,
+  finite = convert_row(DType::BF16, reinterpret_cast<const std::byte*>(bf16.data()), bf16.size(), DType::F16,
                        reinterpret_cast<std::byte*>(halves.data()));
   return halves;
 }

@@ -1,0 +1,55 @@
+// The formats that weights are stored in: one row a format, with what turns a row of f32 into it and back.
+//
+// The block types are ggml's, bit for bit, so that files go both ways: a row is a sequence of blocks of 32 or 256 elements, each
+// with its own scales. Numbers are little-endian; d, dmin are f16; a nibble pair is low nibble first.
+//
+//   Q8_0   32: d, int8 q[32]                                            x = d q
+//   Q4_0   32: d, 4-bit q[32]                                           x = d (q - 8);  byte j holds elements j and j + 16
+//   Q4_K  256: d, dmin, 6-bit s[8], m[8] in 12 bytes, 4-bit q[256]      x = d s q - dmin m, s and m for every 32 elements
+//   Q6_K  256: 4 low bits, 2 high bits of q[256], int8 s[16], d         x = d s (q - 32), s for every 16 elements
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+namespace vl2 {
+
+struct WeightFormat {
+  DType dtype;
+  const char* name;    ///< as files and the command line say it: "Q4_K"
+  uint32_t ggml_type;  ///< the number of the type in a GGUF file
+  /// `count` elements, whole blocks of finite values within f16's range; `target` holds dtype_bytes_of(dtype, count) bytes.
+  void (*quantize)(const float* values, uint64_t count, std::byte* target);
+  void (*dequantize)(const std::byte* source, uint64_t count, float* values);
+};
+
+/// All of them, the plain ones first.
+std::span<const WeightFormat> weight_formats();
+
+/// The row of a format; nullptr where there is none.
+const WeightFormat* find_weight_format(DType dtype);
+const WeightFormat* find_weight_format(std::string_view name);
+const WeightFormat* find_weight_format_of_ggml(uint32_t ggml_type);
+
+/// Stores a row as `dtype`, rounding to nearest, block scales by least squares over candidates.
+///
+/// values  finite; within +-65504 where f16 has a part in it, which is everywhere but in F32 and BF16
+/// target  dtype_bytes_of(dtype, values.size()) bytes
+/// Errors  BadArgument, beginning with `where`: a row that is no multiple of the block, a value that is infinite, NaN or too
+///         large, with its index
+/// Cost    about 20 candidates a block for the 4-bit and 6-bit types
+/// Source  block layouts: ggml, ggml-common.h
+Status quantize_row(DType dtype, std::span<const float> values, std::span<std::byte> target, const std::string& where);
+
+/// The values that a row stands for. Scales may be anything in a file that nobody checked: so may the values.
+///
+/// Errors  BadArgument: sizes that do not fit together
+Status dequantize_row(DType dtype, std::span<const std::byte> source, std::span<float> values, const std::string& where);
+
+}  // namespace vl2

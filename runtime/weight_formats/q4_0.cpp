@@ -1,0 +1,35 @@
+// Q4_0: 32 elements, an f16 scale and 32 nibbles; byte j holds element j below and element j + 16 above.
+#include "runtime/weight_formats/block_math.h"
+#include "runtime/weight_formats/packers.h"
+
+namespace vl2 {
+
+namespace {
+constexpr int kBlock = 32, kBytes = 2 + kBlock / 2;
+}
+
+void pack_q4_0(const float* values, uint64_t count, std::byte* target) {
+  for (uint64_t first = 0; first < count; first += kBlock, target += kBytes) {
+    const float* x = values + first;
+    const uint16_t bits = scale_bits(fit_symmetric<kBlock>(x, 8));
+    const float factor = inverse(half_to_float(bits));
+    store_half(target, bits);
+    const auto code = [&](int i) { return static_cast<unsigned>(clamped(nearest(factor * x[i]), -8, 7) + 8); };
+    for (int j = 0; j < kBlock / 2; ++j)
+      target[2 + j] = static_cast<std::byte>(code(j) | code(j + kBlock / 2) << 4);
+  }
+}
+
+void unpack_q4_0(const std::byte* source, uint64_t count, float* values) {
+  for (uint64_t first = 0; first < count; first += kBlock, source += kBytes) {
+    const float scale = load_half(source);
+    float* const y = values + first;
+    for (int j = 0; j < kBlock / 2; ++j) {
+      const auto pair = std::to_integer<int>(source[2 + j]);
+      y[j] = scale * static_cast<float>((pair & 15) - 8);
+      y[j + kBlock / 2] = scale * static_cast<float>((pair >> 4) - 8);
+    }
+  }
+}
+
+}  // namespace vl2
