@@ -65,6 +65,8 @@ struct MatmulPlan {
   GemvGroup group;                 ///< for Gemv
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
+  uint32_t slices = 1;             ///< GemmTiled, GemmCoopmat: of K, each multiplied by workgroups of its own, and then added
+  uint32_t direct = 0, probe = 0;  ///< GemmCoopmat, for measurements: its other way to store, and what a step leaves out
   bool operator==(const MatmulPlan&) const = default;
 };
 

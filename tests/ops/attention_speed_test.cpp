@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <numeric>
+#include <string>
 
 #include "runtime/clock.h"
 #include "runtime/ops/attention.h"
@@ -41,6 +43,28 @@ std::vector<AttentionTile> candidates(const DeviceCaps& caps, uint32_t depth, ui
            (rank(tile) >= 16 && tile.row_tiles == 2);
   });
   std::stable_sort(tiles.begin(), tiles.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return tiles;
+}
+
+// Every way with a shape that tuning chooses, for a problem looked at closer: VL2_ATTENTION_ONLY=vision.
+std::vector<AttentionTile> close_candidates(const Device& device, uint32_t depth, uint32_t value_width) {
+  std::vector<AttentionTile> tiles;
+  const auto chosen = attention_tile(device.caps(), device.quirks(), depth, value_width);
+  if (!chosen)
+    return tiles;
+  for (const uint32_t subgroups : {2u, 3u, 4u, 6u, 8u})
+    for (const uint32_t row_tiles : {1u, 2u})
+      for (const uint32_t keys : {16u, 32u, 48u, 64u})
+        for (const bool prefetch : {true, false}) {
+          AttentionTile tile = *chosen;
+          tile.subgroups = subgroups;
+          tile.row_tiles = row_tiles;
+          tile.keys = keys;
+          tile.prefetch = prefetch;
+          if (keys % std::lcm(tile.shape.n, tile.shape.k) == 0 && tile.threads() <= device.caps().max_workgroup_invocations &&
+              tile.shared_bytes(depth, value_width) <= device.caps().max_shared_bytes)
+            tiles.push_back(tile);
+        }
   return tiles;
 }
 
@@ -96,8 +120,12 @@ TEST_CASE_FIXTURE(GpuTest, "attention speed: milliseconds and TFLOP/s of every w
   rec.enable_timing(true);
   REQUIRE(device.tier() >= 3);
   std::printf("| %-28s | %-36s | ms       | TFLOP/s | difference |\n", "problem", "tile");
+  const char* only = std::getenv("VL2_ATTENTION_ONLY");
   for (const Problem& problem : problems) {
-    std::vector<AttentionTile> tiles = candidates(device.caps(), problem.depth, problem.value_width);
+    if (only != nullptr && std::string(problem.name).find(only) == std::string::npos)
+      continue;
+    std::vector<AttentionTile> tiles = only != nullptr ? close_candidates(device, problem.depth, problem.value_width)
+                                                       : candidates(device.caps(), problem.depth, problem.value_width);
     std::vector<std::vector<double>> times(tiles.size());
     std::vector<double> differences(tiles.size());
     std::vector<float> first;

@@ -182,6 +182,50 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with t
   }
 }
 
+TEST_CASE_FIXTURE(GpuTest, "matmul: K in slices, and results straight from registers, agree with the reference") {
+  struct Way {
+    uint32_t slices, direct;
+  };
+  for (const MatrixTile& tile : tiles_to_test())
+    for (const auto& [slices, direct] : {Way{1, 1}, Way{3, 0}, Way{2, 1}}) {
+      CAPTURE(tile.rows);
+      CAPTURE(tile.columns);
+      CAPTURE(tile.subgroup_columns);
+      CAPTURE(tile.k);
+      CAPTURE(tile.stages);
+      CAPTURE(slices);
+      CAPTURE(direct);
+      const MatmulPlan plan{.kernel = MatmulKernel::GemmCoopmat,
+                            .tile = {},
+                            .group = {},
+                            .matrix_tile = tile,
+                            .slices = slices,
+                            .direct = direct};
+      // Columns that matrices cover, and one too many of them; whole row blocks, an incomplete one; a K that slices do not divide.
+      for (const auto& [rows, columns, k] :
+           {Problem{tile.rows + 27, tile.columns + 32, 4 * tile.k + 8}, {2 * tile.rows, tile.columns + 33, 6 * tile.k}}) {
+        CAPTURE(columns);
+        const auto x = rounded(random_floats(rows * k, rows), DType::F16), residual = random_floats(rows * columns, 8);
+        const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), DType::F16);
+        const auto bias = random_floats(columns, 9);
+        const TensorView w = upload_weight({columns, k}, weight, DType::F16), xs = upload({rows, k}, x, DType::F16);
+        const TensorView y = tensor({rows, columns}, DType::F16), y32 = upload({rows, columns}, residual);
+        const TensorView scratch = tensor({slices * rows * (columns + 3)}), b = upload({columns}, bias);
+        REQUIRE(matmul(rec, xs, w, y,
+                       {.bias = b, .activation = Activation::GeluTanh, .slices = scratch, .plan = &plan})
+                    .ok());
+        REQUIRE(matmul(rec, xs, w, y32, {.bias = b, .residual = y32, .slices = scratch, .plan = &plan}).ok());
+        auto wanted = reference::matmul(x, weight, k), activated = wanted;
+        for (uint32_t i = 0; i < rows * columns; ++i) {
+          activated[i] = reference::gelu_tanh(wanted[i] + bias[i % columns]);
+          wanted[i] += double{bias[i % columns]} + residual[i];
+        }
+        CHECK(max_abs_diff(download(y), activated) < kF16Tolerance);
+        CHECK(max_abs_diff(download(y32), wanted) < kF32Tolerance);
+      }
+    }
+}
+
 TEST_CASE_FIXTURE(GpuTest, "matmul: every tile that passes through shared memory agrees with the reference") {
   // The router's types, and f16 by bf16. Rows and columns: one beyond a tile. K: several steps and an odd end; less than a step; whole
   // steps of rows that 16-byte loads fetch. A CPU driver takes seconds to compile the larger tiles.
