@@ -66,7 +66,6 @@ struct MatmulPlan {
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
   uint32_t slices = 1;             ///< GemmTiled, GemmCoopmat: of K, each multiplied by workgroups of its own, and then added
-  uint32_t direct = 0, probe = 0;  ///< GemmCoopmat, for measurements: its other way to store, and what a step leaves out
   bool operator==(const MatmulPlan&) const = default;
 };
 
@@ -75,6 +74,8 @@ struct MatmulProblem {
   uint32_t columns = 0;  ///< rows of the weight; experts: of one of them
   bool f16 = false;      ///< x and the weight both are
   bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
+  uint32_t k = 1024;     ///< elements of a row
+  bool sliced = false;   ///< there is memory for slices of K
 };
 
 /// The shapes worth trying: that sum in f32, have sides that the kernels' loads allow, and are the device's first, or the

@@ -43,9 +43,11 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
 constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32, ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_direct_f32_f32,
                                  ShaderId::gemm_coopmat, ShaderId::gemm_coopmat2};
 
-MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated) {
+MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated, bool sliced = false) {
   const Device& device = rec.device();
-  return plan_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, x.dim(0), gated));
+  MatmulProblem problem = matmul_problem(x, weight, x.dim(0), gated);
+  problem.sliced = sliced;
+  return plan_matmul(device.caps(), device.quirks(), device.tier(), problem);
 }
 
 // A row of the slices' sums: at a multiple of 16 bytes.
@@ -58,18 +60,8 @@ uint64_t slices_elements(const MatmulPlan& plan, const TensorView& x, const Tens
   return slices < 2 ? 0 : uint64_t{slices} * x.dim(0) * slices_pitch(weight.dim(0));
 }
 
-// Whether matrices of a shape cover y's columns, and each of their rows in y, the bias and the residual begins at 16 bytes.
-bool stores_matrices(const MatmulPlan& plan, const MatmulParams& p, uint32_t piece_columns, DType y) {
-  const MatrixShape& shape = plan.matrix_tile.shape;
-  const auto chunks = [](uint32_t offset, uint32_t stride, uint32_t elements) {
-    return offset % elements == 0 && stride % elements == 0;
-  };
-  return plan.direct != 0 && p.rows >= shape.m && piece_columns % std::max(shape.n, 8u) == 0 &&
-         chunks(p.y_offset, p.y_row_stride, y == DType::F32 ? 4 : 8) && chunks(p.bias_offset, 0, 4) &&
-         chunks(p.residual_offset, p.residual_row_stride, 4);
-}
-
-// y = activation(x W^T + bias) + residual; with a k_slice below k, y holds the products of the slices, one below the other; gated: y = silu(x W_gate^T) * (x W_up^T), the weight holding gate's rows, then up's.
+// y = activation(x W^T + bias) + residual; with a k_slice below k, y holds the products of the slices, one below the other; gated:
+// y = silu(x W_gate^T) * (x W_up^T), the weight holding gate's rows, then up's.
 Status record(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options,
               const MatmulPlan& plan, bool gated, uint32_t k_slice) {
   const DeviceCaps& caps = rec.device().caps();
@@ -116,8 +108,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                                        starts_quads(y, y_bound.remainder) &&
                                        (options.residual.empty() || starts_quads(options.residual, residual.remainder)),
                             .gated = gated,
-                            .whole_steps = has_whole_steps(plan, k, k_slice),
-                            .direct = stores_matrices(plan, params, columns == piece_columns ? columns : 1, y.dtype)};
+                            .whole_steps = has_whole_steps(plan, k, k_slice)};
   for (uint32_t first = 0; first < columns; first += piece_columns) {
     const uint32_t count = std::min(piece_columns, columns - first), weight_rows = gated ? 2 * count : count;
     params.first_column = first;
@@ -174,23 +165,26 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   VL2_TRY(check_shapes(x, weight, y, options));
   if (x.dim(0) == 0)
     return {};
-  const MatmulPlan plan = options.plan != nullptr ? *options.plan : choose_plan(rec, x, weight, false);
-  const uint32_t k = x.dim(1), k_slice = slice_width(plan, k), pitch = slices_pitch(y.dim(1));
+  const uint64_t room = options.slices.empty() ? 0 : options.slices.element_count();
+  const MatmulPlan plan = options.plan != nullptr ? *options.plan : choose_plan(rec, x, weight, false, room > 0);
   const uint64_t elements = slices_elements(plan, x, weight);
-  if (elements == 0 || options.slices.empty() || options.slices.element_count() < elements)
+  if (elements > room || (room > 0 && (options.slices.dtype != DType::F32 || options.slices.offset % 4 != 0)))
+    return fail(Code::BadShape, "matmul: slices ", options.slices, " must be ", elements, " f32 from a 16-byte boundary");
+  const uint32_t k = x.dim(1), k_slice = slice_width(plan, k), slices = groups_of(k, k_slice);
+  if (slices < 2)
     return record(rec, x, weight, y, options, plan, false, k);
-  const uint32_t slices = groups_of(k, k_slice);
-  const TensorView sums =
-      make_strided_view(*options.slices.buffer, DType::F32, {slices * x.dim(0), y.dim(1)}, pitch, options.slices.offset);
-  VL2_TRY(record(rec, x, weight, sums, {}, plan, false, k_slice));
+  // The sums of a row are a little wider than y: add_slices loads four at a time, the last ones of the last row too.
+  const TensorView sums = make_view(*options.slices.buffer, DType::F32, {slices * x.dim(0), slices_pitch(y.dim(1))}, options.slices.offset);
+  TensorView products = sums;
+  products.dims[1] = y.dim(1);
+  VL2_TRY(record(rec, x, weight, products, {}, plan, false, k_slice));
   return add_slices(rec, sums, slices, y, options);
 }
 
 uint32_t matmul_slices_elements(Recorder& rec, const TensorView& x, const TensorView& weight) {
   if (x.dim(0) == 0)
     return 0;
-  const uint64_t elements = slices_elements(choose_plan(rec, x, weight, false), x, weight);
-  return elements < (uint64_t{1} << 31) ? static_cast<uint32_t>(elements) : 0;
+  return static_cast<uint32_t>(slices_elements(choose_plan(rec, x, weight, false, true), x, weight));
 }
 
 bool matmul_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight) {

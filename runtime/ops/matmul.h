@@ -18,7 +18,7 @@ struct MatmulOptions {
   TensorView bias;  ///< [N] f32, or empty
   Activation activation = Activation::None;
   TensorView residual;               ///< [M, N] f32, rows strided, any offset, or empty; may be y itself when y is f32
-  TensorView slices;                 ///< scratch: at least [matmul_slices_elements()] f32, or empty: K is not cut
+  TensorView slices;                 ///< scratch: at least matmul_slices_elements() f32 from a 16-byte boundary, or empty: K is not cut
   const MatmulPlan* plan = nullptr;  ///< for measurements: instead of what tuning.h chooses
 };
 

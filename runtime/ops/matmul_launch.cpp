@@ -28,7 +28,8 @@ MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint
   return {.rows = rows,
           .columns = weight.dim(weight.rank() - 2),
           .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
-          .gated = gated};
+          .gated = gated,
+          .k = x.dim(1)};
 }
 
 }  // namespace vl2

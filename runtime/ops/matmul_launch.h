@@ -23,7 +23,6 @@ struct MatmulLaunch {
   bool y_quads;          ///< rows of y and of the residual begin at multiples of 4 elements
   bool gated;            ///< y = silu(gate) * up
   bool whole_steps;      ///< GemmCoopmat: a step of the tile divides k and a slice
-  bool direct = false;   ///< GemmCoopmat: results go from registers to y
 };
 
 /// Columns and rows of y.
@@ -80,11 +79,6 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
     }
     case MatmulKernel::GemmCoopmat: {
       const MatrixTile& m = launch.plan.matrix_tile;
-      if (launch.direct)
-        return rec.dispatch(
-            ShaderId::gemm_coopmat_direct, tensors, params, groups, cost,
-            {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
-             m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.whole_steps, launch.plan.probe});
       return rec.dispatch(
           shaders.gemm_coopmat, tensors, params, groups, cost,
           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,

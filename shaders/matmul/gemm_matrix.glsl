@@ -35,11 +35,6 @@ layout(constant_id = 11) const uint X_ALIGNMENT = 1u;  // 8, 4 or 1: what divide
 layout(constant_id = 13) const bool GATED = false;     // 12: Y_QUADS of the includer
 layout(constant_id = 14) const bool WHOLE_STEPS = false;  // TILE_K divides k
 layout(constant_id = 30) const uint SUBGROUP_SIZE = 32u;
-#ifdef VL2_PROBE
-layout(constant_id = 15) const uint PROBE = 0u;  // measurements: what a step leaves out; 1 loads from memory, 2 parking, 4 barriers
-#else
-const uint PROBE = 0u;
-#endif
 
 const uint TILE_THREADS = gl_WorkGroupSize.x;
 const uint CHUNKS = TILE_K / 8u;  // of 8 elements, 16 bytes: what a load brings
@@ -140,10 +135,9 @@ void multiply_blocks(const uint row_blocks, uint k_count) {
   park_step(0u, 0u, k_count);
   uint stage = 0u;
   [[dont_unroll]] for (uint k = 0u; k < k_count; k += TILE_K) {
-    if ((PROBE & 4u) == 0u)
-      barrier();
+    barrier();
     const bool more = k + TILE_K < k_count;
-    if (more && (PROBE & 1u) == 0u)
+    if (more)
       fetch_step(k + TILE_K, k_count);
     const uint x_tile = stage * STAGE_CHUNKS + subgroup_row() * MATRIX_M * ROW_PITCH;
     const uint weight_tile = stage * STAGE_CHUNKS + (TILE_ROWS + subgroup_column() * SUBGROUP_COLUMNS) * ROW_PITCH;
@@ -159,75 +153,15 @@ void multiply_blocks(const uint row_blocks, uint k_count) {
           sums[i * COLUMN_BLOCKS + j] = coopMatMulAdd(x_blocks[i], weight_block, sums[i * COLUMN_BLOCKS + j]);
       }
     }
-    if (STAGES == 2u)
-      stage ^= 1u;
-    else if ((PROBE & 4u) == 0u)
+    if (STAGES == 1u)
       barrier();
-    if (more && (PROBE & 2u) == 0u)
+    else
+      stage ^= 1u;
+    if (more)
       park_step(stage, k + TILE_K, k_count);
   }
 }
 
-#ifdef VL2_STORE_DIRECT
-// From registers to y, without a way through shared memory: bias, activation and residual are loaded and applied in the form that the sums have.
-// Only where MATRIX_N divides the columns and the rows of all these begin at multiples of 16 bytes; there are at least MATRIX_M rows. The incomplete
-// row block that may be at the end goes through a strip.
-void store_tile(uint rows, uint columns) {
-  barrier();  // the strip overwrites the last step
-  const uint y_column = p.first_column + tile_column + subgroup_column() * SUBGROUP_COLUMNS;
-  const uint strip = gl_SubgroupID * MATRIX_M * STRIP_PITCH;
-  [[unroll]] for (uint i = 0u; i < ROW_BLOCKS; ++i) {
-    const uint first_row = (i * SUBGROUPS_ALONG_ROWS + subgroup_row()) * MATRIX_M;
-    if (first_row + MATRIX_M <= rows) {
-      coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> added[COLUMN_BLOCKS];
-      if (p.has_bias != 0u)
-        [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-          if (subgroup_column() * SUBGROUP_COLUMNS + j * MATRIX_N < columns) {
-            coopMatLoad(added[j], bias, p.bias_offset + y_column + j * MATRIX_N, 0u, gl_CooperativeMatrixLayoutRowMajor);
-            sums[i * COLUMN_BLOCKS + j] = sums[i * COLUMN_BLOCKS + j] + added[j];
-          }
-      if (ACTIVATION != 0u)
-        [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-          [[unroll]] for (uint e = 0u; e < added[0].length(); ++e)
-            sums[i * COLUMN_BLOCKS + j][e] = ACTIVATION == MATMUL_GELU_TANH ? gelu_tanh(sums[i * COLUMN_BLOCKS + j][e])
-                                                                            : gelu_erf(sums[i * COLUMN_BLOCKS + j][e]);
-      const uint y_row = tile_row + first_row;
-      if (p.has_residual != 0u) {
-        const uint at = p.residual_offset + y_row * p.residual_row_stride + y_column;
-        [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-          if (subgroup_column() * SUBGROUP_COLUMNS + j * MATRIX_N < columns)
-            coopMatLoad(added[j], residual, at + j * MATRIX_N, p.residual_row_stride, gl_CooperativeMatrixLayoutRowMajor);
-        [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-          sums[i * COLUMN_BLOCKS + j] = sums[i * COLUMN_BLOCKS + j] + added[j];
-      }
-      const uint at = p.y_offset + y_row * p.y_row_stride + y_column;
-      [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-        if (subgroup_column() * SUBGROUP_COLUMNS + j * MATRIX_N < columns) {
-          if (p.y_is_f32 != 0u) {
-            coopMatStore(sums[i * COLUMN_BLOCKS + j], y_f32, at + j * MATRIX_N, p.y_row_stride, gl_CooperativeMatrixLayoutRowMajor);
-          } else {
-            coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> rounded;
-            [[unroll]] for (uint e = 0u; e < rounded.length(); ++e)
-              rounded[e] = to_act(sums[i * COLUMN_BLOCKS + j][e]);
-            coopMatStore(rounded, y, at + j * MATRIX_N, p.y_row_stride, gl_CooperativeMatrixLayoutRowMajor);
-          }
-        }
-    } else if (first_row < rows) {
-      [[unroll]] for (uint j = 0u; j < COLUMN_BLOCKS; ++j)
-        coopMatStore(sums[i * COLUMN_BLOCKS + j], tile, strip + j * MATRIX_N / 4u, STRIP_PITCH, gl_CooperativeMatrixLayoutRowMajor);
-    }
-  }
-  const uint incomplete = rows / MATRIX_M * MATRIX_M;  // the row where the incomplete block begins
-  if (incomplete < rows && incomplete / MATRIX_M % SUBGROUPS_ALONG_ROWS == subgroup_row()) {
-    subgroupBarrier();
-    [[dont_unroll]] for (uint at = gl_SubgroupInvocationID; at < MATRIX_M * STRIP_QUADS; at += SUBGROUP_SIZE) {
-      const uint row = incomplete + at / STRIP_QUADS, column = subgroup_column() * SUBGROUP_COLUMNS + at % STRIP_QUADS * 4u;
-      if (row < rows && column < columns)
-        store_quad(row, column, 4u, strip_quad(strip + at / STRIP_QUADS * STRIP_PITCH + at % STRIP_QUADS));
-    }
-  }
-}
-#else
 void store_tile(uint rows, uint columns) {
   barrier();  // the strips overwrite the last step
   const uint strip = gl_SubgroupID * MATRIX_M * STRIP_PITCH;
@@ -253,7 +187,6 @@ void store_tile(uint rows, uint columns) {
     }
   }
 }
-#endif
 
 // Multiplies as few row blocks as the rows need (all, a half or a quarter), and stores the tile.
 void multiply_tile(uint rows, uint columns, uint k_count) {

@@ -64,32 +64,20 @@ std::vector<Candidate> candidates(const Device& device, bool experts) {
   return list;
 }
 
-// The ways worth a try for a GEMM of the encoder with so many rows: every tile, the likely ones in slices of K and with the other store, and
-// the likeliest without a part of its work, to see what the part costs.
+// Every tile for a GEMM of the encoder, and in slices of K where the tiles alone do not fill a large card twice.
 std::vector<Candidate> vision_candidates(const Device& device, uint32_t rows, uint32_t columns, uint32_t k) {
   std::vector<Candidate> list;
   for (const Candidate& c : candidates(device, false)) {
     const MatrixTile& t = c.plan.matrix_tile;
     const uint64_t tiles = uint64_t{(rows + t.rows - 1) / t.rows} * ((columns + t.columns - 1) / t.columns);
-    const bool likely = t.subgroup_rows == 64 && t.subgroup_columns == 64 && t.k == 32;
-    for (const uint32_t slices : {1u, 2u, 3u, 4u, 6u})
-      for (const uint32_t direct : {0u, 1u}) {
-        if ((slices > 1 && (tiles > 264 || tiles * slices > 600 || k / slices < 256)) || (direct == 1 && t.subgroup_columns < 32))
-          continue;
-        Candidate with = c;
-        with.plan.slices = slices;
-        with.plan.direct = direct;
-        with.name += (direct != 0 ? " direct" : "") + (slices > 1 ? " slices " + std::to_string(slices) : std::string());
-        list.push_back(with);
-        for (const uint32_t probe : {1u, 3u, 4u, 7u})
-          if (likely && t.rows == 128 && t.columns == 128 && slices == 1 && direct == 1 && rows > 4096 && columns == 1152 && k > 4096) {
-            Candidate without = with;
-            without.plan.probe = probe;
-            without.name += std::string(" WITHOUT") + ((probe & 1) != 0 ? " loads" : "") + ((probe & 2) != 0 ? " parking" : "") +
-                            ((probe & 4) != 0 ? " barriers" : "");
-            list.push_back(without);
-          }
-      }
+    for (const uint32_t slices : {1u, 2u, 3u, 4u, 6u}) {
+      if (slices > 1 && (tiles > 264 || tiles * slices > 600 || k / slices < 256))
+        continue;
+      list.push_back(c);
+      list.back().plan.slices = slices;
+      if (slices > 1)
+        list.back().name += " slices " + std::to_string(slices);
+    }
   }
   return list;
 }
@@ -99,14 +87,12 @@ double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan
   if (plan.kernel != MatmulKernel::GemmCoopmat)
     return 0;
   const MatrixTile& t = plan.matrix_tile;
-  const std::string shader = plan.direct != 0 ? "gemm_coopmat_direct" : "gemm_coopmat";
   const uint32_t key[] = {t.threads(), t.rows,   t.columns, t.subgroup_rows, t.subgroup_columns, t.k,
                           0,           t.stages, t.shape.m, t.shape.n,       t.shape.k};
   double most = 0;
   for (const PipelineStatistics& pipeline : all) {
     const auto& constants = pipeline.key.constants;
-    bool same = constants.size() >= std::size(key) && shader == shader_code(pipeline.key.shader).name &&
-                (plan.direct == 0 || constants[15] == plan.probe);
+    bool same = constants.size() >= std::size(key);
     for (size_t i = 0; same && i < std::size(key); ++i)
       same = i == 6 || constants[i] == key[i];
     for (const auto& [name, value] : pipeline.values)

@@ -165,6 +165,23 @@ TEST_CASE("tuning: a matrix tile is as large as the problem fills a card with") 
   CHECK(least.rows * least.columns <= 32 * 64);
 }
 
+TEST_CASE("tuning: K is cut where tiles alone leave cores without one, K is long and there is memory") {
+  const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
+  const auto slices = [&](uint32_t rows, uint32_t columns, uint32_t k, bool memory, bool f16 = true) {
+    return plan_matmul(caps, Quirks{}, 3, {.rows = rows, .columns = columns, .f16 = f16, .k = k, .sliced = memory}).slices;
+  };
+  CHECK(slices(1458, 1152, 4304, true) == 2);  // measured: tuning.cpp
+  CHECK(slices(1458, 1152, 4304, false) == 1);
+  CHECK(slices(1458, 1152, 1152, true) == 1);
+  CHECK(slices(1458, 3456, 1152, true) == 1);
+  CHECK(slices(7290, 1152, 4304, true) == 1);
+  CHECK(slices(2048, 64, 2048, true, false) == 8);  // the router
+  CHECK(slices(2048, 64, 2048, false, false) == 1);
+  CHECK(slices(2048, 64, 256, true, false) == 1);
+  CHECK(slices(1, 64, 2048, true, false) == 1);
+  CHECK(plan_matmul(caps, Quirks{.barriers_are_slow = true}, 3, {.rows = 2048, .columns = 64, .k = 2048, .sliced = true}).slices == 1);
+}
+
 TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
   const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
   const auto rows = [&](uint32_t pairs) {
