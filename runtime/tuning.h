@@ -66,6 +66,7 @@ struct MatmulPlan {
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
   uint32_t slices = 1;             ///< GemmTiled, GemmCoopmat: of K, each multiplied by workgroups of its own, and then added
+  uint32_t cores = 0;              ///< GemmCoopmat: see CORES in gemm_coopmat.comp
   bool operator==(const MatmulPlan&) const = default;
 };
 
