@@ -87,15 +87,15 @@ struct RatedTile {
 // Rates: H200, driver 580.159, 2026-11-23, at 7290 x 3456 x 1152 and 7290 x 4304 x 1152; those of 64 x 64 and 32 x 128 from 1458 x 4304 x 1152.
 // Four subgroups of 64 x 64 win because two workgroups (248 registers an invocation) fit a core, and one multiplies while the other waits at a
 // barrier; steps of 64, because the next one has longer to arrive: in steps of 32, 24 % of the time is waiting for loads. Two stages of 32 are
-// no faster than one (237 and 234), and a store straight from registers is slower (215 and 254; the residual's loads too). For 64 experts the
-// third was the best of those measured there (177; the fifth was not). Tiles of 64 x 32, and of 32 x 32 by
-// subgroups of 16 x 16, have a guess.
+// no faster than one (237 and 234), a store straight from registers is slower (215 and 254; the residual's loads too), and neighbouring tiles for
+// the two workgroups of a core win 0 to 0.9 %. For 64 experts with 192 rows each, swiglu and down, the first three of 128 x 128: 221 and 220, 177
+// and 177, 185 and 168. Tiles of 64 x 32, and of 32 x 32 by subgroups of 16 x 16, have a guess.
 constexpr RatedTile kMatrixTiles[] = {
     {{.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 210},
     {{.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 200},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1}, 254},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 210},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 230},
-    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1}, 254},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 16, .stages = 2}, 169},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 159},
     {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 201},
@@ -334,7 +334,8 @@ bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape) {
          std::find(shapes.begin(), shapes.end(), halves) != shapes.end();
 }
 
-std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t depth, uint32_t value_width) {
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem) {
+  const uint32_t depth = problem.depth, value_width = problem.value_width;
   // The narrowest tile of scores: H200, driver 580.159, 2026-11-22, 16 x 8 x 16 against 16 x 16 x 16, both with 32 keys and
   // prefetch (ms): vision of 10 views 0.18 and 0.49, MLA of 2048 queries after 2048 more 0.57 and 0.99.
   const MatrixShape* shape = nullptr;
@@ -353,6 +354,12 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                      .row_tiles = shape->m < 16 ? 2u : 1u,
                      .keys = std::lcm(std::lcm(shape->n, shape->k), 32u),
                      .prefetch = value_width <= 80 || shape->n < 16};
+  // Narrow heads leave registers for 32 queries a subgroup, which load keys and values half as often: 0.155 instead of 0.180 ms for vision of 10
+  // views (2026-11-23; 3, 2 and 8 subgroups of them 0.179, 0.189 and 0.169). Only where tiles fill a card as they did there.
+  const uint32_t least_row_tiles = tile.row_tiles;
+  tile.row_tiles = 2;
+  if (value_width > 80 || shape->n >= 16 || problem.queries < 2 * kEnoughTiles * tile.queries())
+    tile.row_tiles = least_row_tiles;
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
   // One subgroup, also because lavapipe 26.1.6 gave NaN where several of a workgroup took different ways between subgroup
   // barriers (729 keys, 4 subgroups, likely when only some rescale).
@@ -366,6 +373,8 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
   };
   while (!fits() && tile.keys % 64 == 0 && tile.keys > 32)
     tile.keys /= 2;
+  if (!fits())
+    tile.row_tiles = std::min(tile.row_tiles, least_row_tiles);
   while (!fits() && tile.subgroups > 1)
     tile.subgroups /= 2;
   if (!fits())

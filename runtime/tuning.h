@@ -66,7 +66,6 @@ struct MatmulPlan {
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
   uint32_t slices = 1;             ///< GemmTiled, GemmCoopmat: of K, each multiplied by workgroups of its own, and then added
-  uint32_t cores = 0;              ///< GemmCoopmat: see CORES in gemm_coopmat.comp
   bool operator==(const MatmulPlan&) const = default;
 };
 
@@ -136,8 +135,14 @@ std::optional<DirectAttentionTile> direct_attention_tile(const DeviceCaps& caps,
 /// sides of multiples of 8.
 bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape);
 
-/// The tile for attention on matrix units; nothing when the device has no shape for it or not enough shared memory.
-std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t depth, uint32_t value_width);
+struct AttentionProblem {
+  uint32_t depth, value_width;  ///< elements of a query or key, and of a value
+  uint64_t queries = 0;         ///< of all heads and batches
+};
+
+/// The tile for attention on matrix units; nothing when the device has no shape for it or not enough shared memory, which does
+/// not depend on the number of queries.
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem);
 
 /// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all,
 /// the sum a multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.

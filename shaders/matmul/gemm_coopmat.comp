@@ -19,7 +19,6 @@ layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads
 #define VL2_STORE_QUADS
 #include "matmul/epilogue.glsl"
 
-layout(constant_id = 15) const uint CORES = 0u;  // if a core runs two workgroups, and gets them so far apart: tiles side by side for them; 0: any
 uint tile_row, tile_column;  // where the tile begins in y
 uint x_row, k_first;         // and in x
 
@@ -29,18 +28,10 @@ void store_quad(uint row, uint column, uint count, vec4 value) { store_results(t
 
 void main() {
   const uint y_columns = GATED ? TILE_COLUMNS / 2u : TILE_COLUMNS;
-  uvec2 group = gl_WorkGroupID.xy;
-  if (CORES > 0u) {
-    const uint number = group.y * gl_NumWorkGroups.x + group.x, within = number % (2u * CORES), first = number - within;
-    if (first + 2u * CORES <= gl_NumWorkGroups.x * gl_NumWorkGroups.y) {
-      const uint paired = first + within % CORES * 2u + within / CORES;
-      group = uvec2(paired % gl_NumWorkGroups.x, paired / gl_NumWorkGroups.x);
-    }
-  }
-  x_row = group.y * TILE_ROWS;
+  x_row = gl_WorkGroupID.y * TILE_ROWS;
   tile_row = x_row + gl_WorkGroupID.z * p.rows;
   k_first = gl_WorkGroupID.z * p.k_slice;
-  tile_column = group.x * y_columns;
+  tile_column = gl_WorkGroupID.x * y_columns;
   const uint rows = min(TILE_ROWS, p.rows - x_row), columns = min(y_columns, p.columns - tile_column);
   start_tile(rows, tile_column * p.weight_row_stride + k_first, p.weight_row_stride, p.up_offset, columns);
   multiply_tile(rows, columns, min(p.k_slice, p.k - k_first));

@@ -77,11 +77,6 @@ std::vector<Candidate> vision_candidates(const Device& device, uint32_t rows, ui
       list.back().plan.slices = slices;
       if (slices > 1)
         list.back().name += " slices " + std::to_string(slices);
-      if (t.threads() == 128 && t.columns == 128 && t.rows == 128) {
-        list.push_back(list.back());
-        list.back().plan.cores = 132;
-        list.back().name += " paired";
-      }
     }
   }
   return list;
