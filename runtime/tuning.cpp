@@ -18,8 +18,9 @@ constexpr uint64_t kEnoughTiles = 160;
 constexpr uint64_t kCores = 132, kBusyLanes = 256;
 // Its time for a dispatch behind a barrier in microseconds, and what its cache gives.
 constexpr double kDispatchTime = 2, kCacheBytesPerMicrosecond = 4e6;
-// Slices of K: of matrix tiles; elements that are worth one; and tiles and slices that a f32 product is to have (the router's: H200, driver
-// 580.159, 2026-11-23, 2048 x 64 x 2048 by 64 x 64 tiles in 4, 8 and 16 slices 38, 35 and 36 us; by 16 x 64 ones without slices 91).
+// Slices of K: of matrix tiles; elements that are worth one; and tiles and slices that a f32 product is to have (the router's:
+// H200, driver 580.159, 2026-11-23, 2048 x 64 x 2048 by 64 x 64 tiles in 4, 8 and 16 slices 38, 35 and 36 us; by 16 x 64 ones
+// without slices 91).
 constexpr uint32_t kMatrixSlices = 4, kLeastSlice = 256, kEnoughSlices = 256;
 
 uint64_t tiles_of(uint32_t rows, uint32_t tile_rows, uint32_t columns, uint32_t tile_columns) {
@@ -84,12 +85,13 @@ struct RatedTile {
 
 // Larger first; of one size, the first is the experts'. CPU drivers get the last: they take seconds to compile more.
 //
-// Rates: H200, driver 580.159, 2026-11-23, at 7290 x 3456 x 1152 and 7290 x 4304 x 1152; those of 64 x 64 and 32 x 128 from 1458 x 4304 x 1152.
-// Four subgroups of 64 x 64 win because two workgroups (248 registers an invocation) fit a core, and one multiplies while the other waits at a
-// barrier; steps of 64, because the next one has longer to arrive: in steps of 32, 24 % of the time is waiting for loads. Two stages of 32 are
-// no faster than one (237 and 234), a store straight from registers is slower (215 and 254; the residual's loads too), and neighbouring tiles for
-// the two workgroups of a core win 0 to 0.9 %. For 64 experts with 192 rows each, swiglu and down, the first three of 128 x 128: 221 and 220, 177
-// and 177, 185 and 168. Tiles of 64 x 32, and of 32 x 32 by subgroups of 16 x 16, have a guess.
+// Rates: H200, driver 580.159, 2026-11-23, at 7290 x 3456 x 1152 and 7290 x 4304 x 1152; those of 64 x 64 and 32 x 128 from 1458
+// x 4304 x 1152. Four subgroups of 64 x 64 win because two workgroups (248 registers an invocation) fit a core, and one
+// multiplies while the other waits at a barrier; steps of 64, because the next one has longer to arrive: in steps of 32, 24 % of
+// the time is waiting for loads. Two stages of 32 are no faster than one (237 and 234), a store straight from registers is slower
+// (215 and 254; the residual's loads too), and neighbouring tiles for the two workgroups of a core win 0 to 0.9 %. For 64 experts
+// with 192 rows each, swiglu and down, the first three of 128 x 128: 221 and 220, 177 and 177, 185 and 168. Tiles of 64 x 32, and
+// of 32 x 32 by subgroups of 16 x 16, have a guess.
 constexpr RatedTile kMatrixTiles[] = {
     {{.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 210},
     {{.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 200},
@@ -145,7 +147,8 @@ bool is_default(const WorkgroupTile& tile, const DeviceCaps&) {
   return tile.rows <= 128 && tile.columns <= 128;
 }
 
-// RDNA3 (RADV, Mesa 25.0.7) keeps 128 sums of each of 32 lanes in scratch memory, 64 in registers: its subgroups may have 64 lanes too.
+// RDNA3 (RADV, Mesa 25.0.7) keeps 128 sums of each of 32 lanes in scratch memory, 64 in registers: its subgroups may have 64
+// lanes too.
 bool is_default(const MatrixTile& tile, const DeviceCaps& caps) {
   const bool scratch =
       caps.min_subgroup_size == 32 && caps.max_subgroup_size > 32 && tile.subgroup_rows * tile.subgroup_columns > 64 * 32;
@@ -179,8 +182,8 @@ std::vector<RatedTile> rated_tiles(const DeviceCaps& caps, const MatrixShape& sh
   return tiles;
 }
 
-// Microseconds that a problem takes by a tile with K in slices: the busiest core's tiles, as many at once as keep it busy; fewer take longer (a
-// guess). To cut K costs the slices' way to memory and back, which holds them in its cache, and a dispatch.
+// Microseconds that a problem takes by a tile with K in slices: the busiest core's tiles, as many at once as keep it busy; fewer
+// take longer (a guess). To cut K costs the slices' way to memory and back, which holds them in its cache, and a dispatch.
 double estimated_time(const RatedTile& rated, const MatmulProblem& problem, uint32_t slices) {
   const MatrixTile& tile = rated.tile;
   const uint64_t tiles = slices * tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
@@ -199,7 +202,8 @@ void choose_matrix_tile(const DeviceCaps& caps, const MatmulProblem& problem, Ma
   const auto tiles = rated_tiles(caps, gemm_shapes(caps)[0]);
   const bool defaults = std::any_of(tiles.begin(), tiles.end(), [&](const RatedTile& t) { return is_default(t.tile, caps); });
   for (const RatedTile& rated : tiles)
-    for (uint32_t slices = 1; slices == 1 || (problem.sliced && slices <= kMatrixSlices && problem.k >= slices * kLeastSlice); ++slices) {
+    for (uint32_t slices = 1; slices == 1 || (problem.sliced && slices <= kMatrixSlices && problem.k >= slices * kLeastSlice);
+         ++slices) {
       const double time = estimated_time(rated, problem, slices);
       if ((defaults && !is_default(rated.tile, caps)) || (least > 0 && time >= least))
         continue;
@@ -244,8 +248,8 @@ uint32_t MatrixTile::shared_bytes() const {
   return 16 * std::max(steps, strips);
 }
 
-// The narrowest comes last. H200, driver 580.159, 2026-11-23, 16 x 16 x 16 and 16 x 8 x 16, 128 x 128 tiles, TFLOP/s at 7290 x 4304 x
-// 1152 and 7290 x 1152 x 4304: 213 and 210, 248 and 235. Attention is 2 to 2.5 times as fast with it (attention_tile).
+// The narrowest comes last. H200, driver 580.159, 2026-11-23, 16 x 16 x 16 and 16 x 8 x 16, 128 x 128 tiles, TFLOP/s at 7290 x
+// 4304 x 1152 and 7290 x 1152 x 4304: 213 and 210, 248 and 235. Attention is 2 to 2.5 times as fast with it (attention_tile).
 std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps) {
   std::vector<MatrixShape> shapes;
   const MatrixShape* narrowest = nullptr;
@@ -354,8 +358,9 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                      .row_tiles = shape->m < 16 ? 2u : 1u,
                      .keys = std::lcm(std::lcm(shape->n, shape->k), 32u),
                      .prefetch = value_width <= 80 || shape->n < 16};
-  // Narrow heads leave registers for 32 queries a subgroup, which load keys and values half as often: 0.155 instead of 0.180 ms for vision of 10
-  // views (2026-11-23; 3, 2 and 8 subgroups of them 0.179, 0.189 and 0.169). Only where tiles fill a card as they did there.
+  // Narrow heads leave registers for 32 queries a subgroup, which load keys and values half as often: 0.155 instead of 0.180 ms
+  // for vision of 10 views (2026-11-23; 3, 2 and 8 subgroups of them 0.179, 0.189 and 0.169). Only where tiles fill a card as
+  // they did there.
   const uint32_t least_row_tiles = tile.row_tiles;
   tile.row_tiles = 2;
   if (value_width > 80 || shape->n >= 16 || problem.queries < 2 * kEnoughTiles * tile.queries())

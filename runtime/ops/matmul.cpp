@@ -174,7 +174,8 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   if (slices < 2)
     return record(rec, x, weight, y, options, plan, false, k);
   // The sums of a row are a little wider than y: add_slices loads four at a time, the last ones of the last row too.
-  const TensorView sums = make_view(*options.slices.buffer, DType::F32, {slices * x.dim(0), slices_pitch(y.dim(1))}, options.slices.offset);
+  const TensorView sums =
+      make_view(*options.slices.buffer, DType::F32, {slices * x.dim(0), slices_pitch(y.dim(1))}, options.slices.offset);
   TensorView products = sums;
   products.dims[1] = y.dim(1);
   VL2_TRY(record(rec, x, weight, products, {}, plan, false, k_slice));

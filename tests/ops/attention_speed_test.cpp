@@ -107,17 +107,21 @@ TEST_CASE_FIXTURE(GpuTest, "attention speed: milliseconds and TFLOP/s of every w
                      {.scale = 1 / std::sqrt(72.0f), .tile = tile});
   };
   const uint32_t two = std::min(views, 2u);
-  const Problem problems[] = {
-      {"vision, 10 views", 72, 72, uint64_t{views} * kTokens * 16, [&](const AttentionTile* tile) { return see(views, tile); }, vision_y},
-      {"vision, 2 views", 72, 72, uint64_t{two} * kTokens * 16, [&](const AttentionTile* tile) { return see(two, tile); }, vision_y},
-      {"MHA, 2048 tokens, 10 heads", 128, 128, uint64_t{tokens} * 10,
-       [&](const AttentionTile* tile) {
-         return attention(rec, third(0), third(1), third(2), window(mha_y, {1, tokens, 10, 128}, {0, 1280, 128, 1}),
-                          {.scale = 1 / std::sqrt(128.0f), .causal = true, .tile = tile});
-       },
-       mha_y},
-      {"MLA, 2048 tokens, 16 heads", 192, 128, uint64_t{tokens} * 16, [&](const AttentionTile* tile) { return mla(0, tile); }, mla_y},
-      {"MLA, the same after 2048", 192, 128, uint64_t{tokens} * 16, [&](const AttentionTile* tile) { return mla(tokens, tile); }, mla_y}};
+  const Problem problems[] = {{"vision, 10 views", 72, 72, uint64_t{views} * kTokens * 16,
+                               [&](const AttentionTile* tile) { return see(views, tile); }, vision_y},
+                              {"vision, 2 views", 72, 72, uint64_t{two} * kTokens * 16,
+                               [&](const AttentionTile* tile) { return see(two, tile); }, vision_y},
+                              {"MHA, 2048 tokens, 10 heads", 128, 128, uint64_t{tokens} * 10,
+                               [&](const AttentionTile* tile) {
+                                 return attention(rec, third(0), third(1), third(2),
+                                                  window(mha_y, {1, tokens, 10, 128}, {0, 1280, 128, 1}),
+                                                  {.scale = 1 / std::sqrt(128.0f), .causal = true, .tile = tile});
+                               },
+                               mha_y},
+                              {"MLA, 2048 tokens, 16 heads", 192, 128, uint64_t{tokens} * 16,
+                               [&](const AttentionTile* tile) { return mla(0, tile); }, mla_y},
+                              {"MLA, the same after 2048", 192, 128, uint64_t{tokens} * 16,
+                               [&](const AttentionTile* tile) { return mla(tokens, tile); }, mla_y}};
 
   rec.enable_timing(true);
   REQUIRE(device.tier() >= 3);
@@ -130,8 +134,8 @@ TEST_CASE_FIXTURE(GpuTest, "attention speed: milliseconds and TFLOP/s of every w
   for (const Problem& problem : problems) {
     if (!selected(problem))
       continue;
-    std::vector<AttentionTile> tiles = only != nullptr ? close_candidates(device, problem)
-                                                       : candidates(device.caps(), problem.depth, problem.value_width);
+    std::vector<AttentionTile> tiles =
+        only != nullptr ? close_candidates(device, problem) : candidates(device.caps(), problem.depth, problem.value_width);
     std::vector<std::vector<double>> times(tiles.size());
     std::vector<double> differences(tiles.size());
     std::vector<float> first;

@@ -8,7 +8,8 @@ using namespace vl2;
 
 TEST_CASE_FIXTURE(GpuTest, "layer_norm: agrees with the reference at every awkward width") {
   for (const DType act : act_types()) {
-    for (const uint32_t width : {1u, 4u, 31u, 127u, 128u, 129u, 216u, 1152u, 3076u}) {  // around the group size, real ones, more than is kept
+    for (const uint32_t width :
+         {1u, 4u, 31u, 127u, 128u, 129u, 216u, 1152u, 3076u}) {  // around the group size, real ones, more than is kept
       CAPTURE(width);
       const auto x = random_floats(3 * width, /*seed=*/width);
       const auto weight = random_floats(width, /*seed=*/7), bias = random_floats(width, /*seed=*/8);

@@ -192,17 +192,25 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: K in slices agrees with the reference") {
   std::vector<Way> ways;
   for (const MatrixTile& tile : tiles_to_test())
     ways.push_back({{.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile},
-                    DType::F16, DType::F16, tile.rows, tile.columns, tile.k});
+                    DType::F16,
+                    DType::F16,
+                    tile.rows,
+                    tile.columns,
+                    tile.k});
   const GemmTile shared = shared_gemm_tiles(device.caps()).back();
   ways.push_back({{.kernel = MatmulKernel::GemmTiled, .tile = shared, .group = {}},
-                  DType::F32, DType::F32, shared.rows(), shared.columns(), shared.k});
+                  DType::F32,
+                  DType::F32,
+                  shared.rows(),
+                  shared.columns(),
+                  shared.k});
   for (const Way& way : ways) {
     CAPTURE(way.rows);
     CAPTURE(way.columns);
     CAPTURE(way.k);
     // K that slices divide, and that they do not; rows of y at multiples of 16 bytes, and not.
-    for (const auto& [slices, rows, columns, k] : {std::tuple{3u, way.rows + 27, way.columns + 32, 4 * way.k + 8},
-                                                   {2u, 2 * way.rows, way.columns + 33, 6 * way.k}}) {
+    for (const auto& [slices, rows, columns, k] :
+         {std::tuple{3u, way.rows + 27, way.columns + 32, 4 * way.k + 8}, {2u, 2 * way.rows, way.columns + 33, 6 * way.k}}) {
       CAPTURE(slices);
       MatmulPlan plan = way.plan;
       plan.slices = slices;
@@ -227,8 +235,10 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: K in slices agrees with the reference") {
 }
 
 TEST_CASE_FIXTURE(GpuTest, "matmul: too little memory for slices is refused") {
-  const MatmulPlan plan{.kernel = MatmulKernel::GemmTiled, .tile = shared_gemm_tiles(device.caps()).back(), .group = {}, .slices = 2};
-  const TensorView x = tensor({16, 512}), w = upload_weight({16, 512}, std::vector<float>(16 * 512), DType::F32), y = tensor({16, 16});
+  const MatmulPlan plan{
+      .kernel = MatmulKernel::GemmTiled, .tile = shared_gemm_tiles(device.caps()).back(), .group = {}, .slices = 2};
+  const TensorView x = tensor({16, 512}), w = upload_weight({16, 512}, std::vector<float>(16 * 512), DType::F32),
+                   y = tensor({16, 16});
   CHECK(matmul(rec, x, w, y, {.slices = tensor({2 * 16 * 16}), .plan = &plan}).ok());
   const Status status = matmul(rec, x, w, y, {.slices = tensor({2 * 16 * 16 - 1}), .plan = &plan});
   CHECK(status.code() == Code::BadShape);

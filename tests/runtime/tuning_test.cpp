@@ -179,7 +179,9 @@ TEST_CASE("tuning: K is cut where tiles alone leave cores without one, K is long
   CHECK(slices(2048, 64, 2048, false, false) == 1);
   CHECK(slices(2048, 64, 256, true, false) == 1);
   CHECK(slices(1, 64, 2048, true, false) == 1);
-  CHECK(plan_matmul(caps, Quirks{.barriers_are_slow = true}, 3, {.rows = 2048, .columns = 64, .k = 2048, .sliced = true}).slices == 1);
+  CHECK(
+      plan_matmul(caps, Quirks{.barriers_are_slow = true}, 3, {.rows = 2048, .columns = 64, .k = 2048, .sliced = true}).slices ==
+      1);
 }
 
 TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
@@ -192,7 +194,9 @@ TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
   CHECK(rows(257 * 6) == 32);
   CHECK(rows(64 * 6) == 32);
   // Large tiles by the fewest subgroups, and by the longest steps that shared memory holds.
-  const auto large = [&] { return plan_expert_matmul(caps, Quirks{}, 3, {.rows = 2048 * 6, .columns = 2816, .f16 = true}, 64).matrix_tile; };
+  const auto large = [&] {
+    return plan_expert_matmul(caps, Quirks{}, 3, {.rows = 2048 * 6, .columns = 2816, .f16 = true}, 64).matrix_tile;
+  };
   CHECK(large().threads() == 128);
   CHECK(large().k == 64);
   caps.max_shared_bytes = 32 * 1024;
