@@ -1,5 +1,6 @@
 #include "model/moe.h"
 
+#include "model/matmul_slices.h"
 #include "runtime/device.h"
 #include "runtime/ops/expert_combine.h"
 #include "runtime/ops/expert_matmul.h"
@@ -43,7 +44,8 @@ Result<Routing> route(Recorder& rec, Scratch& scratch, const LanguageConfig& con
   VL2_ASSIGN(routing.schedule.offsets, scratch.get("expert offsets", DType::U32, {experts + 1}));
 
   VL2_TRY(rms_norm(rec, residual, layer.post_attention_norm, x, config.rms_norm_eps));
-  VL2_TRY(matmul(rec, x, layer.router, logits));
+  VL2_ASSIGN(const TensorView slices, matmul_slices(rec, scratch, x, layer.router));
+  VL2_TRY(matmul(rec, x, layer.router, logits, {.slices = slices}));
   const RouterOptions options{.top_k = top_k,
                               .scoring = config.scoring_func == ScoringFunc::Sigmoid ? Scoring::Sigmoid : Scoring::Softmax,
                               .norm_topk_prob = config.norm_topk_prob,

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "model/matmul_slices.h"
 #include "runtime/ops/add_rows.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/layer_norm.h"
@@ -51,10 +52,12 @@ Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const 
   const float scale = 1.0f / std::sqrt(static_cast<float>(width / config.heads));
   VL2_TRY(attention(rec, heads_of(qkv, 0, views, config), heads_of(qkv, width, views, config),
                     heads_of(qkv, 2 * width, views, config), heads_of(attended, 0, views, config), {.scale = scale}));
-  VL2_TRY(matmul(rec, attended, weights.proj, x, {.bias = weights.proj_bias, .residual = x}));
+  VL2_ASSIGN(const TensorView proj_slices, matmul_slices(rec, scratch, attended, weights.proj));
+  VL2_TRY(matmul(rec, attended, weights.proj, x, {.bias = weights.proj_bias, .residual = x, .slices = proj_slices}));
   VL2_TRY(layer_norm(rec, x, weights.norm2.weight, weights.norm2.bias, normed, kLayerNormEps));
   VL2_TRY(matmul(rec, normed, weights.fc1, inner, {.bias = weights.fc1_bias, .activation = Activation::GeluTanh}));
-  return matmul(rec, inner, weights.fc2, x, {.bias = weights.fc2_bias, .residual = x});
+  VL2_ASSIGN(const TensorView fc2_slices, matmul_slices(rec, scratch, inner, weights.fc2));
+  return matmul(rec, inner, weights.fc2, x, {.bias = weights.fc2_bias, .residual = x, .slices = fc2_slices});
 }
 
 }  // namespace

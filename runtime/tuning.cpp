@@ -16,6 +16,12 @@ namespace {
 constexpr uint64_t kEnoughTiles = 160;
 // Its cores, and invocations that keep one busy: two subgroups of 32 for each of its four matrix units.
 constexpr uint64_t kCores = 132, kBusyLanes = 256;
+// Its time for a dispatch behind a barrier in microseconds, and what its cache gives.
+constexpr double kDispatchTime = 2, kCacheBytesPerMicrosecond = 4e6;
+// Slices of K: of matrix tiles; elements that are worth one; and tiles and slices that a f32 product is to have (the router's:
+// H200, driver 580.159, 2026-11-23, 2048 x 64 x 2048 by 64 x 64 tiles in 4, 8 and 16 slices 38, 35 and 36 us; by 16 x 64 ones
+// without slices 91).
+constexpr uint32_t kMatrixSlices = 4, kLeastSlice = 256, kEnoughSlices = 256;
 
 uint64_t tiles_of(uint32_t rows, uint32_t tile_rows, uint32_t columns, uint32_t tile_columns) {
   return (uint64_t{rows} + tile_rows - 1) / tile_rows * ((uint64_t{columns} + tile_columns - 1) / tile_columns);
@@ -49,6 +55,18 @@ GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, 
   return tile;
 }
 
+// Instead of fewer rows each: the whole tile, and slices of K.
+void slice_tiles(const MatmulProblem& problem, MatmulPlan& plan) {
+  GemmTile whole = plan.tile;
+  whole.rows_per_thread = 4;
+  const uint64_t tiles = tiles_of(problem.rows, whole.rows(), problem.columns, whole.columns());
+  const uint64_t slices = std::min<uint64_t>((kEnoughSlices + tiles - 1) / tiles, problem.k / kLeastSlice);
+  if (tiles >= kEnoughTiles || slices < 2)
+    return;
+  plan.tile = whole;
+  plan.slices = static_cast<uint32_t>(slices);
+}
+
 // A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.
 GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows) {
   if (quirks.barriers_are_slow)
@@ -67,24 +85,27 @@ struct RatedTile {
 
 // Larger first; of one size, the first is the experts'. CPU drivers get the last: they take seconds to compile more.
 //
-// Rates: H200, driver 580.159, 2026-11-23, at 7290 x 4304 x 1152; at 7290 x 1152 x 4304 the third and the fourth reach 225 and 248, and for 64
-// experts the third was the best of those measured there (177; the fourth was not). Four subgroups of 64 x 64 win because two workgroups
-// (224 registers an invocation) fit a core, and one multiplies while the other waits at a barrier. Tiles of 64 x 32, and of 32 x 32 by
-// subgroups of 16 x 16, have a guess.
+// Rates: H200, driver 580.159, 2026-11-23, at 7290 x 3456 x 1152 and 7290 x 4304 x 1152; those of 64 x 64 and 32 x 128 from 1458
+// x 4304 x 1152. Four subgroups of 64 x 64 win because two workgroups (248 registers an invocation) fit a core, and one
+// multiplies while the other waits at a barrier; steps of 64, because the next one has longer to arrive: in steps of 32, 24 % of
+// the time is waiting for loads. Two stages of 32 are no faster than one (237 and 234), a store straight from registers is slower
+// (215 and 254; the residual's loads too), and neighbouring tiles for the two workgroups of a core win 0 to 0.9 %. For 64 experts
+// with 192 rows each, swiglu and down, the first three of 128 x 128: 221 and 220, 177 and 177, 185 and 168. Tiles of 64 x 32, and
+// of 32 x 32 by subgroups of 16 x 16, have a guess.
 constexpr RatedTile kMatrixTiles[] = {
-    {{.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 193},
-    {{.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 192},
-    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 209},
-    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 213},
-    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1}, 190},
+    {{.rows = 256, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 210},
+    {{.rows = 128, .columns = 256, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 200},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 64, .stages = 1}, 254},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 210},
+    {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 64, .k = 32, .stages = 1}, 230},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 16, .stages = 2}, 169},
     {{.rows = 128, .columns = 128, .subgroup_rows = 64, .subgroup_columns = 32, .k = 32, .stages = 1}, 159},
-    {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 162},
-    {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 64, .k = 64, .stages = 1}, 146},
-    {{.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 139},
-    {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 161},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 201},
+    {{.rows = 64, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 64, .k = 64, .stages = 1}, 198},
+    {{.rows = 128, .columns = 64, .subgroup_rows = 64, .subgroup_columns = 32, .k = 64, .stages = 1}, 194},
+    {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 178},
     {{.rows = 64, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2}, 97},
-    {{.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 148},
+    {{.rows = 32, .columns = 128, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 162},
     {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 64, .stages = 1}, 130},
     {{.rows = 32, .columns = 64, .subgroup_rows = 32, .subgroup_columns = 32, .k = 32, .stages = 2}, 77},
     {{.rows = 64, .columns = 32, .subgroup_rows = 32, .subgroup_columns = 16, .k = 16, .stages = 2}, 70},
@@ -126,7 +147,8 @@ bool is_default(const WorkgroupTile& tile, const DeviceCaps&) {
   return tile.rows <= 128 && tile.columns <= 128;
 }
 
-// RDNA3 (RADV, Mesa 25.0.7) keeps 128 sums of each of 32 lanes in scratch memory, 64 in registers: its subgroups may have 64 lanes too.
+// RDNA3 (RADV, Mesa 25.0.7) keeps 128 sums of each of 32 lanes in scratch memory, 64 in registers: its subgroups may have 64
+// lanes too.
 bool is_default(const MatrixTile& tile, const DeviceCaps& caps) {
   const bool scratch =
       caps.min_subgroup_size == 32 && caps.max_subgroup_size > 32 && tile.subgroup_rows * tile.subgroup_columns > 64 * 32;
@@ -160,24 +182,35 @@ std::vector<RatedTile> rated_tiles(const DeviceCaps& caps, const MatrixShape& sh
   return tiles;
 }
 
-// How long a problem takes by a tile, in a unit of its own: as many tiles one after the other as the busiest core gets, at the rate of a
-// full card. Fewer subgroups on a core than keep it busy take longer: a guess.
-double estimated_time(const RatedTile& rated, const MatmulProblem& problem) {
+// Microseconds that a problem takes by a tile with K in slices: the busiest core's tiles, as many at once as keep it busy; fewer
+// take longer (a guess). To cut K costs the slices' way to memory and back, which holds them in its cache, and a dispatch.
+double estimated_time(const RatedTile& rated, const MatmulProblem& problem, uint32_t slices) {
   const MatrixTile& tile = rated.tile;
-  const uint64_t tiles = tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
-  const uint64_t a_core = (tiles + kCores - 1) / kCores;
-  const double lanes = static_cast<double>(std::min<uint64_t>(a_core * tile.threads(), kBusyLanes));
-  const double alone = 1 + 0.6 * std::log2(kBusyLanes / lanes);
-  return static_cast<double>(a_core) * tile.rows * tile.columns / rated.rate * alone;
+  const uint64_t tiles = slices * tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
+  const uint64_t a_core = (tiles + kCores - 1) / kCores, at_once = std::max<uint64_t>(kBusyLanes / tile.threads(), 1);
+  const uint64_t rest = a_core % at_once, rest_lanes = std::min<uint64_t>(rest * tile.threads(), kBusyLanes);
+  const double alone = rest == 0 ? 0 : 1 + 0.6 * std::log2(static_cast<double>(kBusyLanes) / static_cast<double>(rest_lanes));
+  const double tile_time = 2e-6 * tile.rows * tile.columns * problem.k / slices * kCores / rated.rate;
+  const double products = (static_cast<double>(a_core - rest) + static_cast<double>(rest) * alone) * tile_time;
+  const double results = static_cast<double>(problem.rows) * problem.columns;
+  return products + (slices == 1 ? 0 : kDispatchTime + 8 * slices * results / kCacheBytesPerMicrosecond);
 }
 
-MatrixTile fastest_tile(const DeviceCaps& caps, const MatmulProblem& problem) {
+// The fastest tile, and the slices of K.
+void choose_matrix_tile(const DeviceCaps& caps, const MatmulProblem& problem, MatmulPlan& plan) {
+  double least = 0;
   const auto tiles = rated_tiles(caps, gemm_shapes(caps)[0]);
-  const auto faster = [&](const RatedTile& a, const RatedTile& b) {
-    const bool a_default = is_default(a.tile, caps);
-    return a_default != is_default(b.tile, caps) ? a_default : estimated_time(a, problem) < estimated_time(b, problem);
-  };
-  return std::min_element(tiles.begin(), tiles.end(), faster)->tile;
+  const bool defaults = std::any_of(tiles.begin(), tiles.end(), [&](const RatedTile& t) { return is_default(t.tile, caps); });
+  for (const RatedTile& rated : tiles)
+    for (uint32_t slices = 1; slices == 1 || (problem.sliced && slices <= kMatrixSlices && problem.k >= slices * kLeastSlice);
+         ++slices) {
+      const double time = estimated_time(rated, problem, slices);
+      if ((defaults && !is_default(rated.tile, caps)) || (least > 0 && time >= least))
+        continue;
+      least = time;
+      plan.matrix_tile = rated.tile;
+      plan.slices = slices;
+    }
 }
 
 // Experts: the first tile with as many rows as an expert gets on average, and no more than twice.
@@ -215,8 +248,8 @@ uint32_t MatrixTile::shared_bytes() const {
   return 16 * std::max(steps, strips);
 }
 
-// The narrowest comes last. H200, driver 580.159, 2026-11-23, 16 x 16 x 16 and 16 x 8 x 16, 128 x 128 tiles, TFLOP/s at 7290 x 4304 x
-// 1152 and 7290 x 1152 x 4304: 213 and 210, 248 and 235. Attention is 2 to 2.5 times as fast with it (attention_tile).
+// The narrowest comes last. H200, driver 580.159, 2026-11-23, 16 x 16 x 16 and 16 x 8 x 16, 128 x 128 tiles, TFLOP/s at 7290 x
+// 4304 x 1152 and 7290 x 1152 x 4304: 213 and 210, 248 and 235. Attention is 2 to 2.5 times as fast with it (attention_tile).
 std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps) {
   std::vector<MatrixShape> shapes;
   const MatrixShape* narrowest = nullptr;
@@ -263,7 +296,12 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ti
     plan.workgroup_tile = filling_tile(caps, problem);
   } else if (has_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
-    plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : fastest_tile(caps, problem);
+    if (quirks.barriers_are_slow)
+      plan.matrix_tile = matrix_tiles(caps).back();
+    else
+      choose_matrix_tile(caps, problem, plan);
+  } else if (plan.kernel == MatmulKernel::GemmTiled && problem.sliced && !quirks.barriers_are_slow) {
+    slice_tiles(problem, plan);
   }
   return plan;
 }
@@ -300,7 +338,8 @@ bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape) {
          std::find(shapes.begin(), shapes.end(), halves) != shapes.end();
 }
 
-std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t depth, uint32_t value_width) {
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem) {
+  const uint32_t depth = problem.depth, value_width = problem.value_width;
   // The narrowest tile of scores: H200, driver 580.159, 2026-11-22, 16 x 8 x 16 against 16 x 16 x 16, both with 32 keys and
   // prefetch (ms): vision of 10 views 0.18 and 0.49, MLA of 2048 queries after 2048 more 0.57 and 0.99.
   const MatrixShape* shape = nullptr;
@@ -319,6 +358,13 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
                      .row_tiles = shape->m < 16 ? 2u : 1u,
                      .keys = std::lcm(std::lcm(shape->n, shape->k), 32u),
                      .prefetch = value_width <= 80 || shape->n < 16};
+  // Narrow heads leave registers for 32 queries a subgroup, which load keys and values half as often: 0.155 instead of 0.180 ms
+  // for vision of 10 views (2026-11-23; 3, 2 and 8 subgroups of them 0.179, 0.189 and 0.169). Only where tiles fill a card as
+  // they did there.
+  const uint32_t least_row_tiles = tile.row_tiles;
+  tile.row_tiles = 2;
+  if (value_width > 80 || shape->n >= 16 || problem.queries < 2 * kEnoughTiles * tile.queries())
+    tile.row_tiles = least_row_tiles;
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
   // One subgroup, also because lavapipe 26.1.6 gave NaN where several of a workgroup took different ways between subgroup
   // barriers (729 keys, 4 subgroups, likely when only some rescale).
@@ -332,6 +378,8 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
   };
   while (!fits() && tile.keys % 64 == 0 && tile.keys > 32)
     tile.keys /= 2;
+  if (!fits())
+    tile.row_tiles = std::min(tile.row_tiles, least_row_tiles);
   while (!fits() && tile.subgroups > 1)
     tile.subgroups /= 2;
   if (!fits())

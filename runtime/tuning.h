@@ -65,6 +65,7 @@ struct MatmulPlan {
   GemvGroup group;                 ///< for Gemv
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
+  uint32_t slices = 1;             ///< GemmTiled, GemmCoopmat: of K, each multiplied by workgroups of its own, and then added
   bool operator==(const MatmulPlan&) const = default;
 };
 
@@ -73,6 +74,8 @@ struct MatmulProblem {
   uint32_t columns = 0;  ///< rows of the weight; experts: of one of them
   bool f16 = false;      ///< x and the weight both are
   bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
+  uint32_t k = 1024;     ///< elements of a row
+  bool sliced = false;   ///< there is memory for slices of K
 };
 
 /// The shapes worth trying: that sum in f32, have sides that the kernels' loads allow, and are the device's first, or the
@@ -132,8 +135,14 @@ std::optional<DirectAttentionTile> direct_attention_tile(const DeviceCaps& caps,
 /// sides of multiples of 8.
 bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape);
 
-/// The tile for attention on matrix units; nothing when the device has no shape for it or not enough shared memory.
-std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t depth, uint32_t value_width);
+struct AttentionProblem {
+  uint32_t depth, value_width;  ///< elements of a query or key, and of a value
+  uint64_t queries = 0;         ///< of all heads and batches
+};
+
+/// The tile for attention on matrix units; nothing when the device has no shape for it or not enough shared memory, which does
+/// not depend on the number of queries.
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem);
 
 /// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all,
 /// the sum a multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.

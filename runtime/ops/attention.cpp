@@ -86,7 +86,7 @@ Status record(Recorder& rec, const TensorView& q, const TensorView& k, const Ten
   };
   const bool few = query_count <= kFewQueries;
   const auto tile = few ? std::nullopt
-                        : matrix_attention(rec, depth, value_width, options.scale, options.tile,
+                        : matrix_attention(rec, {depth, value_width, heads_in_all * query_count}, options.scale, options.tile,
                                            {{&q, &q_bound}, {&k, &k_bound}, {&v, &v_bound}, {&y, &y_bound}});
   if (tile)
     return dispatch_matrix_attention(rec, ShaderId::attention_matrix, {q_bound.view, k_bound.view, v_bound.view, y_bound.view},

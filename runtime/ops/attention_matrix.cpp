@@ -23,16 +23,16 @@ bool rows_in_16_bytes(const TensorView& view, const AlignedView& bound) {
 
 }  // namespace
 
-std::optional<AttentionTile> matrix_attention(Recorder& rec, uint32_t depth, uint32_t value_width, float scale,
+std::optional<AttentionTile> matrix_attention(Recorder& rec, const AttentionProblem& problem, float scale,
                                               const AttentionTile* wanted,
                                               std::initializer_list<std::pair<const TensorView*, const AlignedView*>> views) {
   constexpr float kLeastScale = 1e-20f;  // a negative one would make minima of maxima, a tiny one weigh a masked score
-  if (rec.device().tier() < 3 || depth % 8 != 0 || value_width % 8 != 0 || !(scale > kLeastScale))
+  if (rec.device().tier() < 3 || problem.depth % 8 != 0 || problem.value_width % 8 != 0 || !(scale > kLeastScale))
     return {};
   for (const auto& [view, bound] : views)
     if (view->dtype != DType::F16 || !rows_in_16_bytes(*view, *bound))
       return {};
-  return wanted != nullptr ? *wanted : attention_tile(rec.device().caps(), rec.device().quirks(), depth, value_width);
+  return wanted != nullptr ? *wanted : attention_tile(rec.device().caps(), rec.device().quirks(), problem);
 }
 
 }  // namespace vl2

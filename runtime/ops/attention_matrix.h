@@ -13,10 +13,9 @@ namespace vl2 {
 /// The tile with which matrix units do this, or nothing: wrong tier, dtype, scale, or rows that do not start at multiples of 16
 /// bytes.
 ///
-/// depth, value_width  elements of a query or key, and of a value
-/// wanted              a tile to take instead of the tuning's; may be null
-/// views               everything that the kernel reads and writes, and how it is bound
-std::optional<AttentionTile> matrix_attention(Recorder& rec, uint32_t depth, uint32_t value_width, float scale,
+/// wanted  a tile to take instead of the tuning's; may be null
+/// views   everything that the kernel reads and writes, and how it is bound
+std::optional<AttentionTile> matrix_attention(Recorder& rec, const AttentionProblem& problem, float scale,
                                               const AttentionTile* wanted,
                                               std::initializer_list<std::pair<const TensorView*, const AlignedView*>> views);
 

@@ -94,7 +94,8 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                             .activation = 0,
                             .x_alignment = row_alignment(x, x_bound.remainder),
                             .y_quads = starts_quads(y, y_bound.remainder),
-                            .gated = gated};
+                            .gated = gated,
+                            .whole_steps = has_whole_steps(plan, k, k)};
   for (uint32_t first = 0; first < experts; first += piece_experts) {
     const uint32_t count = std::min(piece_experts, experts - first);
     params.first_expert = first;

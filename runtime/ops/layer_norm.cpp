@@ -2,9 +2,18 @@
 
 #include "runtime/device.h"
 #include "runtime/ops/flat_groups.h"
+#include "runtime/ops/matmul_launch.h"
+#include "runtime/ops/weight_matrix.h"
 #include "shaders/interface/layer_norm.h"
 
 namespace vl2 {
+
+namespace {
+
+// Of a row 1152 wide an invocation keeps three quads, and three subgroups of 32 make a workgroup.
+constexpr uint32_t kQuadsKept = 3, kMostThreads = 256;
+
+}  // namespace
 
 Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& bias, const TensorView& y,
                   float eps) {
@@ -32,12 +41,20 @@ Status layer_norm(Recorder& rec, const TensorView& x, const TensorView& weight, 
                                .bias_offset = bias_bound.remainder,
                                .y_offset = y_bound.remainder,
                                .eps = eps};
-  const Cost cost{.bytes = x.element_count() * (3 * 4 + dtype_bytes(y.dtype)), .flops = 8 * x.element_count()};
-  const uint32_t one = rec.device().quirks().barriers_are_slow,
-                 threads = one ? rec.device().caps().subgroup_size : LAYER_NORM_THREADS;
+  const Cost cost{.bytes = x.element_count() * (4 + dtype_bytes(y.dtype)), .flops = 8 * x.element_count()};
+  const DeviceCaps& caps = rec.device().caps();
+  const uint32_t one = rec.device().quirks().barriers_are_slow;
+  const bool quads = x.dim(1) % 4 == 0 && starts_quads(x, x_bound.remainder) && starts_quads(y, y_bound.remainder) &&
+                     weight_bound.remainder % 4 == 0 && bias_bound.remainder % 4 == 0;
+  uint32_t threads = one ? caps.subgroup_size : LAYER_NORM_THREADS, kept = 0;
+  if (!one && quads && x.dim(1) <= 4 * kQuadsKept * kMostThreads) {
+    const uint32_t wanted = groups_of(x.dim(1) / 4, kQuadsKept);
+    threads = groups_of(wanted, caps.subgroup_size) * caps.subgroup_size;
+    kept = groups_of(x.dim(1) / 4, threads);
+  }
   return rec.dispatch(act_variant(ShaderId::layer_norm_f32, y.dtype),
                       {x_bound.view, weight_bound.view, bias_bound.view, y_bound.view}, params, flat_groups(x.dim(0)), cost,
-                      {threads, one});
+                      {threads, one, kept});
 }
 
 }  // namespace vl2

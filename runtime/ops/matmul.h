@@ -18,6 +18,7 @@ struct MatmulOptions {
   TensorView bias;  ///< [N] f32, or empty
   Activation activation = Activation::None;
   TensorView residual;               ///< [M, N] f32, rows strided, any offset, or empty; may be y itself when y is f32
+  TensorView slices;                 ///< scratch: at least matmul_slices_elements() f32 from a 16-byte boundary, or empty: K is not cut
   const MatmulPlan* plan = nullptr;  ///< for measurements: instead of what tuning.h chooses
 };
 
@@ -32,6 +33,9 @@ struct MatmulOptions {
 /// Source  DeepSeek-VL2: every torch.nn.Linear of modeling_deepseek.py, siglip_vit.py and modeling_deepseek_vl_v2.py
 Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y,
               const MatmulOptions& options = {});
+
+/// f32 elements of scratch with which matmul cuts K in slices where that is faster: 0 where it is not.
+uint32_t matmul_slices_elements(Recorder& rec, const TensorView& x, const TensorView& weight);
 
 /// Records y = silu(x W_gate^T) * (x W_up^T): in one dispatch on matrix units, else as matmul and swiglu.
 ///

@@ -1,5 +1,8 @@
 #include "runtime/ops/matmul_launch.h"
 
+#include <algorithm>
+#include <numeric>
+
 namespace vl2 {
 
 MatmulGroup matmul_group(const MatmulPlan& plan, bool gated) {
@@ -14,11 +17,19 @@ MatmulGroup matmul_group(const MatmulPlan& plan, bool gated) {
   return {1, 1};
 }
 
+uint32_t slice_width(const MatmulPlan& plan, uint32_t k) {
+  if (plan.slices < 2 || (plan.kernel != MatmulKernel::GemmTiled && plan.kernel != MatmulKernel::GemmCoopmat))
+    return k;
+  const uint32_t step = std::lcm(plan.kernel == MatmulKernel::GemmTiled ? plan.tile.k : plan.matrix_tile.k, 8u);
+  return std::min(k, groups_of(groups_of(k, plan.slices), step) * step);
+}
+
 MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint32_t rows, bool gated) {
   return {.rows = rows,
           .columns = weight.dim(weight.rank() - 2),
           .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
-          .gated = gated};
+          .gated = gated,
+          .k = x.dim(1)};
 }
 
 }  // namespace vl2

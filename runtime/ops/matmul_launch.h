@@ -22,6 +22,7 @@ struct MatmulLaunch {
   uint32_t x_alignment;  ///< 8, 4 or 1; see row_alignment()
   bool y_quads;          ///< rows of y and of the residual begin at multiples of 4 elements
   bool gated;            ///< y = silu(gate) * up
+  bool whole_steps;      ///< GemmCoopmat: a step of the tile divides k and a slice
 };
 
 /// Columns and rows of y.
@@ -34,6 +35,15 @@ MatmulGroup matmul_group(const MatmulPlan& plan, bool gated);
 
 inline uint32_t groups_of(uint32_t count, uint32_t size) {
   return (count + size - 1) / size;
+}
+
+/// Elements of K in each of a plan's slices: a multiple of its steps, or all of K.
+uint32_t slice_width(const MatmulPlan& plan, uint32_t k);
+
+/// Whether no step of a plan's matrix tile reaches beyond the end of K or of a slice.
+inline bool has_whole_steps(const MatmulPlan& plan, uint32_t k, uint32_t k_slice) {
+  const uint32_t step = plan.matrix_tile.k;
+  return step != 0 && k % step == 0 && k_slice % step == 0;
 }
 
 /// The problem of x [M, K] and a weight [N, K] or [E, N, K].
@@ -72,7 +82,7 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
       return rec.dispatch(
           shaders.gemm_coopmat, tensors, params, groups, cost,
           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
-           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, params.k % m.k == 0});
+           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.whole_steps});
     }
     case MatmulKernel::GemmCoopmat2: {
       if (!shaders.gemm_coopmat2)

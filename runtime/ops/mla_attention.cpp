@@ -74,7 +74,7 @@ Status mla_attention(Recorder& rec, const TensorView& q, const TensorView& kv, c
   };
   const auto tile = params.nope % 8 != 0
                         ? std::nullopt
-                        : matrix_attention(rec, depth, value_width, options.scale, options.tile,
+                        : matrix_attention(rec, {depth, value_width, uint64_t{heads} * query_count}, options.scale, options.tile,
                                            {{&q, &q_bound}, {&kv, &kv_bound}, {&k_rope, &k_rope_bound}, {&y, &y_bound}});
   if (tile)
     return dispatch_matrix_attention(rec, ShaderId::mla_attention_matrix,

@@ -4,7 +4,7 @@
 #include "interface/shared.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint LAYER_NORM_THREADS = 128u;  // per workgroup; rows are 216 (demo model) and 1152 wide
+VL2_CONST uint LAYER_NORM_THREADS = 128u;  // per workgroup where rows are not whole quads; rows are 216 (demo model) and 1152 wide
 VL2_CONST uint LAYER_NORM_X = 0u, LAYER_NORM_WEIGHT = 1u, LAYER_NORM_BIAS = 2u, LAYER_NORM_Y = 3u;  // bindings
 
 struct LayerNormParams {

@@ -1,7 +1,7 @@
 // y = activation(x W^T + bias) + residual, or y = silu(gate) * up, by tiles on matrix units: for many rows of x.
 //
 // Shapes    x [rows, k] f16    weight [columns (gated: 2 columns), k] WEIGHT    bias [columns], residual [rows, columns] f32    y [rows, columns] f16 or f32
-// Work      one workgroup a tile of y; see matmul/gemm_matrix.glsl
+// Work      one workgroup a tile of y and a slice of K (slices: y holds one below the other, for add_slices to add); see matmul/gemm_matrix.glsl
 // Numbers   products of f16, sums in f32; rounded once, at the store
 // Needs     tier 3
 // Variants  WEIGHT = f16
@@ -20,16 +20,19 @@ layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads
 #include "matmul/epilogue.glsl"
 
 uint tile_row, tile_column;  // where the tile begins in y
+uint x_row, k_first;         // and in x
 
-uint row_x_start(uint row) { return p.x_offset + (tile_row + row) * p.x_row_stride; }
+uint row_x_start(uint row) { return p.x_offset + (x_row + row) * p.x_row_stride + k_first; }
 void store_quad(uint row, uint column, uint count, vec4 value) { store_results(tile_row + row, tile_column + column, count, value); }
 #include "matmul/gemm_matrix.glsl"
 
 void main() {
   const uint y_columns = GATED ? TILE_COLUMNS / 2u : TILE_COLUMNS;
-  tile_row = gl_WorkGroupID.y * TILE_ROWS;
+  x_row = gl_WorkGroupID.y * TILE_ROWS;
+  tile_row = x_row + gl_WorkGroupID.z * p.rows;
+  k_first = gl_WorkGroupID.z * p.k_slice;
   tile_column = gl_WorkGroupID.x * y_columns;
-  const uint rows = min(TILE_ROWS, p.rows - tile_row), columns = min(y_columns, p.columns - tile_column);
-  start_tile(rows, tile_column * p.weight_row_stride, p.weight_row_stride, p.up_offset, columns);
-  multiply_tile(rows, columns, p.k);
+  const uint rows = min(TILE_ROWS, p.rows - x_row), columns = min(y_columns, p.columns - tile_column);
+  start_tile(rows, tile_column * p.weight_row_stride + k_first, p.weight_row_stride, p.up_offset, columns);
+  multiply_tile(rows, columns, min(p.k_slice, p.k - k_first));
 }

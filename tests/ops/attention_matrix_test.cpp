@@ -54,7 +54,7 @@ class MatrixTest : public GpuTest {
     REQUIRE(rec.finish().ok());
     const auto times = rec.take_times();
     const bool expected =
-        device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), c.width, c.value_width).has_value();
+        device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), {c.width, c.value_width}).has_value();
     if (device.caps().timestamp_period_ns > 0) {
       REQUIRE(times.size() == 1);
       CHECK((times[0].shader == ShaderId::attention_matrix) == expected);
@@ -184,7 +184,7 @@ TEST_CASE_FIXTURE(
       REQUIRE(rec.finish().ok());
       const auto times = rec.take_times();
       const bool expected =
-          device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), width, c.value_width).has_value();
+          device.tier() >= 3 && attention_tile(device.caps(), device.quirks(), {width, c.value_width}).has_value();
       if (device.caps().timestamp_period_ns > 0)
         CHECK((times.back().shader == ShaderId::mla_attention_matrix) == expected);
       // The tolerance of mla_attention, whose planted fault (one key too many) is 3.0.

@@ -64,6 +64,24 @@ std::vector<Candidate> candidates(const Device& device, bool experts) {
   return list;
 }
 
+// Every tile for a GEMM of the encoder, and in slices of K where the tiles alone do not fill a large card twice.
+std::vector<Candidate> vision_candidates(const Device& device, uint32_t rows, uint32_t columns, uint32_t k) {
+  std::vector<Candidate> list;
+  for (const Candidate& c : candidates(device, false)) {
+    const MatrixTile& t = c.plan.matrix_tile;
+    const uint64_t tiles = uint64_t{(rows + t.rows - 1) / t.rows} * ((columns + t.columns - 1) / t.columns);
+    for (const uint32_t slices : {1u, 2u, 3u, 4u, 6u}) {
+      if (slices > 1 && (tiles > 264 || tiles * slices > 600 || k / slices < 256))
+        continue;
+      list.push_back(c);
+      list.back().plan.slices = slices;
+      if (slices > 1)
+        list.back().name += " slices " + std::to_string(slices);
+    }
+  }
+  return list;
+}
+
 // Registers of the pipeline of a plan, where the driver tells: the most of all pipelines with its constants but for the epilogue's.
 double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan& plan) {
   if (plan.kernel != MatmulKernel::GemmCoopmat)
@@ -87,7 +105,9 @@ double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan
 std::vector<Candidate> tiled_candidates(const Device& device) {
   std::vector<Candidate> list;
   for (const GemmTile& tile : shared_gemm_tiles(device.caps()))
-    list.push_back({gemm_tile_name(tile), {.kernel = MatmulKernel::GemmTiled, .tile = tile, .group = {}}});
+    for (const uint32_t slices : {1u, 2u, 4u, 8u, 16u})
+      list.push_back({gemm_tile_name(tile) + (slices > 1 ? " slices " + std::to_string(slices) : std::string()),
+                      {.kernel = MatmulKernel::GemmTiled, .tile = tile, .group = {}, .slices = slices}});
   std::erase_if(list, [](const Candidate& c) { return !wanted(c.name, "VL2_BENCH_TILE"); });
   return list;
 }
@@ -184,6 +204,8 @@ class Bench {
     std::vector<PipelineStatistics> statistics;
     if (auto all = has_statistics ? device.pipelines().statistics() : std::vector<PipelineStatistics>{}; all.ok())
       statistics = all.take();
+    if (list.size() > shown_)
+      list.resize(shown_);
     for (const Candidate& c : list)
       std::printf("  %-44s %9.1f us %8.2f TFLOP/s %4.0f registers\n", c.name.c_str(), median(c) / 1e3, flops / median(c) / 1e3,
                   registers_of(statistics, c.plan));
@@ -277,9 +299,33 @@ class Bench {
       return;
     const TensorView x = tensor({tokens, 2048}, DType::F32), w = tensor({64, 2048}, DType::F32),
                      y = tensor({tokens, 64}, DType::F32);
+    const TensorView slices = tensor({16, tokens, 64}, DType::F32);
     run(name, tiled_candidates(device),
-        [&](Recorder& recorder, const MatmulPlan* plan) { return matmul(recorder, x, w, y, {.plan = plan}); });
+        [&](Recorder& recorder, const MatmulPlan* plan) { return matmul(recorder, x, w, y, {.slices = slices, .plan = plan}); });
     drop_tensors();
+  }
+
+  // The encoder's four GEMMs in every way worth a try; the best `shown` of each.
+  void vision(uint32_t rows, size_t shown) {
+    shown_ = shown;
+    for (const auto& [n, k] : {std::pair{4304u, 1152u}, {1152u, 4304u}, {3456u, 1152u}, {1152u, 1152u}}) {
+      const std::string name = shape("vision", rows, n, k);
+      if (!selected(name))
+        continue;
+      const bool adds = n == 1152;
+      const TensorView x = tensor({rows, k}, DType::F16), w = tensor({n, k}, DType::F16), bias = tensor({n}, DType::F32),
+                       y = tensor({rows, n}, adds ? DType::F32 : DType::F16), slices = tensor({6, rows, n}, DType::F32);
+      MatmulOptions options{.bias = bias, .activation = n == 4304 ? Activation::GeluTanh : Activation::None, .slices = slices};
+      if (adds)
+        options.residual = y;
+      run(name, vision_candidates(device, rows, n, k), [&](Recorder& recorder, const MatmulPlan* plan) {
+        MatmulOptions with = options;
+        with.plan = plan;
+        return matmul(recorder, x, w, y, with);
+      });
+      drop_tensors();
+    }
+    shown_ = SIZE_MAX;
   }
 
   static std::string shape(const char* what, uint32_t m, uint32_t n, uint32_t k) {
@@ -293,19 +339,19 @@ class Bench {
   std::vector<std::unique_ptr<Buffer>> buffers_;  // the noise first
   TensorView noise_;
   Clock::time_point start_ = Clock::now();
+  size_t shown_ = SIZE_MAX;  // lines of a table
 
  public:
   Recorder rec;  // after the buffers: it must be gone before they are
 };
 
-}  // namespace
-
-TEST_CASE("bench: matmul tiles" * doctest::skip()) {
+// The device, with the pipelines' statistics where it has them.
+std::unique_ptr<Device> bench_device(bool& statistics) {
   auto options = device_options_from_environment();
   REQUIRE(options.ok());
   options->pipeline_statistics = true;
   auto device = Device::create(*options);
-  const bool statistics = device.ok();
+  statistics = device.ok();
   if (!statistics) {
     options->pipeline_statistics = false;
     device = Device::create(*options);
@@ -313,7 +359,15 @@ TEST_CASE("bench: matmul tiles" * doctest::skip()) {
   REQUIRE_MESSAGE(device.ok(), device.message());
   std::printf("%s, tier %u; coopmat: rows columns, of a subgroup, k, stages, shape; coopmat2: rows columns, k, threads\n",
               (*device)->caps().name.c_str(), (*device)->tier());
-  Bench bench(**device, statistics);
+  return device.take();
+}
+
+}  // namespace
+
+TEST_CASE("bench: matmul tiles" * doctest::skip()) {
+  bool statistics = false;
+  const auto device = bench_device(statistics);
+  Bench bench(*device, statistics);
   if (std::getenv("VL2_BENCH_SMALL") != nullptr) {  // does it run at all: for a CPU driver
     bench.dense(200, 136, 64, DType::F32);
     bench.swiglu(200, 64, 64);
@@ -332,4 +386,14 @@ TEST_CASE("bench: matmul tiles" * doctest::skip()) {
   bench.dense(2048, 2048, 10944, DType::F16);
   bench.dense(4096, 4096, 4096, DType::F32);
   bench.dense(4096, 512, 14336, DType::F32);
+}
+
+TEST_CASE("bench: vision matmul" * doctest::skip()) {
+  bool statistics = false;
+  const auto device = bench_device(statistics);
+  Bench bench(*device, statistics);
+  const uint32_t divisor = std::getenv("VL2_BENCH_SMALL") != nullptr ? 64 : 1;
+  for (const uint32_t rows : {7290u, 1458u})
+    bench.vision(rows / divisor, 16);
+  bench.router(2048 / divisor);
 }

@@ -165,8 +165,27 @@ TEST_CASE("tuning: a matrix tile is as large as the problem fills a card with") 
   CHECK(least.rows * least.columns <= 32 * 64);
 }
 
-TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
+TEST_CASE("tuning: K is cut where tiles alone leave cores without one, K is long and there is memory") {
   const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
+  const auto slices = [&](uint32_t rows, uint32_t columns, uint32_t k, bool memory, bool f16 = true) {
+    return plan_matmul(caps, Quirks{}, 3, {.rows = rows, .columns = columns, .f16 = f16, .k = k, .sliced = memory}).slices;
+  };
+  CHECK(slices(1458, 1152, 4304, true) == 2);  // measured: tuning.cpp
+  CHECK(slices(1458, 1152, 4304, false) == 1);
+  CHECK(slices(1458, 1152, 1152, true) == 1);
+  CHECK(slices(1458, 3456, 1152, true) == 1);
+  CHECK(slices(7290, 1152, 4304, true) == 1);
+  CHECK(slices(2048, 64, 2048, true, false) == 8);  // the router
+  CHECK(slices(2048, 64, 2048, false, false) == 1);
+  CHECK(slices(2048, 64, 256, true, false) == 1);
+  CHECK(slices(1, 64, 2048, true, false) == 1);
+  CHECK(
+      plan_matmul(caps, Quirks{.barriers_are_slow = true}, 3, {.rows = 2048, .columns = 64, .k = 2048, .sliced = true}).slices ==
+      1);
+}
+
+TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
+  DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
   const auto rows = [&](uint32_t pairs) {
     return plan_expert_matmul(caps, Quirks{}, 3, {.rows = pairs, .columns = 2816, .f16 = true}, 64).matrix_tile.rows;
   };
@@ -174,6 +193,17 @@ TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
   CHECK(rows(512 * 6) == 64);
   CHECK(rows(257 * 6) == 32);
   CHECK(rows(64 * 6) == 32);
+  // Large tiles by the fewest subgroups, and by the longest steps that shared memory holds.
+  const auto large = [&] {
+    return plan_expert_matmul(caps, Quirks{}, 3, {.rows = 2048 * 6, .columns = 2816, .f16 = true}, 64).matrix_tile;
+  };
+  CHECK(large().threads() == 128);
+  CHECK(large().k == 64);
+  caps.max_shared_bytes = 32 * 1024;
+  CHECK(large().threads() == 128);
+  CHECK(large().k == 32);
+  caps = matrix_caps({16, 16, 16}, 32, 64);  // a subgroup's sums of 64 x 64 would be in scratch memory
+  CHECK(large().threads() == 256);
 }
 
 TEST_CASE("tuning: a GPU prefills 2048 tokens at a time, a CPU 512") {
@@ -188,20 +218,33 @@ TEST_CASE("tuning: attention on matrix units fits 32 KiB, and is left out where 
   caps.matrix_shapes = {{16, 16, 16, true}, {16, 8, 16, false}, {16, 8, 16, true}};
   const Quirks quirks = find_quirks(caps, "").value();
   for (const auto& [depth, value_width] : {std::pair{72u, 72u}, {128u, 128u}, {192u, 128u}}) {
-    const auto tile = attention_tile(caps, quirks, depth, value_width);
+    const auto tile = attention_tile(caps, quirks, {depth, value_width});
     REQUIRE(tile);
     CHECK(tile->shape == caps.matrix_shapes[2]);  // the first one has no f16 sums
     CHECK(tile->subgroups == 4);
     CHECK(tile->shared_bytes(depth, value_width) <= 32 * 1024);
   }
-  CHECK(attention_tile(caps, quirks, 72, 72)->keys == 32);
+  CHECK(attention_tile(caps, quirks, {72, 72})->keys == 32);
   caps.matrix_shapes = {{16, 16, 16, true}, {16, 16, 16, false}, {16, 8, 16, true}, {16, 8, 16, false}};
-  CHECK(attention_tile(caps, quirks, 72, 72)->shape.n == 8);
+  CHECK(attention_tile(caps, quirks, {72, 72})->shape.n == 8);
+  // 32 queries a subgroup: for many of narrow heads, where shared memory has room for them.
+  const auto row_tiles = [&](uint32_t width, uint32_t views) {
+    return attention_tile(caps, quirks, {width, width, uint64_t{views} * 16 * 729})->row_tiles;
+  };
+  CHECK(row_tiles(72, 10) == 2);
+  CHECK(row_tiles(72, 2) == 1);
+  CHECK(row_tiles(128, 10) == 1);
+  caps.max_shared_bytes = 20 * 1024;
+  CHECK(row_tiles(72, 10) == 1);
+  CHECK(attention_tile(caps, quirks, {72, 72, 10 * 16 * 729})->subgroups == 4);
+  caps.max_shared_bytes = 32 * 1024;
+  caps.matrix_shapes = {{16, 16, 16, true}, {16, 16, 16, false}};
+  CHECK(row_tiles(72, 10) == 1);
   caps.max_shared_bytes = 4 * 1024;
-  CHECK(!attention_tile(caps, quirks, 192, 128));
+  CHECK(!attention_tile(caps, quirks, {192, 128}));
   caps.max_shared_bytes = 32 * 1024;
   caps.matrix_shapes = {{16, 16, 16, true}};
-  CHECK(!attention_tile(caps, quirks, 72, 72));
+  CHECK(!attention_tile(caps, quirks, {72, 72}));
 }
 
 TEST_CASE("tuning: pieces fill a binding up to the last that keeps the alignment") {
