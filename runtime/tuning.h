@@ -66,6 +66,7 @@ struct MatmulPlan {
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
   uint32_t slices = 1;             ///< GemmTiled, GemmCoopmat: of K, each multiplied by workgroups of its own, and then added
+  uint32_t fetch_parts = 1;        ///< GemmCoopmat: products of a step between which the next one's loads are spread
   bool operator==(const MatmulPlan&) const = default;
 };
 

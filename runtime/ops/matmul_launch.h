@@ -82,7 +82,7 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
       return rec.dispatch(
           shaders.gemm_coopmat, tensors, params, groups, cost,
           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
-           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.whole_steps});
+           m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.whole_steps, launch.plan.fetch_parts});
     }
     case MatmulKernel::GemmCoopmat2: {
       if (!shaders.gemm_coopmat2)

@@ -24,6 +24,7 @@ uint x_row, k_first;         // and in x
 
 uint row_x_start(uint row) { return p.x_offset + (x_row + row) * p.x_row_stride + k_first; }
 void store_quad(uint row, uint column, uint count, vec4 value) { store_results(tile_row + row, tile_column + column, count, value); }
+#define VL2_ADD_AHEAD
 #include "matmul/gemm_matrix.glsl"
 
 void main() {

@@ -53,8 +53,16 @@ std::vector<Candidate> candidates(const Device& device, bool experts) {
                     {.kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = t}});
   };
   if (device.tier() >= 3)
-    for (const MatrixTile& t : matrix_tiles(device.caps()))
+    for (const MatrixTile& t : matrix_tiles(device.caps())) {
       add(t);
+      if (t.rows != 128 || t.columns != 128 || t.subgroup_columns != 64)
+        continue;
+      for (const uint32_t parts : {2u, 4u}) {
+        add(t);
+        list.back().plan.fetch_parts = parts;
+        list.back().name += " fetch " + std::to_string(parts);
+      }
+    }
   const char* only = std::getenv("VL2_BENCH_TILE");
   const bool workgroups = device.tier() >= 4 && !experts && only != nullptr && std::string(only) == "coopmat2";
   for (const WorkgroupTile& t : workgroups ? workgroup_tiles(device.caps()) : std::vector<WorkgroupTile>{})
@@ -92,7 +100,7 @@ double registers_of(const std::vector<PipelineStatistics>& all, const MatmulPlan
   double most = 0;
   for (const PipelineStatistics& pipeline : all) {
     const auto& constants = pipeline.key.constants;
-    bool same = constants.size() >= std::size(key);
+    bool same = constants.size() > 15 && constants[15] == plan.fetch_parts;
     for (size_t i = 0; same && i < std::size(key); ++i)
       same = i == 6 || constants[i] == key[i];
     for (const auto& [name, value] : pipeline.values)

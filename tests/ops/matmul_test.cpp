@@ -182,6 +182,33 @@ TEST_CASE_FIXTURE(GpuTest, "matmul: every tile of the matrix units agrees with t
   }
 }
 
+TEST_CASE_FIXTURE(GpuTest, "matmul: loads spread over a step agree with the reference, and so do residuals") {
+  const auto tiles = tiles_to_test();
+  for (const uint32_t parts : {1u, 2u, 4u})
+    for (size_t i = 0; i < tiles.size(); i += 2) {
+      const MatrixTile& tile = tiles[i];
+      CAPTURE(parts);
+      CAPTURE(tile.rows);
+      CAPTURE(tile.k);
+      const MatmulPlan plan{
+          .kernel = MatmulKernel::GemmCoopmat, .tile = {}, .group = {}, .matrix_tile = tile, .fetch_parts = parts};
+      for (const auto& [rows, columns, k] :
+           {std::tuple{tile.rows + 3, 2 * tile.columns, 4 * tile.k}, {tile.rows + 27, tile.columns + 8, 3 * tile.k + 8}}) {
+        const auto x = rounded(random_floats(rows * k, rows), DType::F16), residual = random_floats(rows * columns, 8);
+        const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), DType::F16);
+        const auto bias = random_floats(columns, 9);
+        const TensorView y = upload({rows, columns}, residual);
+        REQUIRE(matmul(rec, upload({rows, k}, x, DType::F16), upload_weight({columns, k}, weight, DType::F16), y,
+                       {.bias = upload({columns}, bias), .residual = y, .plan = &plan})
+                    .ok());
+        auto wanted = reference::matmul(x, weight, k);
+        for (uint32_t at = 0; at < rows * columns; ++at)
+          wanted[at] += double{residual[at]} + bias[at % columns];
+        CHECK(max_abs_diff(download(y), wanted) < kF32Tolerance);
+      }
+    }
+}
+
 TEST_CASE_FIXTURE(GpuTest, "matmul: K in slices agrees with the reference") {
   // Types and plans: tiles of the matrix units, and the router's.
   struct Way {
