@@ -76,6 +76,13 @@ Status parse_tensor(const std::string& where, const json& entry, uint64_t data_s
 
 }  // namespace
 
+std::string shape_text(const std::vector<uint64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
 Checkpoint::~Checkpoint() {
   for (const File& file : files_)
     if (file.descriptor >= 0)

@@ -82,4 +82,7 @@ class Checkpoint {
   std::map<std::string, CheckpointTensor> tensors_;
 };
 
+/// "[64, 1408, 2048]", for messages.
+std::string shape_text(const std::vector<uint64_t>& shape);
+
 }  // namespace vl2

@@ -13,13 +13,6 @@ namespace vl2 {
 
 namespace {
 
-std::string shape_text(const std::vector<uint64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 using TensorMap = std::map<std::string, const GgufTensor*>;
 
 // The tensor of an entry, taken out of the map of those that have no place yet.

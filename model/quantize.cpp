@@ -34,13 +34,6 @@ struct Piece {
   uint64_t first_row, row_count;
 };
 
-std::string shape_text(const std::vector<uint64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 double bits(DType dtype) {
   return 8.0 * dtype_block_bytes(dtype) / dtype_block(dtype);
 }

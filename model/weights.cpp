@@ -20,13 +20,6 @@ namespace vl2 {
 
 namespace {
 
-std::string shape_text(const std::vector<uint64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 // One published tensor of a slot.
 struct SourcePart {
   const CheckpointTensor* tensor;
