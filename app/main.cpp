@@ -25,7 +25,8 @@ void add_run(CLI::App& app, RunOptions& options) {
   add_model_options(*command, options.model);
   command->add_option("--image", options.images, "A picture; may be given again")->take_all()->expected(1);
   command->add_option("-p,--prompt", options.prompt, "The question")->required();
-  command->add_option("-n,--predict", options.max_tokens, "Most tokens to answer with")->capture_default_str();
+  command->add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
+      ->capture_default_str();
   command->add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
   command->add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
   command->add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
 #include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "model/file_bytes.h"
 #include "model/json_file.h"
 
 namespace vl2 {
@@ -93,6 +91,8 @@ Status Checkpoint::read(const CheckpointTensor& tensor, uint64_t first, std::spa
   if (first > tensor.byte_count || target.size() > tensor.byte_count - first)
     return fail(Code::BadArgument, "checkpoint: read of ", target.size(), " bytes at ", first, " of a tensor of ",
                 tensor.byte_count);
+  if (cancelled_ && cancelled_())
+    return fail(Code::Cancelled, "checkpoint: cancelled while its tensors were read");
   if (tensor.split != nullptr)
     return read_split(tensor, first, target);
   if (tensor.pair_heads != 0)
@@ -102,9 +102,14 @@ Status Checkpoint::read(const CheckpointTensor& tensor, uint64_t first, std::spa
 }
 
 Result<uint32_t> Checkpoint::open_file(const std::string& path, const std::string& name) {
-  File file{name, ::open(path.c_str(), O_RDONLY | O_CLOEXEC), 0};
-  if (file.descriptor < 0)
+  OpenFile opened(path);
+  if (!opened)
     return fail(errno == ENOENT ? Code::NotFound : Code::IoError, path, ": ", std::strerror(errno));
+  return take_file(std::move(opened), path, name);
+}
+
+Result<uint32_t> Checkpoint::take_file(OpenFile opened, const std::string& path, const std::string& name) {
+  const File file{name, opened.release(), 0};
   const auto index = static_cast<uint32_t>(files_.size());
   files_.push_back(file);  // from here on the destructor closes it
   struct stat info {};

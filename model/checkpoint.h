@@ -4,12 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "model/file_bytes.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
@@ -55,12 +57,18 @@ class Checkpoint {
   ///
   /// Errors  NotFound, IoError; BadFile: a tensor is missing or has another shape
   static Result<std::unique_ptr<Checkpoint>> open_gguf(const std::string& path, const Gguf& gguf, const Config& config);
+  /// The same for a file that is open, which messages call `name`.
+  static Result<std::unique_ptr<Checkpoint>> open_gguf(OpenFile file, const std::string& name, const Gguf& gguf,
+                                                       const Config& config);
   ~Checkpoint();
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;
 
   const std::map<std::string, CheckpointTensor>& tensors() const { return tensors_; }
   const std::string& file_name(uint32_t file) const { return files_[file].name; }
+
+  /// From now on every read asks `cancelled` first, from any thread, and gives Code::Cancelled when it says so.
+  void cancel_when(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
   /// Reads bytes first..first+target.size()-1 of a tensor: whole rows where it is stored otherwise than published. Threads: any.
   Status read(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
@@ -74,12 +82,14 @@ class Checkpoint {
   Checkpoint() = default;
   Status add_file(const std::string& path, const std::string& name);
   Result<uint32_t> open_file(const std::string& path, const std::string& name);
+  Result<uint32_t> take_file(OpenFile opened, const std::string& path, const std::string& name);
   Status read_pairs(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
   Status read_split(const CheckpointTensor& tensor, uint64_t first, std::span<std::byte> target) const;
   Status check_overlap(uint32_t file) const;
 
   std::vector<File> files_;
   std::map<std::string, CheckpointTensor> tensors_;
+  std::function<bool()> cancelled_;
 };
 
 /// "[64, 1408, 2048]", for messages.

@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "model/tiling.h"
+#include "runtime/clock.h"
 #include "runtime/device.h"
 
 namespace vl2 {
 
 namespace {
-
-constexpr uint32_t kTiledPictures = 2;  // with more, every picture is one tile (tile_grid())
 
 // Tokens recorded before they are read back: on a GPU a round trip costs as much as a small token; on a CPU nothing is won by
 // waiting.
@@ -29,11 +28,42 @@ const char* stop_reason_name(StopReason reason) {
   return "";
 }
 
-Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const Tokenizer& tokenizer) {
+bool Conversation::Place::operator==(const Place& other) const {
+  return run == other.run && grid == other.grid && (picture == other.picture || *picture == *other.picture);
+}
+
+Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const Tokenizer& tokenizer, uint32_t context) {
   std::unique_ptr<Conversation> conversation(new Conversation(engine, tokenizer));
   VL2_ASSIGN(conversation->control_, ControlIds::find(tokenizer));
-  VL2_ASSIGN(conversation->session_, Session::create(engine));
+  VL2_ASSIGN(conversation->session_, Session::create(engine, PlanChoice::Auto, context));
   return conversation;
+}
+
+// ---- Messages ----------------------------------------------------------------------------------------------------------------
+
+Status Conversation::add(Role role, std::string text, std::vector<OwnedPicture> pictures) {
+  Message message;
+  message.turn.role = role;
+  message.turn.text = std::move(text);
+  for (OwnedPicture& picture : pictures)
+    message.pictures.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+  if (!message.pictures.empty())
+    VL2_TRY(check_sees(engine_.config()));
+  VL2_TRY(count_image_tokens(message, picture_count() + static_cast<uint32_t>(message.pictures.size())).status());
+  const auto first_turn = static_cast<uint32_t>(messages_.size());
+  VL2_TRY(build_prompt(tokenizer_, control_, std::span(&message.turn, 1), {.bos = false, .first_turn = first_turn}).status());
+  messages_.push_back(std::move(message));
+  return {};
+}
+
+void Conversation::truncate(size_t count) {
+  messages_.resize(std::min(count, messages_.size()));
+  answer_.reset();
+}
+
+Status Conversation::clear() {
+  truncate(0);
+  return keep(0);
 }
 
 uint32_t Conversation::picture_count() const {
@@ -43,104 +73,239 @@ uint32_t Conversation::picture_count() const {
   return static_cast<uint32_t>(count);
 }
 
-Status Conversation::count_image_tokens(Message& message, uint32_t pictures_in_conversation) const {
+Result<std::vector<TileGrid>> Conversation::count_image_tokens(Message& message, uint32_t pictures_in_conversation) const {
   const Config& config = engine_.config();
+  std::vector<TileGrid> grids;
   message.turn.image_tokens.clear();
-  for (const OwnedPicture& picture : message.pictures) {
-    VL2_TRY(check_picture_size(picture.width, picture.height));
-    VL2_ASSIGN(const TileGrid grid, tile_grid(picture.width, picture.height, config.candidate_resolutions,
+  for (const auto& picture : message.pictures) {
+    VL2_TRY(check_picture_size(picture->width, picture->height));
+    VL2_ASSIGN(const TileGrid grid, tile_grid(picture->width, picture->height, config.candidate_resolutions,
                                               config.vision.image_size, pictures_in_conversation));
     message.turn.image_tokens.push_back(static_cast<uint32_t>(image_token_count(grid, config.tokens_per_side())));
+    grids.push_back(grid);
   }
+  return grids;
+}
+
+// ---- The prompt --------------------------------------------------------------------------------------------------------------
+
+Result<Conversation::Tokens> Conversation::prompt(bool go_on) const {
+  Tokens tokens;
+  for (size_t i = 0; i < messages_.size(); ++i) {
+    Message message = messages_[i];
+    const bool last = i + 1 == messages_.size();
+    tokens.last_message_first = static_cast<uint32_t>(tokens.ids.size());
+    if (message.generated) {
+      tokens.ids.insert(tokens.ids.end(), message.ids.begin(), message.ids.end());
+      if (!last || (!message.open && !go_on))
+        tokens.ids.push_back(control_.eos);
+      continue;
+    }
+    VL2_ASSIGN(const std::vector<TileGrid> grids, count_image_tokens(message, picture_count()));
+    VL2_ASSIGN(Prompt part, build_prompt(tokenizer_, control_, std::span(&message.turn, 1),
+                                         {.bos = i == 0, .first_turn = static_cast<uint32_t>(i)}));
+    if (last && go_on && message.turn.role == Role::Assistant)
+      part.ids.pop_back();  // its end token
+    for (size_t k = 0; k < part.images.size(); ++k)
+      tokens.places.push_back(
+          {{part.images[k].first + tokens.last_message_first, part.images[k].count}, grids[k], message.pictures[k]});
+    tokens.ids.insert(tokens.ids.end(), part.ids.begin(), part.ids.end());
+  }
+  return tokens;
+}
+
+Result<uint32_t> Conversation::prompt_tokens() const {
+  VL2_ASSIGN(const Tokens tokens, prompt(false));
+  return static_cast<uint32_t>(tokens.ids.size());
+}
+
+// How many tokens of `wanted` the device holds: a picture whole or not at all.
+uint32_t Conversation::held(const Tokens& wanted) const {
+  const auto [end, unused] = std::mismatch(wanted.ids.begin(), wanted.ids.end(), cached_.ids.begin(), cached_.ids.end());
+  auto count = static_cast<uint32_t>(end - wanted.ids.begin());
+  const bool knows_next = session_->ready() && cached_.ids.size() == count;
+  if (count == wanted.ids.size() && count > 0 && !knows_next)
+    --count;  // the logits of the last token are wanted
+  for (size_t i = 0; i < wanted.places.size(); ++i) {
+    const Place& place = wanted.places[i];
+    const bool same = i < cached_.places.size() && cached_.places[i] == place;
+    if (place.run.first < count && (!same || place.run.first + place.run.count > count))
+      return place.run.first;
+  }
+  return count;
+}
+
+// Makes the device hold the first `count` of cached_ and nothing else.
+Status Conversation::keep(uint32_t count) {
+  if (count < cached_.ids.size() || session_->length() != count) {
+    session_->rewind(count);
+    seen_differs_ = true;
+  }
+  cached_.ids.resize(count);
+  std::erase_if(cached_.places, [&](const Place& place) { return place.run.first >= count; });
+  if (!seen_differs_)
+    return {};
+  VL2_TRY(session_->set_seen(cached_.ids));
+  seen_differs_ = false;
   return {};
 }
 
-Status Conversation::prefill(std::span<Message> messages, bool from_start, uint32_t pictures_in_conversation,
-                             const std::function<void(std::string_view)>& progress) {
-  std::vector<Turn> turns;
-  for (Message& message : messages) {
-    VL2_TRY(count_image_tokens(message, pictures_in_conversation));
-    turns.push_back(message.turn);
-  }
-  VL2_ASSIGN(Prompt prompt, build_prompt(tokenizer_, control_, turns, {.bos = from_start}));
-  const bool close_answer = !from_start && answer_is_open_;
-  if (close_answer) {
-    prompt.ids.insert(prompt.ids.begin(), control_.eos);
-    for (ImageRun& run : prompt.images)
-      ++run.first;
-  }
-  const uint32_t in_cache = from_start ? 0 : session_->length();
-  if (prompt.ids.size() > session_->capacity() - in_cache)
-    return fail(Code::ContextFull, "context: the prompt has ", prompt.ids.size(), " tokens, the context holds ",
-                session_->capacity(), " and ", in_cache, " are in it");
+Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& reply) {
+  const auto total = static_cast<uint32_t>(wanted.ids.size());
+  const uint32_t first = held(wanted), count = total - first;
+  reply.prompt_tokens = total;
+  reply.cached_tokens = first;
+  for (const Place& place : wanted.places)
+    reply.picture_tokens += place.run.count;
+  if (total > session_->capacity())
+    return fail(Code::ContextFull, "context: the prompt has ", count, " tokens, the context holds ", session_->capacity(),
+                " and ", first, " are in it");
+  const auto go_on = [&](ReadPhase phase, uint32_t done, uint32_t of) -> Status {
+    if (stop_.load(std::memory_order_relaxed))
+      return fail(Code::Cancelled, "start: stopped, ", done, " of ", of,
+                  phase == ReadPhase::Pictures ? " pictures were encoded" : " tokens were read");
+    return progress ? progress(phase, done, of) : Status{};
+  };
 
   std::vector<EncodedPicture> encoded;
-  for (const Message& message : messages)
-    for (const OwnedPicture& picture : message.pictures) {
-      if (progress)
-        progress("encoding picture " + std::to_string(encoded.size() + 1) + " of " + std::to_string(prompt.images.size()));
-      VL2_ASSIGN(EncodedPicture one, session_->encode({picture.width, picture.height, picture.rgb}, pictures_in_conversation));
-      encoded.push_back(std::move(one));
-    }
-  if (progress)
-    progress("reading " + std::to_string(prompt.ids.size()) + " tokens");
-  if (from_start)
-    VL2_TRY(session_->clear());
+  std::vector<uint32_t> firsts;
+  const auto pictures = static_cast<uint32_t>(
+      std::count_if(wanted.places.begin(), wanted.places.end(), [&](const Place& place) { return place.run.first >= first; }));
+  for (const Place& place : wanted.places) {
+    if (place.run.first < first)
+      continue;
+    VL2_TRY(go_on(ReadPhase::Pictures, static_cast<uint32_t>(encoded.size()), pictures));
+    const OwnedPicture& picture = *place.picture;
+    VL2_ASSIGN(EncodedPicture one, session_->encode({picture.width, picture.height, picture.rgb},
+                                                    static_cast<uint32_t>(wanted.places.size()), &reply.times.pictures));
+    encoded.push_back(std::move(one));
+    firsts.push_back(place.run.first - first);
+  }
+  if (count == 0)
+    return {};
+
   std::vector<PictureRun> runs;
   for (size_t i = 0; i < encoded.size(); ++i)
-    runs.push_back({prompt.images[i].first, &encoded[i]});
-  VL2_TRY(session_->prefill(prompt.ids, runs));
-  answer_is_open_ = false;
+    runs.push_back({firsts[i], &encoded[i]});
+  VL2_TRY(go_on(ReadPhase::Tokens, 0, count));
+  VL2_TRY(keep(first));
+  const auto start = Clock::now();
+  const Status status = session_->prefill(std::span(wanted.ids).subspan(first), runs, {}, 0, [&](uint32_t done, uint32_t of) {
+    return done == 0 ? Status{} : go_on(ReadPhase::Tokens, done, of);
+  });
+  reply.times.prefill_ms = ms_since(start);
+  if (!status.ok()) {
+    session_->rewind(first);
+    seen_differs_ = true;
+    return status;
+  }
+  cached_ = std::move(wanted);
+  return progress ? progress(ReadPhase::Tokens, count, count) : Status{};
+}
+
+// ---- Answers -----------------------------------------------------------------------------------------------------------------
+
+Status Conversation::start(const ReplyOptions& options, const ReadProgress& progress) {
+  stop_.store(false, std::memory_order_relaxed);
+  Answer answer{.options = options, .stream = StreamDecoder(tokenizer_, options.keep_special)};
+  VL2_ASSIGN(Tokens wanted, prompt(options.go_on));
+  if (options.go_on)
+    answer.begun.assign(wanted.ids.begin() + wanted.last_message_first, wanted.ids.end());
+  VL2_TRY(read(std::move(wanted), progress, answer.reply));
+  for (const Message& message : messages_)
+    if (!message.pictures.empty())
+      answer.reply.picture = message.pictures.back();
+  answer.reply.picture_count = picture_count();
+  answer.limit = std::min(options.max_tokens, session_->capacity() - session_->length());
+  answer_.emplace(std::move(answer));
   return {};
 }
 
-Status Conversation::ask(const std::string& text, std::vector<OwnedPicture> pictures,
-                         const std::function<void(std::string_view)>& progress) {
-  const uint32_t before = picture_count(), now = before + static_cast<uint32_t>(pictures.size());
-  const bool tiling_changes = before > 0 && before <= kTiledPictures && now > kTiledPictures;
-  const bool from_start = messages_.empty() || tiling_changes;
-  messages_.push_back({{Role::User, text, {}}, std::move(pictures)});
-  const std::span<Message> all(messages_);
-  const Status status = prefill(from_start ? all : all.last(1), from_start, now, progress);
-  if (!status.ok())
-    messages_.pop_back();
-  return status;
+Status Conversation::decode_step() {
+  Answer& answer = *answer_;
+  const auto start = Clock::now();
+  const uint32_t left = answer.limit - static_cast<uint32_t>(answer.reply.ids.size());
+  if (answer.options.probabilities)
+    VL2_TRY(session_->next_logits(answer.logits));
+  VL2_ASSIGN(answer.decoded,
+             session_->decode(answer.options.probabilities ? 1 : std::min(tokens_per_step(engine_.device()), left),
+                              answer.options.sampling));
+  answer.given = 0;
+  cached_.ids.insert(cached_.ids.end(), answer.decoded.begin(), answer.decoded.end());
+  answer.reply.times.decode_ms += ms_since(start);
+  return {};
 }
 
-Result<Reply> Conversation::reply(const ReplyOptions& options) {
-  Reply reply;
-  StreamDecoder stream(tokenizer_, options.keep_special);
-  const TokenId eos = control_.eos;
-  const uint32_t room = session_->capacity() - session_->length();
-  const uint32_t limit = std::min(options.max_tokens, room);
-  reply.stop = options.max_tokens <= room ? StopReason::MaxTokens : StopReason::ContextFull;
-  answer_is_open_ = true;
-  bool going = true;
-  while (going && reply.ids.size() < limit) {
-    const uint32_t count = std::min(tokens_per_step(engine_.device()), limit - static_cast<uint32_t>(reply.ids.size()));
-    VL2_ASSIGN(const std::vector<uint32_t> ids, session_->decode(count, options.sampling));
-    for (uint32_t i = 0; i < count && going; ++i) {
-      std::string piece;
-      if (static_cast<TokenId>(ids[i]) == eos) {
-        reply.stop = StopReason::EndOfSequence;
-        answer_is_open_ = going = false;
-      } else {
-        reply.ids.push_back(static_cast<TokenId>(ids[i]));
-        piece = stream.push(static_cast<TokenId>(ids[i]));
-      }
-      if (!piece.empty() && options.on_text && !options.on_text(piece)) {
-        reply.stop = StopReason::Stopped;
-        going = false;
-      }
-      if (!going)
-        session_->rewind(session_->length() - (count - 1 - i));  // what was chosen after it
-    }
+Result<std::optional<Piece>> Conversation::next() {
+  Answer& answer = *answer_;
+  Reply& reply = answer.reply;
+  if (answering()) {
+    if (stop_.load(std::memory_order_relaxed))
+      finish(StopReason::Stopped);
+    else if (reply.ids.size() == answer.limit)
+      finish(answer.limit == answer.options.max_tokens ? StopReason::MaxTokens : StopReason::ContextFull);
   }
-  if (const std::string rest = stream.flush(); !rest.empty() && options.on_text)
-    options.on_text(rest);
+  if (answering() && answer.given == answer.decoded.size())
+    if (const Status status = decode_step(); !status.ok()) {
+      finish(StopReason::Stopped);
+      return status;
+    }
+  if (answering() && answer.decoded[answer.given] == control_.eos) {
+    ++answer.given;
+    finish(StopReason::EndOfSequence);
+  }
+  if (!answering()) {
+    if (answer.tail.empty())
+      return std::optional<Piece>();
+    Piece last;
+    last.text.swap(answer.tail);
+    return std::optional<Piece>(std::move(last));
+  }
+  Piece piece;
+  piece.has_token = true;
+  piece.id = answer.decoded[answer.given++];
+  piece.index = static_cast<uint32_t>(reply.ids.size());
+  piece.text = answer.stream.push(piece.id);
+  if (answer.options.probabilities) {
+    const double log_sum = log_sum_exp(answer.logits);
+    piece.logprob = log_probability(answer.logits, piece.id, log_sum);
+    if (answer.options.alternatives > 0)
+      piece.alternatives = likeliest_tokens(answer.logits, answer.options.alternatives, log_sum);
+    reply.logprobs.push_back(piece.logprob);
+  }
+  reply.ids.push_back(piece.id);
+  return std::optional<Piece>(std::move(piece));
+}
+
+void Conversation::finish(StopReason reason) {
+  Answer& answer = *answer_;
+  const size_t ahead = answer.decoded.size() - answer.given;  // chosen after the last token of the answer
+  cached_.ids.resize(cached_.ids.size() - ahead);
+  if (session_->length() != cached_.ids.size()) {
+    session_->rewind(static_cast<uint32_t>(cached_.ids.size()));
+    seen_differs_ = true;
+  }
+  answer.reply.stop = reason;
+  answer.tail = answer.stream.flush();
+  if (!answer.options.go_on)
+    messages_.emplace_back();
+  Message& message = messages_.back();
+  message.generated = true;
+  message.open = reason != StopReason::EndOfSequence;
+  message.ids = answer.begun;
+  message.ids.insert(message.ids.end(), answer.reply.ids.begin(), answer.reply.ids.end());
+  message.turn = {Role::Assistant, tokenizer_.decode(message.ids, true), {}};
+}
+
+void Conversation::end() {
+  if (answering())
+    finish(StopReason::Stopped);
+}
+
+Reply Conversation::reply() const {
+  Reply reply = answer_->reply;
   reply.text = tokenizer_.decode(reply.ids, false);
   reply.tagged_text = tokenizer_.decode(reply.ids, true);
-  messages_.push_back({{Role::Assistant, reply.tagged_text, {}}, {}});
   return reply;
 }
 

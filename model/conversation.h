@@ -1,16 +1,22 @@
-// A conversation about pictures: turns in, answers out, over one session.
+// A conversation about pictures: messages in, answers out token by token, over one session.
+//
+// The messages are the truth; what the device holds of them is a cache. Before an answer the whole prompt is made again on the
+// host, compared with the tokens and pictures on the device, and read from the first difference on. So messages can be added,
+// taken back or written anew, and only what changed is read.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/engine.h"
 #include "model/prompt.h"
 #include "model/session.h"
+#include "model/token_probability.h"
 #include "model/tokenizer.h"
 #include "runtime/status.h"
 
@@ -20,44 +26,107 @@ namespace vl2 {
 struct OwnedPicture {
   uint32_t width = 0, height = 0;
   std::vector<uint8_t> rgb;  ///< [height, width, 3]
+  bool operator==(const OwnedPicture&) const = default;
 };
 
+/// What is being read, for progress: pictures or tokens are counted.
+enum class ReadPhase { Pictures, Tokens };
+
+/// Told before each picture and each part of the prompt, and at the end of both; an error ends the reading with it.
+using ReadProgress = std::function<Status(ReadPhase phase, uint32_t done, uint32_t total)>;
+
 struct ReplyOptions {
-  SampleOptions sampling;     ///< step and update_seen are set by the session
-  uint32_t max_tokens = 512;  ///< fewer when the context is full before
-  bool keep_special = false;  ///< hand grounding tags to on_text
-  /// Gets each piece of the answer, whole characters only; false stops the answer.
-  std::function<bool(std::string_view)> on_text;
+  SampleOptions sampling;      ///< step and update_seen are set by the session
+  uint32_t max_tokens = 512;   ///< fewer when the context is full before
+  bool keep_special = false;   ///< pieces hold grounding tags
+  bool go_on = false;          ///< the last message is the beginning of the answer
+  bool probabilities = false;  ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
+  uint32_t alternatives = 0;   ///< likeliest tokens of each piece; needs probabilities
 };
 
 enum class StopReason { EndOfSequence, MaxTokens, ContextFull, Stopped };
 
 const char* stop_reason_name(StopReason reason);
 
-struct Reply {
-  std::string text;          ///< without special tokens
-  std::string tagged_text;   ///< with grounding tags
-  std::vector<TokenId> ids;  ///< the end token left out
-  StopReason stop = StopReason::EndOfSequence;
+/// A token of an answer and the text that is complete with it; or, as the last of an answer, only text: what is left of a broken
+/// character.
+struct Piece {
+  std::string text;  ///< whole characters, often none
+  bool has_token = false;
+  TokenId id = 0;
+  uint32_t index = 0;  ///< of the token in the answer
+  float logprob = 1;   ///< 0 or less; 1 where it was not asked for
+  std::vector<TokenProbability> alternatives;
 };
 
-/// Messages, pictures and the cache of one conversation. One thread at a time; engine and tokenizer outlive it.
+struct ReplyTimes {
+  EncodeTimes pictures;
+  double prefill_ms = 0;
+  double decode_ms = 0;
+};
+
+/// An answer as far as it was given.
+struct Reply {
+  std::string text;             ///< without special tokens
+  std::string tagged_text;      ///< with grounding tags
+  std::vector<TokenId> ids;     ///< the end token left out
+  std::vector<float> logprobs;  ///< of the ids; empty unless asked for
+  std::optional<StopReason> stop;
+  uint32_t prompt_tokens = 0;                   ///< in the context before the answer
+  uint32_t cached_tokens = 0;                   ///< of those, the ones that the device held already
+  uint32_t picture_tokens = 0;                  ///< of those, the ones of pictures
+  std::shared_ptr<const OwnedPicture> picture;  ///< the last of the conversation, which boxes are of
+  uint32_t picture_count = 0;
+  ReplyTimes times;
+};
+
+/// Messages, pictures and the cache of one conversation. One thread at a time, but for request_stop(); engine and tokenizer
+/// outlive it.
 class Conversation {
  public:
-  /// Errors  NotFound: the tokenizer lacks a control token; OutOfMemory
-  static Result<std::unique_ptr<Conversation>> create(Engine& engine, const Tokenizer& tokenizer);
+  /// context  tokens that it holds; 0: the engine's
+  /// Errors   NotFound: the tokenizer lacks a control token; OutOfMemory; BadArgument: context
+  static Result<std::unique_ptr<Conversation>> create(Engine& engine, const Tokenizer& tokenizer, uint32_t context = 0);
 
-  /// Adds a user's turn and prefills it. With a third picture the whole conversation is encoded again, every picture as one tile.
+  /// Adds a message; nothing runs. Not while an answer is being given.
   ///
-  /// text      UTF-8; `<image>` marks places of pictures, missing marks stand in front
-  /// pictures  of this turn
-  /// progress  told "encoding picture" and "reading" steps; may be empty
-  /// Errors    ContextFull with the numbers, BadArgument (marks, sizes), those of the device. The conversation is as before.
-  Status ask(const std::string& text, std::vector<OwnedPicture> pictures,
-             const std::function<void(std::string_view)>& progress = {});
+  /// text      UTF-8; in a user's, `<image>` marks places of pictures, missing marks stand in front
+  /// pictures  a user's
+  /// Errors    BadArgument (marks, sizes, UTF-8, a system message that is not first): the conversation is as before
+  Status add(Role role, std::string text, std::vector<OwnedPicture> pictures = {});
 
-  /// Generates the answer to the last turn.
-  Result<Reply> reply(const ReplyOptions& options);
+  /// Forgets all messages but the first `count`, and the last answer. Not while an answer is being given.
+  void truncate(size_t count);
+  /// Forgets everything, on the device too.
+  Status clear();
+
+  size_t message_count() const { return messages_.size(); }
+  uint32_t picture_count() const;
+  Role last_role() const { return messages_.back().turn.role; }
+
+  /// Tokens of the prompt that start() makes of all messages. Runs nothing. There is a message.
+  Result<uint32_t> prompt_tokens() const;
+
+  /// Begins an answer: encodes and reads what the device does not hold. There is a message, and no answer is being given.
+  ///
+  /// Errors  ContextFull with the numbers, before anything runs; Cancelled; those of the device. The messages are as before.
+  Status start(const ReplyOptions& options, const ReadProgress& progress = {});
+
+  /// The next piece; none when the answer is complete. start() went well before.
+  ///
+  /// Errors  those of the device: the answer ended with the piece before
+  Result<std::optional<Piece>> next();
+
+  /// Ends the answer that is being given, if one is, with what was given of it.
+  void end();
+
+  /// From any thread: ends the reading or the answer under way. start() forgets earlier requests.
+  void request_stop() { stop_.store(true, std::memory_order_relaxed); }
+
+  bool answering() const { return answer_.has_value() && !answer_->reply.stop; }
+  bool has_reply() const { return answer_.has_value(); }
+  /// The answer as far as it was given, its texts included. has_reply() holds.
+  Reply reply() const;
 
   uint32_t token_count() const { return session_->length(); }
   Session& session() { return *session_; }
@@ -65,20 +134,53 @@ class Conversation {
  private:
   struct Message {
     Turn turn;
-    std::vector<OwnedPicture> pictures;
+    std::vector<std::shared_ptr<const OwnedPicture>> pictures;
+    std::vector<TokenId> ids;  // of an answer that was generated: as chosen, which its text might not give again
+    bool generated = false;
+    bool open = false;  // ended without its end token
   };
+  // A picture's place among ids.
+  struct Place {
+    ImageRun run;
+    TileGrid grid;
+    std::shared_ptr<const OwnedPicture> picture;
+    bool operator==(const Place& other) const;
+  };
+  struct Tokens {
+    std::vector<TokenId> ids;
+    std::vector<Place> places;
+    uint32_t last_message_first = 0;  // where the last message begins
+  };
+  struct Answer {
+    ReplyOptions options;
+    StreamDecoder stream;
+    Reply reply;
+    uint32_t limit = 0;
+    std::vector<TokenId> begun;     // of a message that goes on: its ids so far
+    std::vector<uint32_t> decoded;  // chosen in the last step
+    size_t given = 0;               // of those
+    std::vector<float> logits;
+    std::string tail;  // the last piece
+  };
+
   Conversation(Engine& engine, const Tokenizer& tokenizer) : engine_(engine), tokenizer_(tokenizer) {}
-  uint32_t picture_count() const;
-  Status count_image_tokens(Message& message, uint32_t pictures_in_conversation) const;
-  Status prefill(std::span<Message> messages, bool from_start, uint32_t pictures_in_conversation,
-                 const std::function<void(std::string_view)>& progress);
+  Result<std::vector<TileGrid>> count_image_tokens(Message& message, uint32_t pictures_in_conversation) const;
+  Result<Tokens> prompt(bool go_on) const;
+  uint32_t held(const Tokens& wanted) const;
+  Status read(Tokens wanted, const ReadProgress& progress, Reply& reply);
+  Status keep(uint32_t count);
+  Status decode_step();
+  void finish(StopReason reason);
 
   Engine& engine_;
   const Tokenizer& tokenizer_;
   ControlIds control_;
   std::unique_ptr<Session> session_;
   std::vector<Message> messages_;
-  bool answer_is_open_ = false;  // the last answer ended without its end token
+  Tokens cached_;              // what the device holds
+  bool seen_differs_ = false;  // the device has marked ids that are not in cached_
+  std::optional<Answer> answer_;
+  std::atomic<bool> stop_{false};
 };
 
 }  // namespace vl2

@@ -73,9 +73,13 @@ Status Engine::check_context(uint32_t wanted) {
   return {};
 }
 
-Status Engine::check_memory(const std::string& name) {
+void Engine::make_plan() {
   plan_ = plan_memory(config_, device_->act(), context_, chunk());
   plan_.available_bytes = device_->memory().available_bytes();
+}
+
+Status Engine::check_memory(const std::string& name) {
+  make_plan();
   if (device_->executes() && plan_.needed_bytes() > plan_.available_bytes)
     return fail(Code::OutOfMemory, name, ": needs ", gigabytes(plan_.needed_bytes()), " (weights ", gigabytes(plan_.weight_bytes),
                 ", cache of ", context_, " tokens ", gigabytes(plan_.cache_bytes), ", working memory ",
@@ -87,6 +91,16 @@ Status Engine::check_memory(const std::string& name) {
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   VL2_ASSIGN(const ModelFiles files, ModelFiles::open(path));
   return load(files, options);
+}
+
+Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOptions& options, std::string& device_name) {
+  Engine engine;
+  VL2_ASSIGN(engine.config_, files.config());
+  VL2_TRY(engine.check_context(options.context));
+  VL2_ASSIGN(engine.device_, Device::create(options.device));
+  engine.make_plan();
+  device_name = engine.device_->caps().name;
+  return engine.plan_;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const EngineOptions& options) {
@@ -109,6 +123,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   VL2_ASSIGN(const auto checkpoint, opening.get());  // first: a folder that is none is worth more words than a missing driver
   VL2_ASSIGN(engine->device_, std::move(device));
   VL2_TRY(engine->check_memory(files.path()));
+  checkpoint->cancel_when(options.cancelled);
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
   VL2_ASSIGN(engine->weights_,
              load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix));

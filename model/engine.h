@@ -1,6 +1,7 @@
 // A loaded model on a GPU.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,7 @@ struct EngineOptions {
   DeviceOptions device;
   uint32_t context = 0;  ///< tokens a session holds; 0: max_position_embeddings
   LoadProgress progress;
+  std::function<bool()> cancelled;   ///< asked by any thread before each read of a file; true ends the load
   const QuantizeMix* mix = nullptr;  ///< not null: weights become what a file of this mix would hold
 };
 
@@ -40,6 +42,11 @@ class Engine {
   static Result<std::unique_ptr<Engine>> load(const ModelFiles& files, const EngineOptions& options);
   /// The same for the folder or the GGUF file `path`.
   static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
+
+  /// What load() would check against the memory of the device, and on which device; nothing is loaded. Fits or not.
+  ///
+  /// device_name  gets the name of the device
+  static Result<MemoryPlan> plan_load(const ModelFiles& files, const EngineOptions& options, std::string& device_name);
 
   /// The same with random weights of the shapes of `config`; no file is read. `name` is how messages call the model.
   ///
@@ -58,6 +65,7 @@ class Engine {
  private:
   Engine() = default;
   Status check_context(uint32_t wanted);
+  void make_plan();
   Status check_memory(const std::string& name);
 
   std::unique_ptr<Device> device_;

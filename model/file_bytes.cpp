@@ -3,12 +3,24 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace vl2 {
 
 namespace {
 constexpr size_t kMostAtOnce = size_t{1} << 30;  // Linux moves less than 2 GiB a call
+}
+
+OpenFile::OpenFile(const std::string& path) : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+
+OpenFile OpenFile::duplicate(int descriptor) {
+  return OpenFile(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+}
+
+OpenFile::~OpenFile() {
+  if (descriptor_ >= 0)
+    ::close(descriptor_);
 }
 
 Status read_file_at(int descriptor, const std::string& name, uint64_t first, std::span<std::byte> target) {

@@ -5,10 +5,35 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "runtime/status.h"
 
 namespace vl2 {
+
+/// A file descriptor that closes itself; empty where there is none.
+class OpenFile {
+ public:
+  OpenFile() = default;
+  explicit OpenFile(int descriptor) : descriptor_(descriptor) {}
+  /// Opens a file for reading; empty, with errno set, where that fails.
+  explicit OpenFile(const std::string& path);
+  /// A second descriptor of the same open file; empty, with errno set, where that fails.
+  static OpenFile duplicate(int descriptor);
+  ~OpenFile();
+  OpenFile(OpenFile&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  OpenFile& operator=(OpenFile&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+
+  explicit operator bool() const { return descriptor_ >= 0; }
+  int descriptor() const { return descriptor_; }
+  int release() { return std::exchange(descriptor_, -1); }
+
+ private:
+  int descriptor_ = -1;
+};
 
 /// Fills `target` with the bytes from `first` on. Threads: any.
 ///

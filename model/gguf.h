@@ -93,6 +93,8 @@ Result<Gguf> parse_gguf(std::span<const std::byte> bytes, const std::string& whe
 ///
 /// Errors  NotFound and IoError, too
 Result<Gguf> read_gguf(const std::string& path);
+/// The same for a file that is open.
+Result<Gguf> read_gguf(int descriptor, const std::string& where);
 
 /// Whether `path` is a regular file that begins like a GGUF file or is named like one.
 bool looks_like_gguf(const std::string& path);

@@ -1,9 +1,10 @@
 // Checkpoint::open_gguf, and reading what a GGUF file stores in another order than published.
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "model/checkpoint.h"
-#include "model/file_bytes.h"
 #include "model/gguf.h"
 #include "model/gguf_layout.h"
 #include "runtime/half.h"
@@ -75,8 +76,16 @@ CheckpointTensor joined_kv_b(const LanguageConfig& config, const GgufTensor& key
 }  // namespace
 
 Result<std::unique_ptr<Checkpoint>> Checkpoint::open_gguf(const std::string& path, const Gguf& gguf, const Config& config) {
+  OpenFile file(path);
+  if (!file)
+    return fail(errno == ENOENT ? Code::NotFound : Code::IoError, path, ": ", std::strerror(errno));
+  return open_gguf(std::move(file), path, gguf, config);
+}
+
+Result<std::unique_ptr<Checkpoint>> Checkpoint::open_gguf(OpenFile opened, const std::string& path, const Gguf& gguf,
+                                                          const Config& config) {
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint);
-  VL2_ASSIGN(const uint32_t file, checkpoint->open_file(path, path));
+  VL2_ASSIGN(const uint32_t file, checkpoint->take_file(std::move(opened), path, path));
   TensorMap left;
   GgufLayout layout{false, false};
   for (const GgufTensor& tensor : gguf.tensors) {

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <fcntl.h>
 #include <limits>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -334,22 +333,6 @@ class Parser {
   Gguf file_;
 };
 
-// A file descriptor that closes itself.
-class OpenFile {
- public:
-  explicit OpenFile(const std::string& path) : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  ~OpenFile() {
-    if (descriptor_ >= 0)
-      ::close(descriptor_);
-  }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  int descriptor() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
-
 }  // namespace
 
 uint64_t GgufValue::count() const {
@@ -423,21 +406,27 @@ Result<Gguf> parse_gguf(std::span<const std::byte> bytes, const std::string& whe
 
 Result<Gguf> read_gguf(const std::string& path) {
   const OpenFile file(path);
-  if (file.descriptor() < 0)
+  if (!file)
     return fail(errno == ENOENT ? Code::NotFound : Code::IoError, path, ": ", std::strerror(errno));
+  return read_gguf(file.descriptor(), path);
+}
+
+Result<Gguf> read_gguf(int descriptor, const std::string& where) {
   struct stat info {};
-  if (::fstat(file.descriptor(), &info) != 0 || !S_ISREG(info.st_mode))
-    return fail(Code::BadFile, path, ": not a regular file");
+  if (::fstat(descriptor, &info) != 0)
+    return fail(Code::IoError, where, ": ", std::strerror(errno));
+  if (!S_ISREG(info.st_mode))
+    return fail(Code::BadFile, where, ": not a regular file");
   const GgufRead read = [&](uint64_t first, std::span<std::byte> target) {
-    return read_file_at(file.descriptor(), path, first, target);
+    return read_file_at(descriptor, where, first, target);
   };
-  return parse_gguf(static_cast<uint64_t>(info.st_size), read, path);
+  return parse_gguf(static_cast<uint64_t>(info.st_size), read, where);
 }
 
 bool looks_like_gguf(const std::string& path) {
   const OpenFile file(path);
   struct stat info {};
-  if (file.descriptor() < 0 || ::fstat(file.descriptor(), &info) != 0 || !S_ISREG(info.st_mode))
+  if (!file || ::fstat(file.descriptor(), &info) != 0 || !S_ISREG(info.st_mode))
     return false;
   uint32_t magic = 0;
   const bool begins = ::pread(file.descriptor(), &magic, sizeof(magic), 0) == sizeof(magic) && magic == kMagic;

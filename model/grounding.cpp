@@ -31,9 +31,15 @@ struct Label {
   std::string text;
 };
 
+// Four numbers, and the bytes that they stand in.
+struct Box {
+  std::array<uint32_t, 4> values;
+  size_t begin = 0, end = 0;
+};
+
 struct BoxList {
   size_t begin;
-  std::vector<std::array<uint32_t, 4>> boxes;
+  std::vector<Box> boxes;
 };
 
 std::vector<Span> split(std::string_view text) {
@@ -92,15 +98,19 @@ class BoxReader {
     return at_ > begin;
   }
 
-  bool box(std::array<uint32_t, 4>& values) {
+  bool box(Box& box) {
+    skip_spaces();
+    box.begin = at_;
     for (size_t i = 0; i < 4; ++i)
-      if (!eat(i == 0 ? '[' : ',') || !number(values[i]))
+      if (!eat(i == 0 ? '[' : ',') || !number(box.values[i]))
         return false;
-    return eat(']');
+    const bool closed = eat(']');
+    box.end = at_;
+    return closed;
   }
 
   // "[" box {"," box} "]"
-  bool list(std::vector<std::array<uint32_t, 4>>& boxes) {
+  bool list(std::vector<Box>& boxes) {
     if (!eat('['))
       return false;
     do {
@@ -183,6 +193,10 @@ class Parser {
       problem(open.begin + open.text.size() + reader.position(), "wanted [[x1, y1, x2, y2], ..] between <|det|> and <|/det|>");
       list.boxes.clear();  // the list still takes its label
     }
+    for (Box& box : list.boxes) {
+      box.begin += open.begin + open.text.size();
+      box.end += open.begin + open.text.size();
+    }
     lists_.push_back(std::move(list));
   }
 
@@ -211,7 +225,7 @@ class Parser {
         continue;
       }
       taken[label - 1] = true;
-      for (const auto& box : lists_[i].boxes)
+      for (const Box& box : lists_[i].boxes)
         add_box(labels_[label - 1].text, box, lists_[i].begin);
     }
     for (size_t i = 0; i < labels_.size(); ++i)
@@ -219,8 +233,8 @@ class Parser {
         problem(labels_[i].begin, "<|ref|> without a <|det|> of its own");
   }
 
-  void add_box(const std::string& label, const std::array<uint32_t, 4>& box, size_t begin) {
-    const auto& [x1, y1, x2, y2] = box;
+  void add_box(const std::string& label, const Box& box, size_t begin) {
+    const auto& [x1, y1, x2, y2] = box.values;
     if (x1 > kBoxScale || y1 > kBoxScale || x2 > kBoxScale || y2 > kBoxScale)
       return problem(begin, "a box reaches over ", kBoxScale);
     if (x1 > x2 || y1 > y2)
@@ -228,7 +242,8 @@ class Parser {
     const auto pixel = [](uint32_t value, uint32_t side) {
       return static_cast<uint32_t>(static_cast<double>(value) / kBoxScale * side);
     };
-    result_.boxes.push_back({label, box, {pixel(x1, width_), pixel(y1, height_), pixel(x2, width_), pixel(y2, height_)}});
+    result_.boxes.push_back(
+        {label, box.values, {pixel(x1, width_), pixel(y1, height_), pixel(x2, width_), pixel(y2, height_)}, box.begin, box.end});
   }
 
   const std::vector<Span> spans_;

@@ -14,6 +14,7 @@ struct GroundedBox {
   std::array<uint32_t, 4> box;  ///< left, top, right, bottom; 0..999 of the original picture's width and height
   std::array<uint32_t, 4>
       pixels;  ///< the same in pixels of the original picture: trunc(v / 999 * side), so the far edge is the side
+  size_t first_byte = 0, end_byte = 0;  ///< where the box stands in the text, brackets included
 };
 
 struct Grounding {

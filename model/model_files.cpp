@@ -1,6 +1,8 @@
 #include "model/model_files.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "model/gguf_foreign.h"
@@ -18,6 +20,16 @@ Result<ModelFiles> ModelFiles::open(const std::string& path) {
   if (looks_like_gguf(path)) {
     VL2_ASSIGN(files.gguf_, read_gguf(path));
   }
+  return files;
+}
+
+Result<ModelFiles> ModelFiles::open(int descriptor, const std::string& name) {
+  ModelFiles files;
+  files.path_ = name;
+  files.file_ = OpenFile::duplicate(descriptor);
+  if (!files.file_)
+    return fail(errno == EBADF ? Code::BadArgument : Code::IoError, name, ": ", std::strerror(errno));
+  VL2_ASSIGN(files.gguf_, read_gguf(files.file_.descriptor(), name));
   return files;
 }
 
@@ -66,7 +78,14 @@ Result<Tokenizer> ModelFiles::tokenizer() const {
 }
 
 Result<std::unique_ptr<Checkpoint>> ModelFiles::checkpoint(const Config& config) const {
-  return is_gguf() ? Checkpoint::open_gguf(path_, *gguf_, config) : Checkpoint::open(path_);
+  if (!is_gguf())
+    return Checkpoint::open(path_);
+  if (!file_)
+    return Checkpoint::open_gguf(path_, *gguf_, config);
+  OpenFile file = OpenFile::duplicate(file_.descriptor());
+  if (!file)
+    return fail(Code::IoError, path_, ": ", std::strerror(errno));
+  return Checkpoint::open_gguf(std::move(file), path_, *gguf_, config);
 }
 
 Result<Tokenizer> load_tokenizer(const std::string& path) {

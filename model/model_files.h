@@ -25,6 +25,8 @@ class ModelFiles {
   /// path  a folder with config.json, tokenizer.json and *.safetensors, or a GGUF file
   /// Errors  those of read_gguf
   static Result<ModelFiles> open(const std::string& path);
+  /// The same for a GGUF file that is open, which messages call `name`. The descriptor is duplicated.
+  static Result<ModelFiles> open(int descriptor, const std::string& name);
 
   const std::string& path() const { return path_; }
   bool is_gguf() const { return gguf_.has_value(); }
@@ -51,6 +53,7 @@ class ModelFiles {
 
   std::string path_;
   std::optional<Gguf> gguf_;
+  OpenFile file_;  // where it was given open
 };
 
 /// The tokenizer of the folder or the GGUF file `path`.

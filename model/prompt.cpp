@@ -95,8 +95,8 @@ Result<Prompt> build_prompt(const Tokenizer& tokenizer, const ControlIds& contro
     prompt.ids.push_back(control.bos);
   Writer writer(tokenizer, control, options, prompt);
   for (size_t i = 0; i < turns.size(); ++i)
-    if (const Status status = writer.write(turns[i], i == 0); !status.ok())
-      return fail(status.code(), "turn ", i + 1, ": ", status.message());
+    if (const Status status = writer.write(turns[i], options.first_turn + i == 0); !status.ok())
+      return fail(status.code(), "turn ", options.first_turn + i + 1, ": ", status.message());
   return prompt;
 }
 

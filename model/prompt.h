@@ -23,6 +23,7 @@ struct Turn {
 
 struct PromptOptions {
   bool bos = true;             ///< begin with bos; false to continue a conversation that is in the cache already
+  uint32_t first_turn = 0;     ///< which turn of the conversation the first given one is, from 0
   bool grounding_tags = true;  ///< <|ref|>, <|/ref|> and <|grounding|> in a user's text are the tokens, not letters
 };
 
@@ -43,7 +44,7 @@ struct Prompt {
 /// grounding tags. A text is encoded piece by piece between its pictures, as the official Python does, so the pieces' ids do not
 /// merge across them.
 ///
-/// turns   a system turn only first; a user's last turn leaves the prompt at the place where the answer begins
+/// turns   a system turn only first of the conversation; a user's last turn leaves the prompt at the place where the answer begins
 /// Errors  BadArgument: more image marks than pictures, pictures or marks outside a user's turn, a system turn that is not first,
 /// a picture
 ///         of 0 tokens, text that is not UTF-8; the message names the turn, counted from 1

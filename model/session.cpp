@@ -4,6 +4,7 @@
 
 #include "model/language_model.h"
 #include "model/rope_scaling.h"
+#include "runtime/clock.h"
 #include "runtime/ops/copy_rows.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/mark_seen.h"
@@ -13,9 +14,12 @@ namespace vl2 {
 
 Session::Session(Engine& engine) : engine_(engine), scratch_(engine.device().memory()), rec_(engine.device()) {}
 
-Result<std::unique_ptr<Session>> Session::create(Engine& engine, PlanChoice plan) {
+Result<std::unique_ptr<Session>> Session::create(Engine& engine, PlanChoice plan, uint32_t context) {
+  if (context > engine.context())
+    return fail(Code::BadArgument, "context: got ", context, " tokens, the model was loaded for at most ", engine.context());
   std::unique_ptr<Session> session(new Session(engine));
-  VL2_ASSIGN(session->cache_, make_kv_cache(engine.device(), engine.config().language, engine.context()));
+  VL2_ASSIGN(session->cache_,
+             make_kv_cache(engine.device(), engine.config().language, context == 0 ? engine.context() : context));
   VL2_TRY(session->create_buffers());
   VL2_TRY(session->create_plan(plan));
   VL2_TRY(session->clear());
@@ -71,9 +75,35 @@ Status Session::clear() {
   return rec_.fill(seen_, 0);
 }
 
-Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation) {
+Status Session::set_seen(std::span<const uint32_t> ids) {
+  VL2_TRY(rec_.fill(seen_, 0));
+  if (ids.empty())
+    return {};
+  TensorView all_ids;
+  VL2_ASSIGN(const auto id_buffer, upload_ids(ids, all_ids));
+  VL2_TRY(mark_seen(rec_, all_ids, seen_));
+  return rec_.finish();
+}
+
+Status Session::next_logits(std::vector<float>& logits) {
+  if (!logits_valid_)
+    return fail(Code::BadArgument, "logits: nothing was prefilled");
+  logits.resize(engine_.config().language.vocab_size);
+  return rec_.download(logits_, std::as_writable_bytes(std::span(logits)));
+}
+
+Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times) {
+  const auto start = Clock::now();
   VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec_, engine_.config(), picture, pictures_in_conversation));
-  return encode_picture(rec_, scratch_, engine_.config(), engine_.weights(), canvases);
+  if (times != nullptr) {
+    VL2_TRY(rec_.finish());
+    times->resize_ms += ms_since(start);
+  }
+  const auto resized = Clock::now();
+  auto encoded = encode_picture(rec_, scratch_, engine_.config(), engine_.weights(), canvases);
+  if (times != nullptr)
+    times->encode_ms += ms_since(resized);
+  return encoded;
 }
 
 namespace {
@@ -96,7 +126,7 @@ Status check_prompt(std::span<const uint32_t> ids, std::span<const PictureRun> r
 }  // namespace
 
 Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits,
-                        uint32_t chunk) {
+                        uint32_t chunk, const BetweenParts& between) {
   const LanguageConfig& config = engine_.config().language;
   if (chunk == 0)
     chunk = engine_.chunk();
@@ -111,6 +141,11 @@ Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRu
   const auto total = static_cast<uint32_t>(ids.size());
   for (uint32_t first = 0; first < total; first += chunk) {
     const uint32_t count = std::min(chunk, total - first);
+    if (between) {
+      if (first > 0)
+        VL2_TRY(rec_.finish());
+      VL2_TRY(between(first, total));
+    }
     VL2_ASSIGN(const TensorView residual, scratch_.get("residual", DType::F32, {count, config.hidden_size}));
     VL2_TRY(run_chunk(first, count, all_ids, runs, residual));
     VL2_TRY(keep_logits(first, count, total, residual, logits));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -28,12 +29,22 @@ struct LogitsRequest {
   std::vector<float>* rows = nullptr;
 };
 
+/// Where the time of encoding a picture went.
+struct EncodeTimes {
+  double resize_ms = 0;  ///< upload, resize, pad
+  double encode_ms = 0;  ///< encoder, projector, assembly
+};
+
+/// Asked before each part of a long call, when nothing of it is being recorded, with how much of it is done; an error ends it.
+using BetweenParts = std::function<Status(uint32_t done, uint32_t total)>;
+
 /// The cache of one conversation, and what runs on it. One thread at a time; the engine outlives it.
 class Session {
  public:
   /// plan    Auto asks VL2_PLAN first
+  /// context tokens that it holds, at most the engine's; 0: the engine's
   /// Errors  OutOfMemory; BadArgument: VL2_PLAN; Unsupported: Fused was asked for, and why it cannot be
-  static Result<std::unique_ptr<Session>> create(Engine& engine, PlanChoice plan = PlanChoice::Auto);
+  static Result<std::unique_ptr<Session>> create(Engine& engine, PlanChoice plan = PlanChoice::Auto, uint32_t context = 0);
 
   uint32_t length() const { return cache_.length; }
   uint32_t capacity() const { return cache_.capacity; }
@@ -43,11 +54,22 @@ class Session {
 
   /// Forgets tokens from `length` on; the next logits are unknown until more is prefilled.
   void rewind(uint32_t length);
+  /// Makes `ids` the ones that the repetition penalty counts.
+  Status set_seen(std::span<const uint32_t> ids);
+  /// Whether decode() knows what comes next: something was prefilled, and nothing rewound since.
+  bool ready() const { return logits_valid_; }
+  /// The logits of the token that decode() would choose next, f32 [vocab_size]. Waits for the device.
+  ///
+  /// Errors  BadArgument: not ready()
+  Status next_logits(std::vector<float>& logits);
+
   /// Forgets everything, the ids that the repetition penalty counts included.
   Status clear();
 
   /// Encodes a picture on the device. pictures_in_conversation decides on tiling (tile_grid()).
-  Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation);
+  ///
+  /// times  where not null, gets the times, which costs one more wait for the device
+  Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times = nullptr);
 
   /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens (0: Engine::chunk()), with pictures in place
   /// of their runs of image tokens.
@@ -55,9 +77,11 @@ class Session {
   /// ids     each below vocab_size
   /// runs    ascending, not overlapping, inside ids
   /// logits  what to keep; at least the last token's are computed for the next decode
+  /// between may be empty; asked before each chunk. Where it is given each chunk is waited for. Its error leaves the chunks that
+  ///         were run in the cache
   /// Errors  ContextFull, with the numbers, before anything has run; BadArgument for an id or run out of range
   Status prefill(std::span<const uint32_t> ids, std::span<const PictureRun> runs, const LogitsRequest& logits = {},
-                 uint32_t chunk = 0);
+                 uint32_t chunk = 0, const BetweenParts& between = {});
 
   /// Chooses `count` tokens one after the other on the device and puts them into the cache. Needs a prefill before it.
   ///

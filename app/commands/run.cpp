@@ -1,15 +1,15 @@
+// `vl2 run`: one question about pictures, on nothing but the C API.
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "app/annotate.h"
 #include "app/commands/commands.h"
+#include "app/image_file.h"
 #include "app/interrupt.h"
-#include "app/model_loading.h"
 #include "app/output_path.h"
 #include "app/progress.h"
-#include "model/conversation.h"
-#include "model/grounding.h"
-#include "runtime/clock.h"
+#include "app/vl2_handles.h"
 
 namespace vl2 {
 
@@ -19,42 +19,136 @@ struct Timings {
   double load_ms = 0, prompt_ms = 0, answer_ms = 0;
 };
 
-void print_json(const Reply& reply, const Grounding& grounding, uint32_t prompt_tokens, const Timings& timings) {
-  nlohmann::json boxes = nlohmann::json::array();
-  for (const GroundedBox& box : grounding.boxes)
-    boxes.push_back({{"label", box.label}, {"box", box.box}, {"pixels", box.pixels}});
-  const nlohmann::json out = {{"text", reply.text},
-                              {"tagged_text", reply.tagged_text},
-                              {"boxes", boxes},
-                              {"stop", stop_reason_name(reply.stop)},
-                              {"prompt_tokens", prompt_tokens},
-                              {"answer_tokens", reply.ids.size()},
+// Milliseconds since the last call.
+class Watch {
+ public:
+  double lap_ms() {
+    const auto before = std::exchange(last_, std::chrono::steady_clock::now());
+    return std::chrono::duration<double, std::milli>(last_ - before).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+Result<std::vector<Image>> read_pictures(const std::vector<std::string>& paths) {
+  std::vector<Image> images;
+  for (const std::string& path : paths) {
+    VL2_ASSIGN(Image image, read_image_file(path));
+    images.push_back(std::move(image));
+  }
+  return images;
+}
+
+int show_loading(void*, vl2_phase, uint64_t done, uint64_t total) {
+  std::fprintf(stderr, "\rloading %3d %%", static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total)));
+  return 0;
+}
+
+Result<ModelHandle> load(const RunOptions& options) {
+  const bool show = wants_progress(options.model.quiet);
+  vl2_load_options load{};
+  load.struct_size = sizeof(load);
+  load.flags = options.images.empty() ? 0 : VL2_LOAD_NEEDS_EYES;
+  load.device = options.model.device.empty() ? nullptr : options.model.device.c_str();
+  load.quantize = options.model.type.empty() ? nullptr : options.model.type.c_str();
+  load.context_tokens = options.model.context;
+  load.progress = show ? show_loading : nullptr;
+  vl2_model* model = nullptr;
+  const vl2_status status = vl2_model_load(options.model.model.c_str(), &load, &model);
+  if (show)
+    std::fprintf(stderr, "\r             \r");
+  VL2_TRY(status_of_call(status));
+  return ModelHandle(model);
+}
+
+int show_reading(void* user, vl2_phase phase, uint64_t done, uint64_t total) {
+  auto* const progress = static_cast<Progress*>(user);
+  if (phase == VL2_PHASE_ENCODE)
+    progress->step("encoding picture " + std::to_string(done + 1) + " of " + std::to_string(total));
+  else if (done == 0)
+    progress->step("reading " + std::to_string(total) + " tokens");
+  return 0;
+}
+
+vl2_reply_options reply_options(const RunOptions& options, Progress& progress) {
+  constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
+  vl2_reply_options reply{};
+  reply.struct_size = sizeof(reply);
+  reply.flags = options.special ? VL2_REPLY_TAGS : 0;
+  reply.max_tokens = options.max_tokens;
+  reply.top_k = options.top_k;
+  reply.seed = options.seed;
+  reply.temperature = options.temperature;
+  reply.top_p = options.top_p == 0 ? kLeast : options.top_p;
+  reply.min_p = options.min_p;
+  reply.repeat_penalty = options.repeat_penalty;
+  reply.progress = show_reading;
+  reply.progress_user = &progress;
+  return reply;
+}
+
+// The answer, a piece at a time; printed as it comes unless it shall be JSON.
+Status answer(vl2_session* session, bool print) {
+  vl2_piece piece{};
+  piece.struct_size = sizeof(piece);
+  for (;;) {
+    const vl2_status status = vl2_session_next(session, &piece);
+    VL2_TRY(status_of_call(status));
+    if (status == VL2_END)
+      return {};
+    if (print && piece.text_bytes > 0) {
+      std::fwrite(piece.text, 1, piece.text_bytes, stdout);
+      std::fflush(stdout);
+    }
+    if (interrupted())
+      VL2_TRY(status_of_call(vl2_session_end(session)));
+  }
+}
+
+Result<std::vector<vl2_box>> boxes_of(vl2_session* session) {
+  std::vector<vl2_box> boxes(vl2_session_box_count(session));
+  for (uint32_t i = 0; i < boxes.size(); ++i) {
+    boxes[i].struct_size = sizeof(vl2_box);
+    VL2_TRY(status_of_call(vl2_session_get_box(session, i, &boxes[i])));
+  }
+  return boxes;
+}
+
+void print_json(const vl2_reply& reply, const std::vector<vl2_box>& boxes, const Timings& timings) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const vl2_box& box : boxes)
+    list.push_back({{"label", box.label}, {"box", box.thousandths}, {"pixels", {box.left, box.top, box.right, box.bottom}}});
+  const nlohmann::json out = {{"text", std::string(reply.text, reply.text_bytes)},
+                              {"tagged_text", std::string(reply.tagged_text, reply.tagged_text_bytes)},
+                              {"boxes", list},
+                              {"stop", vl2_stop_reason_name(reply.stop_reason)},
+                              {"prompt_tokens", reply.prompt_tokens},
+                              {"answer_tokens", reply.answer_tokens},
                               {"load_ms", timings.load_ms},
                               {"prompt_ms", timings.prompt_ms},
                               {"answer_ms", timings.answer_ms}};
   std::printf("%s\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-Status annotate(const Grounding& grounding, Image& image, const std::string& path) {
-  std::vector<LabelledBox> boxes;
-  for (const GroundedBox& box : grounding.boxes)
-    boxes.push_back({box.label, static_cast<int32_t>(box.pixels[0]), static_cast<int32_t>(box.pixels[1]),
-                     static_cast<int32_t>(box.pixels[2]), static_cast<int32_t>(box.pixels[3])});
-  draw_boxes(image, boxes);
+Status annotate(const std::vector<vl2_box>& boxes, Image& image, const std::string& path) {
+  std::vector<LabelledBox> drawn;
+  for (const vl2_box& box : boxes)
+    drawn.push_back({box.label, static_cast<int32_t>(box.left), static_cast<int32_t>(box.top), static_cast<int32_t>(box.right),
+                     static_cast<int32_t>(box.bottom)});
+  draw_boxes(image, drawn);
   return write_png(path, image);
 }
 
-ReplyOptions reply_options(const RunOptions& options) {
-  ReplyOptions reply;
-  reply.sampling = {.temperature = options.temperature,
-                    .top_k = options.top_k,
-                    .top_p = options.top_p,
-                    .min_p = options.min_p,
-                    .repetition_penalty = options.repeat_penalty,
-                    .seed = options.seed};
-  reply.max_tokens = options.max_tokens;
-  reply.keep_special = options.special;
-  return reply;
+// What goes to the terminal beside the answer.
+void print_notes(vl2_session* session, const vl2_reply& reply, const Timings& timings, Progress& progress) {
+  for (uint32_t i = 0; i < vl2_session_problem_count(session); ++i)
+    progress.note(vl2_session_problem(session, i));
+  char line[160];
+  std::snprintf(line, sizeof(line), "%u prompt tokens in %.2f s, %u answer tokens in %.2f s (%.1f tokens/s)", reply.prompt_tokens,
+                timings.prompt_ms * 1e-3, reply.answer_tokens, timings.answer_ms * 1e-3,
+                reply.answer_tokens / (timings.answer_ms * 1e-3));
+  progress.note(line);
 }
 
 }  // namespace
@@ -63,50 +157,38 @@ Status run_command(const RunOptions& options) {
   if (!options.annotate.empty() && options.images.empty())
     return fail(Code::BadArgument, "run: --annotate draws on a picture, and no --image was given");
   VL2_TRY(check_output_file(options.annotate));
-  VL2_ASSIGN(std::vector<Image> images, read_images(options.images));
-  VL2_ASSIGN(const Tokenizer tokenizer, load_tokenizer(options.model.model));
+  VL2_ASSIGN(std::vector<Image> images, read_pictures(options.images));
   Timings timings;
-  auto start = Clock::now();
-  VL2_ASSIGN(const auto engine, load_engine(options.model, !images.empty()));
-  VL2_ASSIGN(const auto conversation, Conversation::create(*engine, tokenizer));
-  timings.load_ms = ms_since(start);
+  Watch watch;
+  VL2_ASSIGN(const ModelHandle model, load(options));
+  vl2_session* made = nullptr;
+  VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
+  const SessionHandle owner(made);
+  vl2_session* const session = owner.get();
+  timings.load_ms = watch.lap_ms();
 
   Progress progress(wants_progress(options.model.quiet));
-  std::vector<OwnedPicture> pictures;
   for (const Image& image : images)
-    pictures.push_back({image.width, image.height, image.rgb});
-  start = Clock::now();
-  VL2_TRY(conversation->ask(options.prompt, std::move(pictures), [&](std::string_view step) { progress.step(step); }));
-  timings.prompt_ms = ms_since(start);
+    VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
+  VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
+  const vl2_reply_options how = reply_options(options, progress);
+  VL2_TRY(status_of_call(vl2_session_start(session, &how)));
+  timings.prompt_ms = watch.lap_ms();
   progress.clear();
 
-  const uint32_t prompt_tokens = conversation->token_count();
-  ReplyOptions reply_to = reply_options(options);
   catch_interrupts();
-  reply_to.on_text = [&](std::string_view piece) {
-    if (!options.json) {
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
-    }
-    return !interrupted();
-  };
-  start = Clock::now();
-  VL2_ASSIGN(const Reply reply, conversation->reply(reply_to));
-  timings.answer_ms = ms_since(start);
-  const uint32_t width = images.empty() ? 1 : images.back().width, height = images.empty() ? 1 : images.back().height;
-  const Grounding grounding = parse_grounding(reply.tagged_text, width, height);
+  VL2_TRY(answer(session, !options.json));
+  timings.answer_ms = watch.lap_ms();
+  vl2_reply reply{};
+  reply.struct_size = sizeof(reply);
+  VL2_TRY(status_of_call(vl2_session_get_reply(session, &reply)));
+  VL2_ASSIGN(const std::vector<vl2_box> boxes, boxes_of(session));
   if (options.json)
-    print_json(reply, grounding, prompt_tokens, timings);
+    print_json(reply, boxes, timings);
   else
     std::printf("\n");
-  for (const std::string& problem : grounding.problems)
-    progress.note(problem);
-  char line[160];
-  std::snprintf(line, sizeof(line), "%u prompt tokens in %.2f s, %zu answer tokens in %.2f s (%.1f tokens/s)", prompt_tokens,
-                timings.prompt_ms * 1e-3, reply.ids.size(), timings.answer_ms * 1e-3,
-                static_cast<double>(reply.ids.size()) / (timings.answer_ms * 1e-3));
-  progress.note(line);
-  return options.annotate.empty() ? Status{} : annotate(grounding, images.back(), options.annotate);
+  print_notes(session, reply, timings, progress);
+  return options.annotate.empty() ? Status{} : annotate(boxes, images.back(), options.annotate);
 }
 
 }  // namespace vl2

@@ -1,0 +1,37 @@
+#include "app/vl2_handles.h"
+
+namespace vl2 {
+
+namespace {
+
+Code code_of(vl2_status status) {
+  switch (status) {
+    case VL2_OK:
+    case VL2_END:
+    case VL2_BUSY: return Code::Ok;
+    case VL2_ERROR_ARGUMENT:
+    case VL2_ERROR_STATE:
+    case VL2_ERROR_BUFFER_TOO_SMALL:
+    case VL2_ERROR_INTERNAL: return Code::BadArgument;
+    case VL2_ERROR_NOT_FOUND: return Code::NotFound;
+    case VL2_ERROR_FILE: return Code::BadFile;
+    case VL2_ERROR_UNSUPPORTED: return Code::Unsupported;
+    case VL2_ERROR_OUT_OF_MEMORY: return Code::OutOfMemory;
+    case VL2_ERROR_CONTEXT_FULL: return Code::ContextFull;
+    case VL2_ERROR_NO_DEVICE: return Code::NoDevice;
+    case VL2_ERROR_DEVICE_LOST: return Code::DeviceLost;
+    case VL2_ERROR_DEVICE: return Code::VulkanError;
+    case VL2_ERROR_IO: return Code::IoError;
+    case VL2_ERROR_CANCELLED: return Code::Cancelled;
+  }
+  return Code::BadArgument;
+}
+
+}  // namespace
+
+Status status_of_call(vl2_status status) {
+  const Code code = code_of(status);
+  return code == Code::Ok ? Status() : fail(code, vl2_last_error());
+}
+
+}  // namespace vl2
