@@ -4,6 +4,7 @@
 
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
+#include "app/vl2.h"
 #include "runtime/instance.h"
 
 namespace {
@@ -143,7 +144,7 @@ int report(const CLI::ParseError& error, const CLI::App& app) {
 int main(int argc, char** argv) {
   CLI::App app{"DeepSeek-VL2 on any GPU with a Vulkan driver"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", "vl2 0.1.0");
+  app.set_version_flag("--version", std::string("vl2 ") + vl2_version());
 
   RunOptions run;
   DevicesOptions devices;

@@ -137,7 +137,7 @@ VL2_API void vl2_device_list_free(vl2_device_list* list);
 typedef enum vl2_phase {
   VL2_PHASE_LOAD = 0,   /* done, total: bytes of weights */
   VL2_PHASE_ENCODE = 1, /* done, total: pictures of this call; told before each one */
-  VL2_PHASE_READ = 2    /* done, total: tokens of the prompt that are read now; told before each part and at the end */
+  VL2_PHASE_READ = 2    /* done, total: tokens of the prompt, those to be read; told before each part and at the end, if any */
 } vl2_phase;
 
 /* Told now and then how far a long call is. Returns 0 to go on; anything else cancels the call: VL2_ERROR_CANCELLED. */

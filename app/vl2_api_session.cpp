@@ -158,6 +158,7 @@ Outcome start(vl2_session& session, const vl2_reply_options* given) {
   if (Outcome outcome = check_messages(session, wanted.go_on); outcome.status != VL2_OK)
     return outcome;
 
+  session.conversation->forget_stop();  // before the wait for a turn: a stop that comes while waiting counts
   std::unique_lock turn(session.model->turn);
   const ReadProgress progress = [&](ReadPhase phase, uint32_t done, uint32_t total) -> Status {
     turn.unlock();  // others get theirs, and a callback may take as long as it likes
@@ -174,9 +175,12 @@ Outcome start(vl2_session& session, const vl2_reply_options* given) {
 
 // The next piece into session.piece and `piece`.
 Outcome next(vl2_session& session, vl2_piece& piece) {
-  std::unique_lock turn(session.model->turn);
+  std::unique_lock turn(session.model->turn, std::defer_lock);
+  if (session.conversation->next_needs_device())
+    turn.lock();
   VL2_ASSIGN(std::optional<Piece> made, session.conversation->next());
-  turn.unlock();
+  if (turn.owns_lock())
+    turn.unlock();
   if (!made)
     return {VL2_END, ""};
   session.piece = std::move(*made);

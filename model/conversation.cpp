@@ -206,7 +206,6 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
 // ---- Answers -----------------------------------------------------------------------------------------------------------------
 
 Status Conversation::start(const ReplyOptions& options, const ReadProgress& progress) {
-  stop_.store(false, std::memory_order_relaxed);
   Answer answer{.options = options, .stream = StreamDecoder(tokenizer_, options.keep_special)};
   VL2_ASSIGN(Tokens wanted, prompt(options.go_on));
   if (options.go_on)

@@ -117,11 +117,16 @@ class Conversation {
   /// Errors  those of the device: the answer ended with the piece before
   Result<std::optional<Piece>> next();
 
+  /// Whether next() will make the device work, rather than hand out what was chosen before.
+  bool next_needs_device() const { return answering() && answer_->given == answer_->decoded.size(); }
+
   /// Ends the answer that is being given, if one is, with what was given of it.
   void end();
 
-  /// From any thread: ends the reading or the answer under way. start() forgets earlier requests.
+  /// From any thread: ends the reading or the answer under way, or, where there is none, the next one at its start unless
+  /// forget_stop() comes before that.
   void request_stop() { stop_.store(true, std::memory_order_relaxed); }
+  void forget_stop() { stop_.store(false, std::memory_order_relaxed); }
 
   bool answering() const { return answer_.has_value() && !answer_->reply.stop; }
   bool has_reply() const { return answer_.has_value(); }

@@ -132,6 +132,17 @@ constexpr uint32_t weight_format_index(DType dtype) {
 
 }  // namespace vl2
 ")
+  if(VL2_SHADERS_FROM)
+    # Another build of these sources has compiled them already: how a cross build gets by without running embed_spirv, too.
+    set(made ${VL2_SHADERS_FROM}/shaders/generated)
+    execute_process(COMMAND ${CMAKE_COMMAND} -E compare_files ${made}/shader_ids.h ${generated}/shader_ids.h RESULT_VARIABLE differ)
+    if(differ OR NOT EXISTS ${made}/shader_code.cpp)
+      message(FATAL_ERROR "VL2_SHADERS_FROM: ${VL2_SHADERS_FROM} is no build folder with the shaders of these sources")
+    endif()
+    add_library(vl2_shaders OBJECT ${made}/shader_code.cpp)
+    target_include_directories(vl2_shaders PUBLIC ${generated} ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+    return()
+  endif()
   add_executable(embed_spirv embed_spirv.cpp)
   set_target_properties(embed_spirv PROPERTIES COMPILE_OPTIONS "" LINK_OPTIONS "")
   add_custom_command(

@@ -1,4 +1,5 @@
 // Who includes whom: shaders/interface | runtime | runtime/ops | model | app, each itself and what stands to its left.
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
@@ -52,6 +53,40 @@ TEST_SUITE("cpu") {
       }
     }
     CHECK(seen > 100);  // the lines were found at all
+  }
+
+  TEST_CASE("layers: what a user of the library can do is all that run does") {
+    const fs::path root = vl2::source_dir();
+    // Of the C++ below the API they see Status alone, by way of these.
+    const std::vector<std::string> allowed = {"app/annotate.h",  "app/commands/commands.h", "app/image_file.h",
+                                              "app/interrupt.h", "app/output_path.h",       "app/progress.h",
+                                              "app/vl2.h",       "app/vl2_handles.h"};
+    for (const std::string path : {"app/commands/run.cpp"}) {
+      std::ifstream file(root / path);
+      int seen = 0;
+      for (std::string line; std::getline(file, line);) {
+        const std::string included = quoted_include(line);
+        if (included.empty())
+          continue;
+        ++seen;
+        CHECK_MESSAGE(std::count(allowed.begin(), allowed.end(), included) == 1, path << " includes " << included);
+      }
+      CHECK(seen > 2);
+    }
+    for (const std::string& path : allowed) {
+      std::ifstream file(root / path);
+      for (std::string line; std::getline(file, line);) {
+        const std::string included = quoted_include(line);
+        CHECK_MESSAGE((layer_of(included) < 0 || layer_of(included) == 4 || included == "runtime/status.h"),
+                      path << " includes " << included);
+      }
+    }
+    std::ifstream header(root / "app/vl2.h");
+    std::string includes;
+    for (std::string line; std::getline(header, line);)
+      if (line.rfind("#include", 0) == 0)
+        includes += line + "\n";
+    CHECK(includes == "#include <stddef.h>\n#include <stdint.h>\n");
   }
 
   TEST_CASE("layers: only runtime includes Vulkan, and a third-party header stands in few files") {

@@ -255,5 +255,6 @@ TEST_CASE_FIXTURE(PicoTest,
   CHECK(reading->start({}, stop_at_once).code() == Code::Cancelled);
   CHECK(reading->token_count() == 0);
   CHECK(reading->message_count() == 1);
+  reading->forget_stop();
   CHECK(reading->start({.max_tokens = 1}).ok());
 }

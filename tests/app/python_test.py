@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""app/python/vl2.py against app/vl2.h and the demo model: python3 tests/app/python_test.py, with VL2_LIBRARY set."""
+import ctypes
+import os
+import re
+import sys
+import threading
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "app", "python"))
+import vl2  # noqa: E402  pylint: disable=wrong-import-position
+
+PICO = os.path.join(ROOT, "app", "demo", "pico")
+PICTURES = os.path.join(ROOT, "app", "demo", "pictures")
+
+with open(os.path.join(ROOT, "app", "vl2.h"), encoding="utf-8") as file:
+    HEADER = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+
+C_TYPES = {"uint32_t": ctypes.c_uint32, "int32_t": ctypes.c_int32, "uint64_t": ctypes.c_uint64, "float": ctypes.c_float,
+           "double": ctypes.c_double, "size_t": ctypes.c_size_t}
+
+
+def header_fields(name):
+    """The fields of a struct of the header: [(name, C type, length of an array or 0)]."""
+    body = re.search(r"typedef struct %s \{(.*?)\} %s;" % (name, name), HEADER, re.S).group(1)
+    fields = []
+    for line in filter(None, (part.strip() for part in body.split(";"))):
+        kind, names = re.match(r"((?:const )?\w+\*?) (.*)", line, re.S).groups()
+        for field in names.split(","):
+            base, length = re.match(r"\s*\*?(\w+)(?:\[(\d+)\])?", field).groups()
+            fields.append((base, kind, int(length or 0)))
+    return fields
+
+
+class Binding(unittest.TestCase):
+    def test_every_struct_is_the_headers_field_by_field(self):
+        structs = [name for name in re.findall(r"typedef struct (\w+) \{", HEADER)]
+        self.assertGreater(len(structs), 10)
+        for name in structs:
+            mine = getattr(vl2, name)._fields_
+            theirs = header_fields(name)
+            self.assertEqual([field[0] for field in mine], [field[0] for field in theirs], name)
+            for (field, mine_type), (_, kind, length) in zip(mine, theirs):
+                size = 8 if kind.endswith("*") or kind.endswith("_fn") else ctypes.sizeof(C_TYPES.get(kind, ctypes.c_int))
+                size = length if kind == "char" else size * (length or 1)
+                self.assertEqual(ctypes.sizeof(mine_type), size, name + "." + field)
+                if kind in C_TYPES and not length:
+                    self.assertIs(mine_type, C_TYPES[kind], name + "." + field)
+
+    def test_every_function_is_there_with_its_number_of_arguments(self):
+        found = dict(re.findall(r"VL2_API [\w *]*?(vl2_\w+)\(([^)]*)\)", HEADER))
+        self.assertEqual(set(found), set(vl2._FUNCTIONS))
+        for name, arguments in found.items():
+            count = 0 if arguments.strip() == "void" else arguments.count(",") + 1
+            self.assertEqual(len(vl2._FUNCTIONS[name][1]), count, name)
+
+    def test_every_status_has_its_number(self):
+        for name, value in re.findall(r"VL2_ERROR_(\w+) = (-\d+)", HEADER):
+            self.assertEqual(vl2.Error(int(value), "").kind, name.lower())
+
+
+class Words(unittest.TestCase):
+    def test_tokens_come_back_as_text(self):
+        with vl2.Model(PICO, weights=False) as model:
+            ids = model.tokenize("What is the total of \u00e9? 12")
+            self.assertGreater(len(ids), 3)
+            self.assertEqual(model.detokenize(ids), "What is the total of \u00e9? 12")
+            self.assertEqual(b"".join(map(model.token_bytes, ids)).decode(), "What is the total of \u00e9? 12")
+            self.assertEqual(model.tokenize("<image>", control=True), [model.info["image_token"]])
+            self.assertEqual(model.tokenize(""), [])
+            self.assertEqual(model.plan_picture(1150, 380).tokens, 813)
+            with self.assertRaises(vl2.Error) as refused:
+                model.session()
+            self.assertEqual(refused.exception.kind, "state")
+
+    def test_errors_say_what_was_wanted(self):
+        with self.assertRaises(vl2.Error) as refused:
+            vl2.Model("/no/such/model")
+        self.assertEqual(refused.exception.kind, "not_found")
+        self.assertIn("/no/such/model", str(refused.exception))
+
+
+class Talk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.steps = []
+        cls.model = vl2.Model(PICO, progress=lambda phase, done, total: cls.steps.append((phase, done, total)))
+
+    def test_devices_and_plan(self):
+        self.assertEqual(sum(device.is_chosen for device in vl2.devices()), 1)
+        plan = vl2.plan_load(PICO, context_tokens=256)
+        self.assertTrue(plan.fits)
+        self.assertEqual(plan.needed_bytes, plan.weight_bytes + plan.cache_bytes + plan.working_bytes)
+        self.assertEqual(self.model.check(), "ok")
+        self.assertEqual(self.steps[-1][0], "load")
+        self.assertEqual(self.steps[-1][1], self.steps[-1][2])
+
+    def test_a_picture_is_answered_with_a_box(self):
+        with self.model.session() as session:
+            steps = []
+            reply = session.ask("<|ref|>the blue circle<|/ref|>.", [os.path.join(PICTURES, "scene.png")], probabilities=True,
+                                progress=lambda *step: steps.append(step))
+            self.assertIn("<|det|>", reply.tagged_text)
+            self.assertEqual([box.label for box in reply.boxes], ["the blue circle"])
+            self.assertEqual(list(reply.boxes[0].thousandths), [637, 665, 905, 927])
+            self.assertTrue(0 < reply.boxes[0].probability <= 1)
+            self.assertEqual(len(reply.logprobs), len(reply.token_ids))
+            self.assertEqual(reply.stop_reason, "eos")
+            self.assertEqual(steps[0], ("encode", 0, 1))
+
+    def test_the_readme_says_what_works(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as text:
+            code = re.search(r"```python\n(.*?)```", text.read(), re.S).group(1)
+        said = []
+        here = os.getcwd()
+        os.chdir(ROOT)
+        try:
+            exec(code, {"print": said.append})  # pylint: disable=exec-used
+        finally:
+            os.chdir(here)
+        self.assertEqual(said, ["$641.56"])
+
+    def test_pieces_are_the_answer_and_leaving_ends_it(self):
+        with self.model.session(context_tokens=512) as session:
+            session.add_message("Tell me everything.")
+            pieces = list(session.answer(max_tokens=12, temperature=2, seed=3, probabilities=True, alternatives=2))
+            self.assertEqual("".join(piece.text for piece in pieces), session.reply().text)
+            self.assertTrue(all(piece.logprob <= 0 and len(piece.alternatives) == 2 for piece in pieces if piece.token_id is not None))
+            session.truncate(1)
+            for _ in session.answer(temperature=2, seed=3):
+                break
+            self.assertEqual(session.reply().stop_reason, "stopped")
+            self.assertEqual(session.message_count, 2)
+
+    def test_stop_from_another_thread(self):
+        with self.model.session() as session:
+            session.add_message("Tell me everything.")
+            given = 0
+            for _ in session.answer(temperature=2, seed=1):
+                given += 1
+                if given == 3:
+                    other = threading.Thread(target=session.stop)
+                    other.start()
+                    other.join()
+            self.assertEqual(session.reply().stop_reason, "stopped")
+            self.assertEqual(len(session.reply().token_ids), 3)
+
+    def test_what_a_callback_raises_comes_out(self):
+        def fail(*_):
+            raise KeyError("mine")
+        with self.assertRaises(KeyError):
+            vl2.Model(PICO, progress=fail)
+        with self.assertRaises(vl2.Error) as refused:
+            vl2.Model(PICO, progress=lambda *_: True)
+        self.assertEqual(refused.exception.kind, "cancelled")
+
+
+if __name__ == "__main__":
+    unittest.main()
