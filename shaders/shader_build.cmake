@@ -140,7 +140,8 @@ constexpr uint32_t weight_format_index(DType dtype) {
       message(FATAL_ERROR "VL2_SHADERS_FROM: ${VL2_SHADERS_FROM} is no build folder with the shaders of these sources")
     endif()
     add_library(vl2_shaders OBJECT ${made}/shader_code.cpp)
-    target_include_directories(vl2_shaders PUBLIC ${generated} ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+    # Its header, too: the same paths, so that a compiler cache serves both builds.
+    target_include_directories(vl2_shaders PUBLIC ${made} ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
     return()
   endif()
   add_executable(embed_spirv embed_spirv.cpp)

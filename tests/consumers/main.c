@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
 
   vl2_model* model = NULL;
   vl2_session* session = NULL;
-  vl2_reply reply = {sizeof(reply)};
+  vl2_reply reply = {.struct_size = sizeof(reply)};
   if (vl2_model_load(argv[1], NULL, &model) != VL2_OK || vl2_session_create(model, NULL, &session) != VL2_OK ||
       vl2_session_add_image_file(session, bytes, byte_count) != VL2_OK ||
       vl2_session_add_message(session, VL2_ROLE_USER, argv[3], VL2_NUL_TERMINATED) != VL2_OK ||
