@@ -101,7 +101,7 @@ bool in_range(float value, float least, float most) {
 // vl2_reply_options as the model has them.
 Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   const auto refuse_option = [](const char* name, auto value, const char* wanted) {
-    return refuse(VL2_ERROR_ARGUMENT, "vl2_reply_options: ", name, " is ", value, ", wanted ", wanted);
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_reply_options: ", name, " ", value, ", wanted ", wanted);
   };
   if ((given.flags & ~static_cast<uint32_t>(VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE)) != 0)
     return refuse_option("flags", given.flags, "VL2_REPLY_* or-ed");

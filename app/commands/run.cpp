@@ -46,6 +46,8 @@ int show_loading(void*, vl2_phase, uint64_t done, uint64_t total) {
 }
 
 Result<ModelHandle> load(const RunOptions& options) {
+  if (!options.model.type.empty())
+    VL2_TRY(quantize_mix_of(options.model.type).status());  // in the words of the command line
   const bool show = wants_progress(options.model.quiet);
   vl2_load_options load{};
   load.struct_size = sizeof(load);
