@@ -223,12 +223,14 @@ Status Conversation::start(const ReplyOptions& options, const ReadProgress& prog
 Status Conversation::decode_step() {
   Answer& answer = *answer_;
   const auto start = Clock::now();
+  const ReplyOptions& options = answer.options;
+  uint32_t count = options.at_a_time != 0 ? options.at_a_time : tokens_per_step(engine_.device());
+  if (options.probabilities)
+    count = 1;  // the logits of each are wanted
   const uint32_t left = answer.limit - static_cast<uint32_t>(answer.reply.ids.size());
-  if (answer.options.probabilities)
+  if (options.probabilities)
     VL2_TRY(session_->next_logits(answer.logits));
-  VL2_ASSIGN(answer.decoded,
-             session_->decode(answer.options.probabilities ? 1 : std::min(tokens_per_step(engine_.device()), left),
-                              answer.options.sampling));
+  VL2_ASSIGN(answer.decoded, session_->decode(std::min(count, left), options.sampling));
   answer.given = 0;
   cached_.ids.insert(cached_.ids.end(), answer.decoded.begin(), answer.decoded.end());
   answer.reply.times.decode_ms += ms_since(start);

@@ -41,6 +41,7 @@ struct ReplyOptions {
   bool keep_special = false;   ///< pieces hold grounding tags
   bool go_on = false;          ///< the last message is the beginning of the answer
   bool probabilities = false;  ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
+  uint32_t at_a_time = 0;      ///< tokens chosen before they are read back; 0: as suits the device
   uint32_t alternatives = 0;   ///< likeliest tokens of each piece; needs probabilities
 };
 

@@ -191,6 +191,32 @@ TEST_CASE_FIXTURE(PicoTest, "conversation: the repetition penalty knows the toke
   CHECK(answer(*talk).ids == wanted.ids);
 }
 
+TEST_CASE_FIXTURE(PicoTest, "conversation: tokens chosen ahead are not in what follows, wherever the answer ended") {
+  const ReplyOptions drawn{.sampling = {.temperature = 2, .repetition_penalty = 1.3f, .seed = 11}, .max_tokens = 13};
+  const std::string first = "Count the things: one two three four.", second = "And what else?";
+  const auto stop_after = [&](size_t tokens, uint32_t at_a_time) {
+    const auto talk = conversation();
+    ReplyOptions options = drawn;
+    options.at_a_time = at_a_time;
+    REQUIRE(ask(*talk, first, {}, options).ok());
+    for (size_t i = 0; i < tokens; ++i)
+      REQUIRE(talk->next().ok());
+    talk->end();
+    CHECK(talk->reply().ids.size() == tokens);
+    REQUIRE(ask(*talk, second, {}, options).ok());
+    const Reply reply = answer(*talk);
+    CHECK(reply.ids.size() <= 13);
+    return reply;
+  };
+  // At the end of a step, within one, after its first token.
+  for (const size_t tokens : {8, 5, 9}) {
+    const Reply wanted = stop_after(tokens, 1), ahead = stop_after(tokens, 8);
+    CHECK(ahead.prompt_tokens == wanted.prompt_tokens);
+    CHECK(ahead.cached_tokens == wanted.cached_tokens);
+    CHECK(ahead.ids == wanted.ids);
+  }
+}
+
 TEST_CASE_FIXTURE(PicoTest, "conversation: an answer that goes on is the answer given in one go") {
   const auto whole = conversation();
   REQUIRE(ask(*whole, "What does it say?", {noise("a", 90, 40)}, {.max_tokens = 9}).ok());
