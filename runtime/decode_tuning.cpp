@@ -7,6 +7,7 @@
 #include <string>
 
 #include "runtime/tuning.h"
+#include "runtime/weight_format.h"
 
 namespace vl2 {
 
@@ -85,9 +86,9 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   return tuning;
 }
 
-std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                                    bool pairs) {
-  const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
+std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, DType weight, bool pairs) {
+  const uint32_t chunk = weight_chunk(weight), chunks = k / chunk, subgroup = std::max(caps.subgroup_size, 4u);
+  const uint32_t chunk_bytes = weight == DType::F32 ? 32 : 16;  // and the scales, which neighbours share
   const uint32_t most = std::max(subgroup, std::min(256u, caps.max_workgroup_invocations));
   const bool few_rows = !pairs && rows / 2 < 3 * kCores;
   std::vector<std::pair<double, DecodeGemvGroup>> all;
@@ -107,12 +108,12 @@ std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint
   return groups;
 }
 
-DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,
                                   bool pairs, const DecodeTuning& tuning) {
-  const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
+  const uint32_t chunks = k / weight_chunk(weight), subgroup = std::max(caps.subgroup_size, 4u);
   if (quirks.barriers_are_slow)
     return {.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true};
-  DecodeGemvGroup group = decode_gemv_candidates(caps, rows, k, chunk_bytes, pairs).front();
+  DecodeGemvGroup group = decode_gemv_candidates(caps, rows, k, weight, pairs).front();
   if (tuning.threads != 0) {
     group.threads = std::min(ceil_div(tuning.threads, subgroup) * subgroup, std::min(256u, caps.max_workgroup_invocations));
     group.unroll = std::min(ceil_div(chunks, group.threads), 2u);

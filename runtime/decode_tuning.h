@@ -9,6 +9,7 @@
 #include "runtime/device_caps.h"
 #include "runtime/quirks.h"
 #include "runtime/status.h"
+#include "runtime/tensor.h"
 
 namespace vl2 {
 
@@ -16,7 +17,7 @@ namespace vl2 {
 struct DecodeGemvGroup {
   uint32_t threads;   ///< which share K
   uint32_t rows;      ///< of the weight, at once; an even number with pairs
-  uint32_t unroll;    ///< chunks of K that are in flight a row
+  uint32_t unroll;    ///< chunks of K (weight_chunk() elements) that are in flight a row
   bool one_subgroup;  ///< all threads are one subgroup
   bool operator==(const DecodeGemvGroup&) const = default;
 };
@@ -70,15 +71,14 @@ struct DecodeTuning {
 /// Errors  BadArgument: another word, or a number that is none
 Result<DecodeTuning> parse_decode_tuning(std::string_view text);
 
-/// Every group that may be worth a try for `rows` rows of `k` elements (a multiple of 8), the one estimated fastest first.
+/// Every group that may be worth a try for `rows` rows of `k` elements (a multiple of a chunk), the one estimated fastest first.
 ///
-/// chunk_bytes  of 8 weights in memory
-/// pairs        gates and ups: an even number of rows at once
-std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                                    bool pairs);
+/// weight  its format
+/// pairs   gates and ups: an even number of rows at once
+std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, DType weight, bool pairs);
 
 /// The first of the candidates, changed as `tuning` asks; where barriers are slow, one subgroup.
-DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,
                                   bool pairs, const DecodeTuning& tuning = {});
 
 /// For a cache of `capacity` rows of `depth` elements (a multiple of 8).

@@ -7,7 +7,7 @@
 // Work      one workgroup ROWS rows of the weight, which share K out among all invocations; along y the chosen experts; see gemv_core.glsl
 // Numbers   products and sums in f32, in an order fixed by the sizes
 // Needs     subgroup arithmetic, any subgroup size
-// Variants  WEIGHT
+// Variants  WEIGHT, BLOCKS
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2RMSNorm, DeepseekV2MLP, DeepseekV2MoE.moe_infer
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -23,6 +23,7 @@ layout(binding = DECODE_GEMV_EXPERT_WEIGHTS) readonly buffer ExpertWeights { flo
 layout(binding = DECODE_GEMV_ADDEND) readonly buffer Addend { float addend[]; };
 layout(binding = DECODE_GEMV_Y) buffer Y { float y[]; };
 
+#define SCALES_BINDING DECODE_GEMV_SCALES
 #include "decode/gemv_core.glsl"
 layout(constant_id = 6) const bool PAIRS = false;  // the first half of ROWS are gates, the second their ups
 layout(constant_id = 7) const uint EXPERTS = DECODE_GEMV_DENSE;
@@ -37,15 +38,15 @@ uint weight_chunk_of(uint r, uint c) {
   return row_start[r] + min(ids[chosen], p.expert_count - 1u) * p.expert_chunks + (c - chosen * p.segment_chunks);
 }
 
-void load_x8(uint c, out vec4 low, out vec4 high) {
-  const uint at = EXPERTS == DECODE_GEMV_HEAD_ROWS ? gl_WorkGroupID.y * CHUNKS + c : c;
+void load_x8(uint e, out vec4 low, out vec4 high) {
+  const uint at = EXPERTS == DECODE_GEMV_HEAD_ROWS ? gl_WorkGroupID.y * CHUNKS * EIGHTS + e : e;
   low = x_quads[2u * at];
   high = x_quads[2u * at + 1u];
 }
 
-void load_norm8(uint c, out vec4 low, out vec4 high) {
-  low = norm_quads[2u * c];
-  high = norm_quads[2u * c + 1u];
+void load_norm8(uint e, out vec4 low, out vec4 high) {
+  low = norm_quads[2u * e];
+  high = norm_quads[2u * e + 1u];
 }
 
 uint place_of(uint r) {

@@ -10,7 +10,6 @@ using namespace vl2;
 namespace {
 
 constexpr float kEps = 1e-6f;
-constexpr DType kFormats[] = {DType::F32, DType::F16, DType::BF16};
 
 // Groups that a tuning may choose: one subgroup without shared memory, few and many subgroups, one or more chunks in flight.
 std::vector<DecodeGemvGroup> groups_of(const DeviceCaps& caps) {
@@ -45,10 +44,11 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: agrees with the reference with and with
                              {33, 2048, true, false, true, false}, {19, 1408, false, false, true, true},
                              {10, 1096, false, true, false, false}};
   const auto groups = groups_of(device.caps());
-  for (size_t f = 0; f < 3; ++f)
+  for (size_t f = 0; f < std::size(kWeightFormats); ++f)
     for (size_t i = 0; i < std::size(kCases); ++i) {
-      const DType format = kFormats[f];
-      const Case& c = kCases[i];
+      const DType format = kWeightFormats[f];
+      Case c = kCases[i];
+      c.k = whole_blocks(c.k, format);
       const DecodeGemvGroup& group = groups[(i + f) % groups.size()];  // a pipeline each: software drivers compile for seconds
       CAPTURE(dtype_name(format));
       CAPTURE(group.threads);
@@ -57,11 +57,11 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: agrees with the reference with and with
       CAPTURE(c.rows);
       CAPTURE(c.k);
       const uint32_t results = c.pairs ? c.rows / 2 : c.rows;
-      const auto x = random_floats(c.k, 1, 3), weight = rounded(random_floats(c.rows * c.k, 2), format);
+      const auto x = random_floats(c.k, 1, 3), exact = random_floats(c.rows * c.k, 2), weight = rounded(exact, format);
       const auto norm = c.norm ? random_floats(c.k, 3) : std::vector<float>{};
       const auto addend = random_floats(results, 4), before = random_floats(results, 5);
       const TensorView y = upload({results}, before);
-      DecodeGemv op{.x = upload({c.k}, x), .weight = upload_weight({c.rows, c.k}, weight, format), .y = y};
+      DecodeGemv op{.x = upload({c.k}, x), .weight = upload_weight({c.rows, c.k}, exact, format), .y = y};
       if (c.norm)
         op.norm = upload({c.k}, norm);
       if (c.addend)
@@ -81,23 +81,24 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: agrees with the reference with and with
 }
 
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: the chosen experts' pairs and the sum over their outputs agree with the reference") {
-  constexpr uint32_t kExperts = 5, kChosen = 3, kHidden = 72, kWidth = 40;
+  constexpr uint32_t kExperts = 5, kChosen = 3;
   const std::vector<uint32_t> ids{4, 0, 3};
   const auto groups = groups_of(device.caps());
-  for (size_t f = 0; f < 3; ++f) {
-    const DType format = kFormats[f];
-    const DecodeGemvGroup& group = groups[f];
+  for (size_t f = 0; f < std::size(kWeightFormats); ++f) {
+    const DType format = kWeightFormats[f];
+    const uint32_t kHidden = whole_blocks(72, format), kWidth = whole_blocks(40, format);
+    const DecodeGemvGroup& group = groups[f % groups.size()];
     CAPTURE(dtype_name(format));
     CAPTURE(group.threads);
     const auto x = random_floats(kHidden, 1, 2), norm = random_floats(kHidden, 2), factors = random_floats(kChosen, 3);
-    const auto gate_up = rounded(random_floats(kExperts * 2 * kWidth * kHidden, 4), format);
-    const auto down = rounded(random_floats(kExperts * kHidden * kWidth, 5), format);
+    const auto exact_gate_up = random_floats(kExperts * 2 * kWidth * kHidden, 4), gate_up = rounded(exact_gate_up, format);
+    const auto exact_down = random_floats(kExperts * kHidden * kWidth, 5), down = rounded(exact_down, format);
     const auto addend = random_floats(kHidden, 6), before = random_floats(kHidden, 7);
     const TensorView id_view = upload_u32({kChosen}, ids), gated = tensor({kChosen, kWidth}), y = upload({kHidden}, before);
     REQUIRE(decode_gemv(rec,
                         {.x = upload({kHidden}, x),
                          .norm = upload({kHidden}, norm),
-                         .weight = upload_weight({kExperts, 2 * kWidth, kHidden}, gate_up, format),
+                         .weight = upload_weight({kExperts, 2 * kWidth, kHidden}, exact_gate_up, format),
                          .ids = id_view,
                          .expert_weights = upload({kChosen}, factors),
                          .y = gated,
@@ -107,7 +108,7 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: the chosen experts' pairs and the sum o
                 .ok());
     REQUIRE(decode_gemv(rec,
                         {.x = gated,
-                         .weight = upload_weight({kExperts, kHidden, kWidth}, down, format),
+                         .weight = upload_weight({kExperts, kHidden, kWidth}, exact_down, format),
                          .ids = id_view,
                          .addend = upload({kHidden}, addend),
                          .y = y,
@@ -132,15 +133,21 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: the chosen experts' pairs and the sum o
 }
 
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: a weight larger than one binding goes in pieces") {
-  constexpr uint32_t kRows = 100, kWidth = 64;
-  const auto x = random_floats(kWidth, 1), weight = random_floats(kRows * kWidth, 2);
-  const TensorView y = tensor({kRows}), x_view = upload({kWidth}, x),
-                   weight_view = upload_weight({kRows, kWidth}, weight, DType::F32);
-  rec.set_max_binding_bytes(30 * kWidth * 4);
-  const DecodeGemvGroup group = groups_of(device.caps())[1];
-  REQUIRE(decode_gemv(rec, {.x = x_view, .weight = weight_view, .y = y}, group).ok());
-  CHECK(rec.dispatch_count() > 3);
-  CHECK(error(download(y), reference::product(weight, 0, kRows, reference::normed(x, {}, 0))) < kTolerance);
+  for (const DType format : {DType::F32, DType::Q8_0, DType::Q4_0, DType::Q6_K}) {
+    CAPTURE(dtype_name(format));
+    const uint32_t rows = 100, width = whole_blocks(64, format);
+    const auto x = random_floats(width, 1), exact = random_floats(rows * width, 2), weight = rounded(exact, format);
+    const TensorView y = tensor({rows}), x_view = upload({width}, x), weight_view = upload_weight({rows, width}, exact, format);
+    // A third of the codes, and room for a workgroup's rows after every step of the alignment.
+    rec.set_max_binding_bytes(device_code_bytes(format, uint64_t{rows} * width) / 3);
+    const uint64_t before = rec.dispatch_count();
+    const DecodeGemvGroup group = groups_of(device.caps())[1];
+    const Status status = decode_gemv(rec, {.x = x_view, .weight = weight_view, .y = y}, group);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    CHECK(rec.dispatch_count() - before > 3);
+    CHECK(error(download(y), reference::product(weight, 0, rows, reference::normed(x, {}, 0))) < kTolerance);
+    rec.set_max_binding_bytes(device.caps().max_storage_buffer_bytes);
+  }
 }
 
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: refuses what does not fit together") {
