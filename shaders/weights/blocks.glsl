@@ -26,6 +26,9 @@ void nibble_values8(uint word, out vec4 low, out vec4 high) {
 
 #ifdef VL2_WEIGHT_HALVES
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+uvec4 packed_halves(vec4 low, vec4 high) {
+  return uvec4(packFloat2x16(f16vec2(low.xy)), packFloat2x16(f16vec2(low.zw)), packFloat2x16(f16vec2(high.xy)), packFloat2x16(f16vec2(high.zw)));
+}
 // Two codes of 0..255, 16 bits apart, less `zero`, which is an integer: exact, since 1024 + code is an f16 whose last bits are the code.
 f16vec2 halves_of(uint codes, float zero) { return unpackFloat2x16(codes | 0x64006400u) - float16_t(1024.0 + zero); }
 #endif

@@ -38,11 +38,10 @@ struct WeightFetch {
 };
 WeightFetch fetch_weights(uint index) { return WeightFetch(weight_words[index >> 3], scale_quads[index >> 8]); }
 uvec4 fetched_halves(WeightFetch fetched, uint index) {
-  const f16vec2 line = f16vec2(part_line(fetched.header, (index >> 5) & 7u));
-  uvec4 halves;
-  [[unroll]] for (uint i = 0u; i < 4u; ++i)
-    halves[i] = packFloat2x16(fma(halves_of((fetched.codes >> (4u * i)) & 0x000f000fu, 0.0), f16vec2(line.x), f16vec2(-line.y)));
-  return halves;
+  const vec2 line = part_line(fetched.header, (index >> 5) & 7u);  // f32: of f16 neither scale nor minimum has enough bits
+  vec4 low, high;
+  nibble_values8(fetched.codes, low, high);
+  return packed_halves(line.x * low - line.y, line.x * high - line.y);
 }
 #endif
 #endif

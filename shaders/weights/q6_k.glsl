@@ -11,6 +11,14 @@ float fetched_part_scale(uvec2 words, uint part) {
   return unpackHalf2x16(words.y).x * float(bitfieldExtract(int(words.x), int(part & 3u) * 8, 8));
 }
 
+// The codes of eight elements: a word of nibbles, and their high bits from bit 0 and bit 16 on.
+void code_values8(uint codes, uint bits, out vec4 low, out vec4 high) {
+  const uint even = (codes & 0x000f000fu) | ((bits << 4) & 0x00300030u), odd = ((codes >> 4) & 0x000f000fu) | ((bits << 2) & 0x00300030u);
+  const uint high_even = ((codes >> 8) & 0x000f000fu) | (bits & 0x00300030u), high_odd = ((codes >> 12) & 0x000f000fu) | ((bits >> 2) & 0x00300030u);
+  low = vec4(even & 255u, even >> 16, odd & 255u, odd >> 16);
+  high = vec4(high_even & 255u, high_even >> 16, high_odd & 255u, high_odd >> 16);
+}
+
 #ifdef VL2_WEIGHT_CHUNKS
 const uint WEIGHT_CHUNK = 32u;
 struct WeightChunk {
@@ -23,12 +31,8 @@ WeightChunk load_weight_chunk(uint chunk) {
   return WeightChunk(weight_quads[chunk], uvec2(scale_words[high], scale_words[high + 1u]), fetch_part_scale(block, part), part);
 }
 float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high) {
-  const uint at = (eight & 1u) * 8u;  // of the high bits of these eight
-  const uint bits = chunk.high[eight >> 1] >> at, codes = chunk.codes[eight];
-  const uint even = (codes & 0x000f000fu) | ((bits << 4) & 0x00300030u), odd = ((codes >> 4) & 0x000f000fu) | ((bits << 2) & 0x00300030u);
-  const uint high_even = ((codes >> 8) & 0x000f000fu) | (bits & 0x00300030u), high_odd = ((codes >> 12) & 0x000f000fu) | ((bits >> 2) & 0x00300030u);
-  const vec4 code_low = vec4(even & 255u, even >> 16, odd & 255u, odd >> 16);
-  const vec4 code_high = vec4(high_even & 255u, high_even >> 16, high_odd & 255u, high_odd >> 16);
+  vec4 code_low, code_high;
+  code_values8(chunk.codes[eight], chunk.high[eight >> 1] >> ((eight & 1u) * 8u), code_low, code_high);
   return fetched_part_scale(chunk.scale, chunk.part + (eight >> 1)) * (dot(code_low - 32.0, low) + dot(code_high - 32.0, high));
 }
 #else
@@ -49,14 +53,10 @@ WeightFetch fetch_weights(uint index) {
   return WeightFetch(weight_words[index >> 3], scale_words[block * BLOCK_WORDS + part], fetch_part_scale(block, part));
 }
 uvec4 fetched_halves(WeightFetch fetched, uint index) {
-  const float16_t scale = float16_t(fetched_part_scale(fetched.scale, (index >> 4) & 15u));
-  const uint high = fetched.high >> (index & 8u);
-  uvec4 halves;
-  [[unroll]] for (uint i = 0u; i < 4u; ++i) {
-    const uint codes = ((fetched.codes >> (4u * i)) & 0x000f000fu) | (((high >> (2u * i)) & 0x00030003u) << 4);
-    halves[i] = packFloat2x16(halves_of(codes, 32.0) * scale);
-  }
-  return halves;
+  const float scale = fetched_part_scale(fetched.scale, (index >> 4) & 15u);  // f32: f16 has not enough bits for it
+  vec4 low, high;
+  code_values8(fetched.codes, fetched.high >> (index & 8u), low, high);
+  return packed_halves(scale * (low - 32.0), scale * (high - 32.0));
 }
 #endif
 #endif
