@@ -146,9 +146,10 @@ Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
   const uint32_t rank = weight.rank(), chosen = rank == 3 ? config_.num_experts_per_tok : 1;
   const bool sum = rank == 3 && !op.pairs;
   Device& device = rec.device();
-  return decode_gemv(rec, op,
-                     decode_gemv_group(device.caps(), device.quirks(), weight.dim(rank - 2) * (sum ? 1 : chosen),
-                                       weight.dim(rank - 1) * (sum ? chosen : 1), weight.dtype, op.pairs, tuning_));
+  const uint32_t rows = weight.dim(rank - 2) * (sum ? 1 : chosen), k = weight.dim(rank - 1) * (sum ? chosen : 1);
+  if (const auto dot = decode_dot_group(device.caps(), device.tier(), rows, k, weight.dtype, op.pairs, tuning_))
+    return decode_gemv(rec, op, *dot);
+  return decode_gemv(rec, op, decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning_));
 }
 
 Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {

@@ -17,7 +17,8 @@ constexpr uint32_t kBytesInFlight = 128;    // an invocation's: beyond it regist
 constexpr uint32_t kAttentionGroups = 256;  // workgroups: what fills a card of 132 cores twice
 constexpr uint32_t kCores = 132;            // of the largest card measured; a smaller one has more waves with any choice
 constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536;
-constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
+constexpr uint32_t kDotThreads = 256, kDotInFlight = 8, kDotGroups = 528;  // decode_gemv_dot: chunks of an invocation; workgroups
+constexpr uint32_t kSplitKeys = 64;                                        // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
@@ -66,9 +67,11 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
-      {"apart", &tuning.apart},     {"matrix", &tuning.matrix}, {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},          {"unroll", &tuning.unroll},
+      {"heads", &tuning.heads},     {"keys", &tuning.keys},          {"splits", &tuning.splits},
+      {"groups", &tuning.groups},   {"tiles", &tuning.tiles},        {"sets", &tuning.sets},
+      {"dot", &tuning.dot},         {"apart", &tuning.apart},        {"matrix", &tuning.matrix},
+      {"values", &tuning.values},   {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -106,6 +109,30 @@ std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint
   for (const auto& [us, group] : all)
     groups.push_back(group);
   return groups;
+}
+
+uint32_t decode_dot_shared_bytes(uint32_t k) {
+  return 2 * (k / 32 + 1) * 16 + k / 32 * 8 + 64 * 4;
+}
+
+std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t tier, uint32_t rows, uint32_t k, DType weight,
+                                                bool pairs, const DecodeTuning& tuning) {
+  if (tier < 2 || !caps.integer_dot || dtype_block(weight) == 1 || k % 32 != 0 || tuning.dot == 2 ||
+      decode_dot_shared_bytes(k) > caps.max_shared_bytes)
+    return {};
+  const uint32_t subgroup = std::max(caps.subgroup_size, 4u), chunks = k / weight_chunk(weight);
+  const uint32_t threads = std::min(tuning.threads != 0 ? tuning.threads : kDotThreads, caps.max_workgroup_invocations);
+  DecodeGemvGroup group{.threads = ceil_div(threads, subgroup) * subgroup, .rows = 4, .unroll = 1, .one_subgroup = false};
+  const uint32_t subgroups = group.threads / subgroup, fewest = pairs ? 2 : 1;
+  while (group.rows > fewest && ceil_div(rows, group.rows * subgroups) < kCores)
+    group.rows /= 2;
+  if (tuning.rows != 0)
+    group.rows = std::clamp(std::bit_floor(tuning.rows), fewest, 4u);
+  group.unroll = tuning.unroll != 0 ? tuning.unroll : std::min(ceil_div(chunks, subgroup), kDotInFlight / group.rows);
+  // As few workgroups as fill the card: each makes the bytes of x for itself.
+  const uint32_t turns = std::max(1u, rows / (group.rows * subgroups * kDotGroups));
+  group.sets = tuning.sets != 0 ? tuning.sets : subgroups * turns;
+  return group;
 }
 
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,

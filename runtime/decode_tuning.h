@@ -19,6 +19,7 @@ struct DecodeGemvGroup {
   uint32_t rows;      ///< of the weight, at once; an even number with pairs
   uint32_t unroll;    ///< chunks of K (weight_chunk() elements) that are in flight a row
   bool one_subgroup;  ///< all threads are one subgroup
+  uint32_t sets = 0;  ///< not 0: decode_gemv_dot; sets of `rows` rows that the workgroup's subgroups share out
   bool operator==(const DecodeGemvGroup&) const = default;
 };
 
@@ -58,7 +59,8 @@ struct DecodeMatrixShape {
 
 /// Numbers that take the place of the chosen ones, for measuring; 0: as chosen.
 struct DecodeTuning {
-  uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
+  uint32_t threads = 0, rows = 0, unroll = 0, sets = 0;  ///< of DecodeGemvGroup
+  uint32_t dot = 0;                                      ///< 2: no dot products of bytes
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
   uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
@@ -76,6 +78,14 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text);
 /// weight  its format
 /// pairs   gates and ups: an even number of rows at once
 std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, DType weight, bool pairs);
+
+/// The group for dot products of bytes: for weights in blocks, on devices that multiply so fast and whose memory holds x.
+/// Nothing elsewhere.
+std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t tier, uint32_t rows, uint32_t k, DType weight,
+                                                bool pairs, const DecodeTuning& tuning = {});
+
+/// Bytes of shared memory that decode_gemv_dot takes for `k` elements of x.
+uint32_t decode_dot_shared_bytes(uint32_t k);
 
 /// The first of the candidates, changed as `tuning` asks; where barriers are slow, one subgroup.
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,

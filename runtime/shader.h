@@ -52,4 +52,10 @@ inline ShaderId matrix_weight_variant(ShaderId f16_variant, DType weight) {
                                weight_format_index(DType::F16));
 }
 
+/// The variant for weights of `weight` of a kernel for blocks alone, given the first one.
+inline ShaderId block_variant(ShaderId first_variant, DType weight) {
+  return static_cast<ShaderId>(static_cast<uint32_t>(first_variant) + weight_format_index(weight) -
+                               weight_format_index(DType::Q8_0));
+}
+
 }  // namespace vl2

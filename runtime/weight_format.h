@@ -12,13 +12,14 @@
 // both parts of an element by its index alone:
 //
 //         codes                                       scales
-//   Q8_0  a byte an element, 4 a word                 for every 32 elements d
-//   Q4_0  a nibble an element, 8 a word               for every 32 elements d
-//   Q4_K  the same                                    for every 256 the first 16 bytes of the block: d, dmin, s, m
-//   Q6_K  the same, of the 4 low bits                 for every 256, 96 bytes: 64 of high bits, 16 elements a word; int8 s[16]; d
+//   Q8_0  a byte an element                           for every 32 elements d
+//   Q4_0  a nibble an element                         for every 32 elements d
+//   Q4_K  a nibble an element                         for every 256 the first 16 bytes of the block: d, dmin, s, m
+//   Q6_K  a nibble an element, the 4 low bits         for every 256, 96 bytes: 64 of high bits; int8 s[16]; d
 //
-// A word's even elements lie in its lower half and the odd ones in its upper half, first to last from the lowest bit on: so one
-// mask gives two neighbours where a pair of f16 has them.
+// Eight elements as bytes are two words, 0 4 1 5 and 2 6 3 7 from the lowest byte on; as nibbles one word, the first of these in
+// the low nibbles of its bytes and the second in the high ones. So one mask gives four bytes for an integer dot product, or two
+// neighbours where a pair of f16 has them. Of the high bits a word has 16 elements: those four words' in its four pairs of bits.
 #pragma once
 
 #include <cstddef>

@@ -79,7 +79,11 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
   const uint32_t row_stride = weight.stride(weight.rank() - 2), chunk = weight_chunk(weight.dtype);
 
   const uint32_t mode = !experts ? DECODE_GEMV_DENSE : op.pairs ? DECODE_GEMV_EXPERT_ROWS : DECODE_GEMV_EXPERT_SUM;
-  const uint32_t group_results = op.pairs ? group.rows / 2 : group.rows;
+  const bool dot = group.sets > 0;
+  if (dot &&
+      (dtype_block(weight.dtype) == 1 || !rec.device().caps().packed_dot || group.rows > 4 || (op.pairs && group.rows < 2)))
+    return fail(Code::BadArgument, "decode_gemv: no dot products of bytes for weight ", weight, " on this device");
+  const uint32_t group_results = (op.pairs ? group.rows / 2 : group.rows) * std::max(group.sets, 1u);
   const DeviceCaps& caps = rec.device().caps();
   // A weight larger than one binding goes by pieces of its rows, if that is possible: the recorder says when it is not.
   uint32_t piece_rows = results;
@@ -98,18 +102,20 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
                           .has_addend = !op.addend.empty(),
                           .accumulate = op.accumulate,
                           .eps = op.eps};
-  const ShaderId shader = weight_variant(ShaderId::decode_gemv_f32, weight.dtype);
+  const ShaderId shader =
+      dot ? block_variant(ShaderId::decode_gemv_dot_q8_0, weight.dtype) : weight_variant(ShaderId::decode_gemv_f32, weight.dtype);
+  const uint32_t constant_3 = dot ? group.sets : group.one_subgroup;
   for (uint32_t first = 0; first < results; first += piece_rows) {
     params.first_row = first;
     params.rows = std::min(piece_rows, results - first);
     const bool whole = params.rows == results;
     const WeightPiece piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
     const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen;
-    VL2_TRY(rec.dispatch(
-        shader, {op.x, op.norm, piece.codes, op.ids, op.expert_weights, op.addend, op.y, piece.scales}, params,
-        {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
-        {.bytes = weight_cost_bytes(weight, weights), .flops = 2 * weights},
-        {group.threads, group.rows, group.unroll, group.one_subgroup, all_chunks, !op.norm.empty(), op.pairs, mode}));
+    VL2_TRY(
+        rec.dispatch(shader, {op.x, op.norm, piece.codes, op.ids, op.expert_weights, op.addend, op.y, piece.scales}, params,
+                     {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
+                     {.bytes = weight_cost_bytes(weight, weights), .flops = 2 * weights},
+                     {group.threads, group.rows, group.unroll, constant_3, all_chunks, !op.norm.empty(), op.pairs, mode}));
   }
   return {};
 }

@@ -72,8 +72,8 @@ void repack_q6_k(const std::byte* source, uint64_t count, std::byte* codes, std:
     for (int i = 0; i < kBlock; ++i) {
       const unsigned code = code_of(source, static_cast<unsigned>(i));
       put_nibble(codes, i, code & 15u);
-      const int bit = i % 2 * 16 + i % 16 / 2 * 2;  // of the word that 16 elements share
-      scales[i / 16 * 4 + bit / 8] |= static_cast<std::byte>((code >> 4) << bit % 8);
+      const int place = byte_of_element(i % 16);  // of the four words that 16 elements have as bytes
+      scales[i / 16 * 4 + place % 4] |= static_cast<std::byte>((code >> 4) << place / 4 * 2);
     }
     std::memcpy(scales + kBlock / 4, source + kScales, kParts + 2);
   }

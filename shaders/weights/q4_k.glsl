@@ -21,14 +21,24 @@ WeightChunk load_weight_chunk(uint chunk) { return WeightChunk(weight_quads[chun
 float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high) {
   const vec2 line = part_line(chunk.header, chunk.part);
   vec4 code_low, code_high;
-  nibble_values8(chunk.codes[eight], code_low, code_high);
+  unsigned_values(nibble_bytes(chunk.codes[eight]), code_low, code_high);
   return line.x * (dot(code_low, low) + dot(code_high, high)) - line.y * (dot(low, vec4(1.0)) + dot(high, vec4(1.0)));
 }
+#ifdef VL2_WEIGHT_CODE_DOTS
+float weight_code_dot(WeightChunk chunk, XChunk x) {
+  const vec2 line = part_line(chunk.header, chunk.part);
+  const int sum = quad_dot(nibble_quad(chunk.codes.xy), x.first) + quad_dot(nibble_quad(chunk.codes.zw), x.second);
+  return line.x * x.scale * float(sum) - line.y * x.scaled_sum;
+}
+#endif
 #else
-vec4 load_weight4(uint index) {
-  const uint codes = weight_words[index >> 3];
-  const vec2 line = part_line(scale_quads[index >> 8], (index >> 5) & 7u);
-  return line.x * nibble_values(codes, index) - line.y;
+void part_values8(uint codes, vec2 line, out vec4 low, out vec4 high) {
+  unsigned_values(nibble_bytes(codes), low, high);
+  low = line.x * low - line.y;
+  high = line.x * high - line.y;
+}
+void block_values8(uint index, out vec4 low, out vec4 high) {
+  part_values8(weight_words[index >> 3], part_line(scale_quads[index >> 8], (index >> 5) & 7u), low, high);
 }
 #include "weights/block_elements.glsl"
 #ifdef VL2_WEIGHT_HALVES
@@ -38,10 +48,9 @@ struct WeightFetch {
 };
 WeightFetch fetch_weights(uint index) { return WeightFetch(weight_words[index >> 3], scale_quads[index >> 8]); }
 uvec4 fetched_halves(WeightFetch fetched, uint index) {
-  const vec2 line = part_line(fetched.header, (index >> 5) & 7u);  // f32: of f16 neither scale nor minimum has enough bits
   vec4 low, high;
-  nibble_values8(fetched.codes, low, high);
-  return packed_halves(line.x * low - line.y, line.x * high - line.y);
+  part_values8(fetched.codes, part_line(fetched.header, (index >> 5) & 7u), low, high);  // f32: f16 has not enough bits for a line
+  return packed_halves(low, high);
 }
 #endif
 #endif

@@ -11,13 +11,8 @@ float fetched_part_scale(uvec2 words, uint part) {
   return unpackHalf2x16(words.y).x * float(bitfieldExtract(int(words.x), int(part & 3u) * 8, 8));
 }
 
-// The codes of eight elements: a word of nibbles, and their high bits from bit 0 and bit 16 on.
-void code_values8(uint codes, uint bits, out vec4 low, out vec4 high) {
-  const uint even = (codes & 0x000f000fu) | ((bits << 4) & 0x00300030u), odd = ((codes >> 4) & 0x000f000fu) | ((bits << 2) & 0x00300030u);
-  const uint high_even = ((codes >> 8) & 0x000f000fu) | (bits & 0x00300030u), high_odd = ((codes >> 12) & 0x000f000fu) | ((bits >> 2) & 0x00300030u);
-  low = vec4(even & 255u, even >> 16, odd & 255u, odd >> 16);
-  high = vec4(high_even & 255u, high_even >> 16, high_odd & 255u, high_odd >> 16);
-}
+// The codes of eight elements, 0..63 a byte: a word of nibbles, and their high bits from bit 0 and bit 2 of each byte on.
+uvec2 code_bytes(uint codes, uint high) { return nibble_bytes(codes) | ((uvec2(high, high >> 2) & 0x03030303u) << 4); }
 
 #ifdef VL2_WEIGHT_CHUNKS
 const uint WEIGHT_CHUNK = 32u;
@@ -32,15 +27,30 @@ WeightChunk load_weight_chunk(uint chunk) {
 }
 float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high) {
   vec4 code_low, code_high;
-  code_values8(chunk.codes[eight], chunk.high[eight >> 1] >> ((eight & 1u) * 8u), code_low, code_high);
+  unsigned_values(code_bytes(chunk.codes[eight], chunk.high[eight >> 1] >> ((eight & 1u) * 4u)), code_low, code_high);
   return fetched_part_scale(chunk.scale, chunk.part + (eight >> 1)) * (dot(code_low - 32.0, low) + dot(code_high - 32.0, high));
 }
+#ifdef VL2_WEIGHT_CODE_DOTS
+// Of 16 elements.
+float part_code_dot(uvec2 codes, uint high, uvec4 x) {
+  const uvec4 bytes = uvec4(code_bytes(codes.x, high), code_bytes(codes.y, high >> 4));
+  return float(quad_dot(bytes, x) - 32 * quad_dot(uvec4(0x01010101u), x));
+}
+float weight_code_dot(WeightChunk chunk, XChunk x) {
+  const float first = fetched_part_scale(chunk.scale, chunk.part) * part_code_dot(chunk.codes.xy, chunk.high.x, x.first);
+  return x.scale * (first + fetched_part_scale(chunk.scale, chunk.part + 1u) * part_code_dot(chunk.codes.zw, chunk.high.y, x.second));
+}
+#endif
 #else
-vec4 load_weight4(uint index) {
+void part_values8(uint codes, uint high_bits, float scale, out vec4 low, out vec4 high) {
+  unsigned_values(code_bytes(codes, high_bits), low, high);
+  low = scale * (low - 32.0);
+  high = scale * (high - 32.0);
+}
+void block_values8(uint index, out vec4 low, out vec4 high) {
   const uint block = index >> 8, part = (index >> 4) & 15u;
-  const uint codes = weight_words[index >> 3] >> ((index & 4u) * 2u), bits = scale_words[block * BLOCK_WORDS + part] >> (index & 12u);
-  const uvec4 code = uvec4(codes, codes >> 16, codes >> 4, codes >> 20) & 15u, high = uvec4(bits, bits >> 16, bits >> 2, bits >> 18) & 3u;
-  return fetched_part_scale(fetch_part_scale(block, part), part) * (vec4(code | (high << 4)) - 32.0);
+  part_values8(weight_words[index >> 3], scale_words[block * BLOCK_WORDS + part] >> ((index & 8u) / 2u),
+               fetched_part_scale(fetch_part_scale(block, part), part), low, high);
 }
 #include "weights/block_elements.glsl"
 #ifdef VL2_WEIGHT_HALVES
@@ -53,10 +63,9 @@ WeightFetch fetch_weights(uint index) {
   return WeightFetch(weight_words[index >> 3], scale_words[block * BLOCK_WORDS + part], fetch_part_scale(block, part));
 }
 uvec4 fetched_halves(WeightFetch fetched, uint index) {
-  const float scale = fetched_part_scale(fetched.scale, (index >> 4) & 15u);  // f32: f16 has not enough bits for it
-  vec4 low, high;
-  code_values8(fetched.codes, fetched.high >> (index & 8u), low, high);
-  return packed_halves(scale * (low - 32.0), scale * (high - 32.0));
+  vec4 low, high;  // f32: f16 has not enough bits for the scale
+  part_values8(fetched.codes, fetched.high >> ((index & 8u) / 2u), fetched_part_scale(fetched.scale, (index >> 4) & 15u), low, high);
+  return packed_halves(low, high);
 }
 #endif
 #endif

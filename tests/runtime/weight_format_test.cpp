@@ -277,11 +277,12 @@ TEST_SUITE("cpu") {
       };
       for (size_t i = 0; i < kCount; ++i) {
         CAPTURE(i);
-        const unsigned nibble = dtype == DType::Q8_0 ? 0 : bits_of(codes, i / 8 * 32 + i % 2 * 16 + i % 8 / 2 * 4, 4);
+        constexpr size_t kPlaces[] = {0, 2, 4, 6, 1, 3, 5, 7};  // of eight elements among the bytes 0 4 1 5 2 6 3 7
+        const size_t place = kPlaces[i % 8], byte = place % 4, second = place / 4;
+        const unsigned nibble = dtype == DType::Q8_0 ? 0 : bits_of(codes, i / 8 * 32 + byte * 8 + second * 4, 4);
         float value = 0;
         if (dtype == DType::Q8_0) {
-          value = half(i / 32 * 2) *
-                  static_cast<float>(static_cast<int8_t>(bits_of(codes, i / 4 * 32 + i % 2 * 16 + i % 4 / 2 * 8, 8)));
+          value = half(i / 32 * 2) * static_cast<float>(static_cast<int8_t>(codes[i / 8 * 8 + second * 4 + byte]));
         } else if (dtype == DType::Q4_0) {
           value = half(i / 32 * 2) * (static_cast<float>(nibble) - 8);
         } else if (dtype == DType::Q4_K) {
@@ -292,7 +293,7 @@ TEST_SUITE("cpu") {
           value = half(block) * static_cast<float>(s) * static_cast<float>(nibble) - half(block + 2) * static_cast<float>(m);
         } else {
           const size_t block = i / 256 * 96, in = i % 256;
-          const unsigned high = bits_of(scales, (block + in / 16 * 4) * 8 + in % 2 * 16 + in % 16 / 2 * 2, 2);
+          const unsigned high = bits_of(scales, (block + in / 16 * 4 + byte) * 8 + (in % 16 / 8 * 2 + second) * 2, 2);
           const auto s = static_cast<float>(static_cast<int8_t>(scales[block + 64 + in / 16]));
           value = half(block + 80) * s * (static_cast<float>(nibble | high << 4) - 32);
         }
