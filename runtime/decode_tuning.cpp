@@ -17,8 +17,12 @@ constexpr uint32_t kBytesInFlight = 128;    // an invocation's: beyond it regist
 constexpr uint32_t kAttentionGroups = 256;  // workgroups: what fills a card of 132 cores twice
 constexpr uint32_t kCores = 132;            // of the largest card measured; a smaller one has more waves with any choice
 constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536;
-constexpr uint32_t kDotThreads = 256, kDotInFlight = 8, kDotGroups = 528;  // decode_gemv_dot: chunks of an invocation; workgroups
-constexpr uint32_t kSplitKeys = 64;                                        // before another workgroup is worth merging its result
+// Of decode_gemv_dot. H200, driver 580.159, 2026-11-23, shapes of Small and Tiny in Q8_0, Q4_0 and Q4_K: a row (or a pair) a subgroup and
+// 8 subgroups a workgroup are fastest or within 8 % of it, with two chunks in flight where workgroups are few (q in Q4_K 5.2 us, with
+// one 5.7) and one where they are many (experts gate_up 11.6, with two 13.1); 2048 x 8448 takes 9.9 us, with 8 chunks 17.2. Where there
+// are very many, each makes the bytes of x for up to four sets a subgroup (lm_head 48 us, with one set 56).
+constexpr uint32_t kDotThreads = 256, kDotGroups = 528;
+constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
@@ -122,16 +126,16 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
     return {};
   const uint32_t subgroup = std::max(caps.subgroup_size, 4u), chunks = k / weight_chunk(weight);
   const uint32_t threads = std::min(tuning.threads != 0 ? tuning.threads : kDotThreads, caps.max_workgroup_invocations);
-  DecodeGemvGroup group{.threads = ceil_div(threads, subgroup) * subgroup, .rows = 4, .unroll = 1, .one_subgroup = false};
-  const uint32_t subgroups = group.threads / subgroup, fewest = pairs ? 2 : 1;
-  while (group.rows > fewest && ceil_div(rows, group.rows * subgroups) < kCores)
-    group.rows /= 2;
+  DecodeGemvGroup group{
+      .threads = std::max(threads / subgroup, 1u) * subgroup, .rows = pairs ? 2u : 1u, .unroll = 1, .one_subgroup = false};
   if (tuning.rows != 0)
-    group.rows = std::clamp(std::bit_floor(tuning.rows), fewest, 4u);
-  group.unroll = tuning.unroll != 0 ? tuning.unroll : std::min(ceil_div(chunks, subgroup), kDotInFlight / group.rows);
-  // As few workgroups as fill the card: each makes the bytes of x for itself.
-  const uint32_t turns = std::max(1u, rows / (group.rows * subgroups * kDotGroups));
-  group.sets = tuning.sets != 0 ? tuning.sets : subgroups * turns;
+    group.rows = std::clamp(std::bit_floor(tuning.rows), group.rows, 4u);
+  const uint32_t subgroups = group.threads / subgroup, groups = ceil_div(rows, group.rows * subgroups);
+  if (groups < kDotGroups)
+    group.unroll = std::min(ceil_div(chunks, subgroup), 2u);
+  if (tuning.unroll != 0)
+    group.unroll = tuning.unroll;
+  group.sets = tuning.sets != 0 ? tuning.sets : subgroups * std::clamp(groups / (4 * kDotGroups), 1u, 4u);
   return group;
 }
 

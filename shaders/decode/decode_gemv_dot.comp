@@ -2,8 +2,8 @@
 //
 // Shapes    as decode_gemv.comp; a multiple of 32 elements of K
 // Work      one workgroup SETS sets of ROWS rows of the weight, which its subgroups share out; a subgroup's invocations share K. Each workgroup
-//           makes the bytes of all of x first, while its first weights are on their way; codes as floats, four instructions an element, would
-//           take longer than the weights (H200, 580.159: experts gate_up of Small in Q4_0 31 us, TODO here)
+//           makes the bytes of all of x first, while its first weights are on their way; codes as floats, four instructions an element,
+//           take longer than the weights (H200, 580.159: experts gate_up of Small in Q4_0 31 us, 10 here)
 // Numbers   products of bytes summed in integers over 32 elements (Q6_K: 16), in f32 beyond, in an order fixed by the sizes. x loses what 8 bits
 //           lose: 0.4 % of the largest of 32, at random
 // Needs     integer dot products; subgroup arithmetic and clusters; workgroups of a multiple of 4 invocations

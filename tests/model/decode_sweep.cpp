@@ -133,7 +133,22 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows;
     const TensorView x = upload({shape.k}, random_floats(shape.k, 1)), norm = upload({shape.k}, random_floats(shape.k, 2));
     const TensorView y = upload({results}, std::vector<float>(results, 0.0f)), sink = tensor({1});
-    const auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, format->dtype, shape.pairs);
+    auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, format->dtype, shape.pairs);
+    if (const auto dot = decode_dot_group(device.caps(), device.tier(), shape.rows, shape.k, format->dtype, shape.pairs)) {
+      groups = {*dot};
+      for (const uint32_t group_rows : {1u, 2u, 4u})
+        for (const uint32_t unroll : {1u, 2u, 3u, 4u})
+          for (const uint32_t threads : {64u, 128u, 256u, 512u})
+            for (const uint32_t turns : {1u, 2u, 4u, 8u})
+              if (group_rows >= (shape.pairs ? 2u : 1u) && group_rows * unroll <= 8 &&
+                  group_rows * turns * threads * 8 <= shape.rows * 32 &&
+                  (unroll - 1) * 32 < shape.k / weight_chunk(format->dtype))
+                groups.push_back({.threads = threads,
+                                  .rows = group_rows,
+                                  .unroll = unroll,
+                                  .one_subgroup = false,
+                                  .sets = threads / 32 * turns});
+    }
     // us a dispatch of a chain in which each waits for the one before; `product` records the one with a weight.
     const auto us_each = [&](const std::function<Status(const TensorView&)>& product, bool one_weight) {
       REQUIRE(rec.begin_capture().ok());
@@ -186,13 +201,14 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     const DecodeGemvGroup chosen = groups[0];
     const double of_chosen = table[0].us, hot = time_of(chosen, true), bare = time_of(chosen, false, true);
     std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
-    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s, of %zu\n", shape.what,
-                shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
-                static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
+    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll %u sets: %.2f us, %.0f GB/s, of %zu\n",
+                shape.what, shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll,
+                chosen.sets, of_chosen, static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
     std::printf("    without norm and accumulation %.2f us; the same weight again and again %.2f us\n", bare, hot);
     for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
-      std::printf("    %3u threads %u rows %u unroll: %8.2f us %7.0f GB/s\n", table[i].group.threads, table[i].group.rows,
-                  table[i].group.unroll, table[i].us, static_cast<double>(bytes) * 1e-3 / table[i].us);
+      std::printf("    %3u threads %u rows %u unroll %3u sets: %8.2f us %7.0f GB/s\n", table[i].group.threads,
+                  table[i].group.rows, table[i].group.unroll, table[i].group.sets, table[i].us,
+                  static_cast<double>(bytes) * 1e-3 / table[i].us);
     std::fflush(stdout);
   }
 }
