@@ -146,10 +146,10 @@ Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
   const uint32_t rank = weight.rank(), chosen = rank == 3 ? config_.num_experts_per_tok : 1;
   const bool sum = rank == 3 && !op.pairs;
   Device& device = rec.device();
-  return decode_gemv(
-      rec, op,
-      decode_gemv_group(device.caps(), device.quirks(), weight.dim(rank - 2) * (sum ? 1 : chosen),
-                        weight.dim(rank - 1) * (sum ? chosen : 1), 8 * dtype_bytes(weight.dtype), op.pairs, tuning_));
+  const uint32_t rows = weight.dim(rank - 2) * (sum ? 1 : chosen), k = weight.dim(rank - 1) * (sum ? chosen : 1);
+  if (const auto dot = decode_dot_group(device.caps(), device.tier(), rows, k, weight.dtype, op.pairs, tuning_))
+    return decode_gemv(rec, op, *dot);
+  return decode_gemv(rec, op, decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning_));
 }
 
 Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
@@ -172,7 +172,7 @@ Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const La
   Device& device = rec.device();
   return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
                             decode_gemv_group(device.caps(), device.quirks(), config_.num_attention_heads * config_.v_head_dim,
-                                              config_.kv_lora_rank, 8 * dtype_bytes(layer.kv_b.dtype), false, tuning_));
+                                              config_.kv_lora_rank, layer.kv_b.dtype, false, tuning_));
 }
 
 Status DecodePlan::attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
@@ -203,7 +203,7 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
   const bool shared = !layer.shared.down.empty();
   Device& device = rec.device();
   const DecodeGemvGroup group =
-      decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), 32, false);
+      decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), DType::F32, false);
   VL2_TRY(decode_router(rec, residual_, layer.post_attention_norm, eps, layer.router, layer.router_bias, options, router_logits_,
                         router_counter_, ids_, expert_weights_, group));
   if (shared)

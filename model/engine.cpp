@@ -141,7 +141,7 @@ Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const
   VL2_TRY(engine->check_memory(name));
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
   const auto upload_start = Clock::now();
-  VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config));
+  VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config, options.mix));
   engine->times_.upload_ms = ms_since(upload_start);
   engine->times_.total_ms = ms_since(start);
   return engine;

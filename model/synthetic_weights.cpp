@@ -4,19 +4,22 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <span>
 #include <utility>
 
+#include "model/quantize_mix.h"
 #include "model/tensor_table.h"
 #include "runtime/device.h"
 #include "runtime/half.h"
 #include "runtime/recorder.h"
 #include "runtime/upload.h"
+#include "runtime/weight_format.h"
 
 namespace vl2 {
 
 namespace {
 
-constexpr uint32_t kBlockElements = (1u << 20) + 2 * 1009;  // even: whole words of f16
+constexpr uint32_t kBlockElements = (1u << 20) + 256 * 13;  // whole blocks of every format, no power of 2
 
 // Twelve uniform numbers make one that is normal enough; the generator is SplitMix64.
 std::vector<float> normal_values(uint32_t count) {
@@ -42,27 +45,30 @@ class Filler {
   explicit Filler(Device& device) : device_(device), rec_(device), values_(normal_values(kBlockElements)) {}
 
   Status fill(const TensorSlot& slot, DType dtype, const Buffer& buffer) {
-    const uint64_t bytes = slot.rows() * slot.padded_columns() * dtype_bytes(dtype);
+    const uint64_t elements = slot.rows() * slot.padded_columns();
     if (slot.is_norm_weight())
-      return rec_.fill(make_view(buffer, DType::U32, {static_cast<uint32_t>(bytes / 4)}), 0x3f800000u);  // 1.0f
+      return rec_.fill(make_view(buffer, DType::U32, {static_cast<uint32_t>(elements)}), 0x3f800000u);  // 1.0f
     const float scale = scale_of(slot);
     if (slot.padded_columns() != slot.columns())
       return fill_padded(slot, dtype, scale, buffer);
-    VL2_ASSIGN(const Buffer* block, block_of(dtype, scale));
-    const uint64_t words = (bytes + 3) / 4, block_words = uint64_t{kBlockElements} * dtype_bytes(dtype) / 4;
-    for (uint64_t first = 0; first < words; first += block_words) {
-      const auto count = static_cast<uint32_t>(std::min(block_words, words - first));
-      VL2_TRY(rec_.copy(make_view(*block, DType::U32, {count}), make_view(buffer, DType::U32, {count}, first)));
-    }
-    return {};
+    VL2_ASSIGN(const Block* block, block_of(dtype, scale));
+    VL2_TRY(repeat(*block->codes, buffer, 0, device_code_bytes(dtype, elements)));
+    if (block->scales == nullptr)
+      return {};
+    return repeat(*block->scales, buffer, device_scales_offset(dtype, elements), device_scale_bytes(dtype, elements));
   }
 
   Status finish() { return rec_.finish(); }
 
  private:
+  // Random values on the device: plain, or the planes of a block format.
+  struct Block {
+    std::unique_ptr<Buffer> codes, scales;
+  };
+
   static float scale_of(const TensorSlot& slot) {
     const bool embedding = slot.parts.front().name.find("embed_tokens") != std::string::npos;
-    return slot.matrix && !embedding ? 1.0f / std::sqrt(static_cast<float>(slot.columns())) : 0.02f;
+    return slot.kind != SlotKind::Vector && !embedding ? 1.0f / std::sqrt(static_cast<float>(slot.columns())) : 0.02f;
   }
 
   void write(std::byte* target, uint64_t index, DType dtype, float scale) const {
@@ -71,16 +77,42 @@ class Filler {
     std::memcpy(target, dtype == DType::F16 ? static_cast<const void*>(&half) : &value, dtype_bytes(dtype));
   }
 
-  Result<const Buffer*> block_of(DType dtype, float scale) {
-    std::unique_ptr<Buffer>& block = blocks_[{dtype, scale}];
-    if (block != nullptr)
-      return block.get();
-    std::vector<std::byte> bytes(size_t{kBlockElements} * dtype_bytes(dtype));
-    for (uint32_t i = 0; i < kBlockElements; ++i)
-      write(bytes.data() + size_t{i} * dtype_bytes(dtype), i, dtype, scale);
-    VL2_ASSIGN(block, device_.memory().allocate(bytes.size(), MemoryKind::Device, "random values"));
-    VL2_TRY(upload_bytes(device_, *block, bytes));
-    return block.get();
+  Status repeat(const Buffer& block, const Buffer& buffer, uint64_t place, uint64_t bytes) {
+    const uint64_t words = (bytes + 3) / 4, block_words = block.bytes() / 4;
+    for (uint64_t first = 0; first < words; first += block_words) {
+      const auto count = static_cast<uint32_t>(std::min(block_words, words - first));
+      VL2_TRY(rec_.copy(make_view(block, DType::U32, {count}), make_view(buffer, DType::U32, {count}, place / 4 + first)));
+    }
+    return {};
+  }
+
+  Result<std::unique_ptr<Buffer>> store(std::span<const std::byte> bytes) {
+    VL2_ASSIGN(auto buffer, device_.memory().allocate(bytes.size(), MemoryKind::Device, "random values"));
+    VL2_TRY(upload_bytes(device_, *buffer, bytes));
+    return buffer;
+  }
+
+  Result<const Block*> block_of(DType dtype, float scale) {
+    Block& block = blocks_[{dtype, scale}];
+    if (block.codes != nullptr)
+      return &block;
+    if (dtype_block(dtype) == 1) {
+      std::vector<std::byte> bytes(size_t{kBlockElements} * dtype_bytes(dtype));
+      for (uint32_t i = 0; i < kBlockElements; ++i)
+        write(bytes.data() + size_t{i} * dtype_bytes(dtype), i, dtype, scale);
+      VL2_ASSIGN(block.codes, store(bytes));
+      return &block;
+    }
+    std::vector<float> values(values_);
+    for (float& value : values)
+      value *= scale;
+    std::vector<std::byte> blocks(dtype_bytes_of(dtype, kBlockElements)), codes(device_code_bytes(dtype, kBlockElements)),
+        scales(device_scale_bytes(dtype, kBlockElements));
+    VL2_TRY(quantize_row(dtype, values, blocks, "random values"));
+    find_weight_format(dtype)->repack(blocks.data(), kBlockElements, codes.data(), scales.data());
+    VL2_ASSIGN(block.scales, store(scales));
+    VL2_ASSIGN(block.codes, store(codes));
+    return &block;
   }
 
   Status fill_padded(const TensorSlot& slot, DType dtype, float scale, const Buffer& buffer) {
@@ -93,19 +125,25 @@ class Filler {
   }
 
   Device& device_;
-  std::map<std::pair<DType, float>, std::unique_ptr<Buffer>> blocks_;
+  std::map<std::pair<DType, float>, Block> blocks_;
   Recorder rec_;  // after the blocks that it reads
   std::vector<float> values_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Config& config) {
+Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Config& config, const QuantizeMix* mix) {
   auto weights = std::make_unique<Weights>();
   Filler filler(device);
+  const std::map<std::string, DType> types = mix == nullptr ? std::map<std::string, DType>() : published_types(*mix, config);
   for (const TensorSlot& slot : tensor_table(config, *weights)) {
-    const DType dtype = slot.matrix && !slot.keep_f32 ? DType::F16 : DType::F32;
-    const uint64_t bytes = slot.rows() * slot.padded_columns() * dtype_bytes(dtype);
+    std::vector<DType> part_types;
+    for (const TensorPart& part : slot.parts) {
+      const auto found = types.find(part.name);
+      part_types.push_back(found == types.end() ? DType::F16 : found->second);
+    }
+    const DType dtype = slot.device_dtype(part_types);
+    const uint64_t bytes = slot.device_bytes(dtype);
     VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, MemoryKind::Device, slot.parts.front().name));
     *slot.target = slot.view(*buffer, dtype);
     weights->buffers.push_back(std::move(buffer));  // before anything is recorded: it outlives the filler

@@ -1,5 +1,9 @@
 #include "model/tensor_table.h"
 
+#include <algorithm>
+
+#include "runtime/weight_format.h"
+
 namespace vl2 {
 
 namespace {
@@ -9,11 +13,11 @@ class TableBuilder {
   std::vector<TensorSlot> slots;
 
   void matrix(TensorView& target, const std::string& name, uint32_t rows, uint32_t columns) {
-    slots.push_back({&target, true, false, {rows, columns}, {{name, {rows, columns}}}});
+    slots.push_back({&target, SlotKind::Matrix, {rows, columns}, {{name, {rows, columns}}}});
   }
   // Several matrices of `columns` columns, one below the other.
   void stacked(TensorView& target, const std::vector<std::string>& names, uint32_t rows_each, uint32_t columns) {
-    TensorSlot slot{&target, true, false, {static_cast<uint32_t>(names.size()) * rows_each, columns}, {}};
+    TensorSlot slot{&target, SlotKind::Matrix, {static_cast<uint32_t>(names.size()) * rows_each, columns}, {}};
     for (const std::string& name : names)
       slot.parts.push_back({name, {rows_each, columns}});
     slots.push_back(std::move(slot));
@@ -21,14 +25,14 @@ class TableBuilder {
   // For each of `batch` experts the matrices experts.{e}.<names>, one below the other.
   void experts(TensorView& target, const std::string& prefix, const std::vector<std::string>& names, uint32_t batch,
                uint32_t rows_each, uint32_t columns) {
-    TensorSlot slot{&target, true, false, {batch, static_cast<uint32_t>(names.size()) * rows_each, columns}, {}};
+    TensorSlot slot{&target, SlotKind::Matrix, {batch, static_cast<uint32_t>(names.size()) * rows_each, columns}, {}};
     for (uint32_t e = 0; e < batch; ++e)
       for (const std::string& name : names)
         slot.parts.push_back({prefix + std::to_string(e) + name, {rows_each, columns}});
     slots.push_back(std::move(slot));
   }
   void vector(TensorView& target, const std::string& name, uint32_t count) {
-    slots.push_back({&target, false, false, {count}, {{name, {count}}}});
+    slots.push_back({&target, SlotKind::Vector, {count}, {{name, {count}}}});
   }
   void linear(TensorView& weight, TensorView& bias, const std::string& name, uint32_t rows, uint32_t columns) {
     matrix(weight, name + ".weight", rows, columns);
@@ -44,13 +48,12 @@ void add_vision(TableBuilder& table, const VisionConfig& config, VisionWeights& 
   const uint32_t width = config.width, patch = config.patch_size, mlp = config.mlp_width();
   const uint32_t patch_elements = 3 * patch * patch;
   table.slots.push_back({&vision.patch_embed,
-                         true,
-                         false,
+                         SlotKind::Matrix,
                          {width, patch_elements},
                          {{"vision.patch_embed.proj.weight", {width, 3, patch, patch}}}});
   table.vector(vision.patch_embed_bias, "vision.patch_embed.proj.bias", width);
   table.slots.push_back(
-      {&vision.pos_embed, false, false, {config.tokens(), width}, {{"vision.pos_embed", {1, config.tokens(), width}}}});
+      {&vision.pos_embed, SlotKind::Vector, {config.tokens(), width}, {{"vision.pos_embed", {1, config.tokens(), width}}}});
   vision.blocks.resize(config.layers);
   for (uint32_t i = 0; i < config.layers; ++i) {
     VisionBlockWeights& block = vision.blocks[i];
@@ -86,6 +89,7 @@ void add_attention(TableBuilder& table, const LanguageConfig& config, const std:
   table.matrix(layer.kv_a, prefix + "kv_a_proj_with_mqa.weight", rank + rope, hidden);
   table.vector(layer.kv_a_norm, prefix + "kv_a_layernorm.weight", rank);
   table.matrix(layer.kv_b, prefix + "kv_b_proj.weight", heads * (nope + v), rank);
+  table.slots.back().kind = SlotKind::PlainMatrix;  // decode multiplies by its columns, too
   table.matrix(layer.o, prefix + "o_proj.weight", hidden, heads * v);
 }
 
@@ -97,7 +101,7 @@ void add_mlp(TableBuilder& table, const std::string& prefix, uint32_t hidden, ui
 void add_moe(TableBuilder& table, const LanguageConfig& config, const std::string& prefix, LayerWeights& layer) {
   const uint32_t hidden = config.hidden_size, experts = config.n_routed_experts, width = config.moe_intermediate_size;
   table.matrix(layer.router, prefix + "gate.weight", experts, hidden);
-  table.slots.back().keep_f32 = true;
+  table.slots.back().kind = SlotKind::F32Matrix;
   if (config.has_correction_bias())
     table.vector(layer.router_bias, prefix + "gate.e_score_correction_bias", experts);
   table.experts(layer.experts.gate_up, prefix + "experts.", {".gate_proj.weight", ".up_proj.weight"}, experts, width, hidden);
@@ -137,12 +141,24 @@ uint64_t TensorSlot::rows() const {
 
 uint32_t TensorSlot::padded_columns() const {
   constexpr uint32_t kRowAlign = 8;  // elements; shaders read 8 at a time
-  return matrix ? (columns() + kRowAlign - 1) / kRowAlign * kRowAlign : columns();
+  return kind != SlotKind::Vector ? (columns() + kRowAlign - 1) / kRowAlign * kRowAlign : columns();
+}
+
+DType TensorSlot::device_dtype(std::span<const DType> part_types) const {
+  const DType first = part_types.front();
+  const bool alike = std::all_of(part_types.begin(), part_types.end(), [&](DType type) { return type == first; });
+  if (kind == SlotKind::Vector || kind == SlotKind::F32Matrix || (alike && first == DType::F32))
+    return DType::F32;
+  return kind == SlotKind::Matrix && alike && dtype_block(first) > 1 ? first : DType::F16;
+}
+
+uint64_t TensorSlot::device_bytes(DType dtype) const {
+  return vl2::device_bytes(dtype, rows() * padded_columns());
 }
 
 bool TensorSlot::is_norm_weight() const {
   const std::string& name = parts.front().name;
-  return !matrix && name.find("norm") != std::string::npos && name.ends_with(".weight");
+  return kind == SlotKind::Vector && name.find("norm") != std::string::npos && name.ends_with(".weight");
 }
 
 TensorView TensorSlot::view(const Buffer& buffer, DType dtype) const {
@@ -154,6 +170,7 @@ TensorView TensorSlot::view(const Buffer& buffer, DType dtype) const {
     view.strides[axis] = stride;
     stride *= axis + 1 == view.rank_ ? padded_columns() : dims[axis];
   }
+  view.scales = device_scales_offset(dtype, rows() * padded_columns());
   return view;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,18 @@ struct TensorPart {
   std::vector<uint64_t> shape;  ///< as published
 };
 
+/// What a slot may be stored as.
+enum class SlotKind {
+  Vector,       ///< f32, unpadded
+  Matrix,       ///< any weight format, rows padded; so are the other two
+  PlainMatrix,  ///< any but blocks: its kernels read none
+  F32Matrix,    ///< f32: the router
+};
+
 /// One tensor on the device: its parts, one below the other.
 struct TensorSlot {
-  TensorView* target;          ///< the member of Weights that it becomes
-  bool matrix;                 ///< a weight matrix (16-bit, padded rows); otherwise f32, unpadded
-  bool keep_f32;               ///< a matrix that stays f32: the router
+  TensorView* target;  ///< the member of Weights that it becomes
+  SlotKind kind;
   std::vector<uint32_t> dims;  ///< [rows, columns], [batch, rows, columns], or [count]
   std::vector<TensorPart> parts;
 
@@ -28,6 +36,11 @@ struct TensorSlot {
   uint64_t rows() const;
   /// Elements from one row to the next on the device: rows of a matrix are padded to a multiple of 8.
   uint32_t padded_columns() const;
+  /// What it is on the device when its parts are stored as `part_types`: F32 or a block type that all of them have and it may
+  /// have; other matrices F16, whatever bf16 or mixture they are made of.
+  DType device_dtype(std::span<const DType> part_types) const;
+  /// Bytes of its buffer.
+  uint64_t device_bytes(DType dtype) const;
   /// Whether it is one of the weights that norms multiply by.
   bool is_norm_weight() const;
   /// The slot in `buffer`, from its start.

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -33,8 +34,10 @@ struct Source {
   std::vector<SourcePart> parts;
   DType dtype = DType::F16;
 
-  uint64_t row_bytes() const { return uint64_t{slot.padded_columns()} * dtype_bytes(dtype); }
-  uint64_t bytes() const { return slot.rows() * row_bytes(); }
+  // Of codes, and of scales, which only blocks have.
+  uint64_t row_bytes() const { return device_code_bytes(dtype, slot.padded_columns()); }
+  uint64_t row_scale_bytes() const { return device_scale_bytes(dtype, slot.padded_columns()); }
+  uint64_t bytes() const { return slot.device_bytes(dtype); }
   bool all_are(DType type) const {
     return std::all_of(parts.begin(), parts.end(), [&](const SourcePart& part) { return part.type == type; });
   }
@@ -70,7 +73,10 @@ Result<std::vector<Source>> match(const Checkpoint& checkpoint, std::vector<Tens
       source.parts.push_back(made);
       used.insert(part.name);
     }
-    source.dtype = slot.matrix && !slot.keep_f32 && !source.all_are(DType::F32) ? DType::F16 : DType::F32;
+    std::vector<DType> part_types;
+    for (const SourcePart& part : source.parts)
+      part_types.push_back(part.type);
+    source.dtype = slot.device_dtype(part_types);
     source.slot = std::move(slot);
     sources.push_back(std::move(source));
   }
@@ -101,44 +107,62 @@ Status read_part(const Checkpoint& checkpoint, const Source& source, size_t inde
   return {};
 }
 
-// Reads and converts whole rows first_row.. of a source into `target`. Any thread.
-Status read_rows(const Checkpoint& checkpoint, const Source& source, uint64_t first_row, std::span<std::byte> target,
-                 std::atomic<bool>& overflow) {
+// Converts a row from what its part is to what the slot is on the device. False for a value that is not finite there.
+bool place_row(const Source& source, DType type, const std::byte* row, std::byte* codes, std::byte* scales) {
+  const uint64_t columns = source.slot.columns();
+  if (dtype_block(source.dtype) > 1) {
+    find_weight_format(source.dtype)->repack(row, columns, codes, scales);
+    return true;
+  }
+  const bool finite = convert_row(type, row, columns, source.dtype, codes);
+  std::memset(codes + columns * dtype_bytes(source.dtype), 0, source.row_bytes() - columns * dtype_bytes(source.dtype));
+  return finite;
+}
+
+// Where rows go, from first_row on.
+struct RowTarget {
+  uint64_t first_row;
+  std::span<std::byte> codes;
+  std::byte* scales;  // null without blocks
+};
+
+// Reads and converts whole rows of a source. Any thread.
+Status read_rows(const Checkpoint& checkpoint, const Source& source, const RowTarget& target, std::atomic<bool>& overflow) {
   const uint64_t rows_per_part = source.slot.rows() / source.parts.size();
   const uint64_t columns = source.slot.columns(), row_floats = columns * 4;
-  const uint64_t row_bytes = source.row_bytes(), row_count = target.size() / row_bytes;
+  const uint64_t row_bytes = source.row_bytes(), row_count = target.codes.size() / row_bytes;
   std::vector<std::byte> scratch;
   for (uint64_t row = 0; row < row_count;) {
-    const uint64_t part = (first_row + row) / rows_per_part, row_in_part = (first_row + row) % rows_per_part;
+    const uint64_t part = (target.first_row + row) / rows_per_part, row_in_part = (target.first_row + row) % rows_per_part;
     const uint64_t batch =
         std::min({rows_per_part - row_in_part, row_count - row, std::max<uint64_t>((1u << 21) / row_floats, 1)});
     VL2_TRY(read_part(checkpoint, source, part, row_in_part, batch, scratch));
     const DType type = source.parts[part].type;
     const uint64_t part_row_bytes = dtype_bytes_of(type, columns);
-    for (uint64_t i = 0; i < batch; ++i) {
-      std::byte* out = target.data() + (row + i) * row_bytes;
-      if (!convert_row(type, scratch.data() + i * part_row_bytes, columns, source.dtype, out))
+    for (uint64_t i = 0; i < batch; ++i)
+      if (!place_row(source, type, scratch.data() + i * part_row_bytes, target.codes.data() + (row + i) * row_bytes,
+                     target.scales == nullptr ? nullptr : target.scales + (row + i) * source.row_scale_bytes()))
         overflow = true;
-      std::memset(out + columns * dtype_bytes(source.dtype), 0, row_bytes - columns * dtype_bytes(source.dtype));
-    }
     row += batch;
   }
   return {};
 }
 
 // The same, by several threads over ranges of rows.
-Status read_rows_parallel(const Checkpoint& checkpoint, const Source& source, uint64_t first_row, std::span<std::byte> target,
+Status read_rows_parallel(const Checkpoint& checkpoint, const Source& source, const RowTarget& target,
                           std::atomic<bool>& overflow) {
-  const uint64_t row_bytes = source.row_bytes(), row_count = target.size() / row_bytes;
-  const uint64_t most = std::clamp<uint64_t>(target.size() >> 21, 1, 16);  // a thread for every 2 MiB
+  const uint64_t row_bytes = source.row_bytes(), row_count = target.codes.size() / row_bytes;
+  const uint64_t most = std::clamp<uint64_t>(target.codes.size() >> 21, 1, 16);  // a thread for every 2 MiB
   const uint64_t thread_count = std::min<uint64_t>({most, std::max(std::thread::hardware_concurrency(), 1u), row_count});
   std::vector<Status> results(thread_count);
   std::vector<std::thread> threads;
   for (uint64_t i = 0; i < thread_count; ++i) {
     const uint64_t begin = row_count * i / thread_count, end = row_count * (i + 1) / thread_count;
     const auto work = [&, i, begin, end] {
-      results[i] = read_rows(checkpoint, source, first_row + begin, target.subspan(begin * row_bytes, (end - begin) * row_bytes),
-                             overflow);
+      std::byte* const scales = target.scales == nullptr ? nullptr : target.scales + begin * source.row_scale_bytes();
+      results[i] = read_rows(
+          checkpoint, source,
+          {target.first_row + begin, target.codes.subspan(begin * row_bytes, (end - begin) * row_bytes), scales}, overflow);
     };
     if (i + 1 == thread_count)
       work();
@@ -152,12 +176,29 @@ Status read_rows_parallel(const Checkpoint& checkpoint, const Source& source, ui
   return {};
 }
 
+// The plane of scales is small: it is collected while the codes go up, so that the file is read once.
+Status upload_planes(Uploader& uploader, const Checkpoint& checkpoint, const Source& source, const Buffer& buffer,
+                     std::atomic<bool>& overflow) {
+  const uint64_t rows = source.slot.rows(), row_bytes = source.row_bytes(), scale_bytes = source.row_scale_bytes();
+  std::vector<std::byte> scales(rows * scale_bytes);
+  VL2_TRY(uploader.upload(buffer, 0, rows * row_bytes, row_bytes, [&](uint64_t first, std::span<std::byte> codes) {
+    const uint64_t row = first / row_bytes;
+    std::byte* const row_scales = scale_bytes == 0 ? nullptr : scales.data() + row * scale_bytes;
+    return read_rows_parallel(checkpoint, source, {row, codes, row_scales}, overflow);
+  }));
+  if (scales.empty())
+    return {};
+  const uint64_t place = device_scales_offset(source.dtype, rows * source.slot.padded_columns());
+  return uploader.upload(buffer, place, scales.size(), 1, [&](uint64_t first, std::span<std::byte> target) -> Status {
+    std::memcpy(target.data(), scales.data() + first, target.size());
+    return {};
+  });
+}
+
 Status upload_source(Uploader& uploader, const Checkpoint& checkpoint, Source& source, const Buffer& buffer) {
   for (;;) {
     std::atomic<bool> overflow = false;
-    VL2_TRY(uploader.upload(buffer, source.bytes(), source.row_bytes(), [&](uint64_t first, std::span<std::byte> target) {
-      return read_rows_parallel(checkpoint, source, first / source.row_bytes(), target, overflow);
-    }));
+    VL2_TRY(upload_planes(uploader, checkpoint, source, buffer, overflow));
     if (!overflow)
       return {};
     if (source.dtype != DType::F16 || !source.all_are(DType::BF16))
@@ -173,7 +214,7 @@ uint64_t weight_bytes(const Config& config) {
   Weights weights;
   uint64_t bytes = 0;
   for (const TensorSlot& slot : tensor_table(config, weights))
-    bytes += slot.rows() * slot.padded_columns() * (slot.matrix && !slot.keep_f32 ? 2 : 4);
+    bytes += slot.device_bytes(slot.device_dtype(std::array{DType::BF16}));
   return bytes;
 }
 

@@ -18,7 +18,8 @@ class Device;
 struct QuantizeMix;
 
 // Matrices are [outputs, inputs] in F16 (BF16 where a value does not fit, F32 where the file has F32), rows padded to a multiple
-// of 8 elements; block types of a file become F16. Everything else is f32. Of a model that holds no encoder (Config::has_vision)
+// of 8 elements; where all of a matrix is of one block type in the file (or becomes so by a mix), blocks, except kv_b, whose
+// blocks become F16. Everything else is f32. Of a model that holds no encoder (Config::has_vision)
 // the views of encoder and projector are empty.
 
 struct LayerNormWeights {

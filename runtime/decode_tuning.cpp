@@ -7,6 +7,7 @@
 #include <string>
 
 #include "runtime/tuning.h"
+#include "runtime/weight_format.h"
 
 namespace vl2 {
 
@@ -16,6 +17,11 @@ constexpr uint32_t kBytesInFlight = 128;    // an invocation's: beyond it regist
 constexpr uint32_t kAttentionGroups = 256;  // workgroups: what fills a card of 132 cores twice
 constexpr uint32_t kCores = 132;            // of the largest card measured; a smaller one has more waves with any choice
 constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536;
+// Of decode_gemv_dot. H200, driver 580.159, 2026-11-23, shapes of Small and Tiny in Q8_0, Q4_0 and Q4_K: a row (or a pair) a subgroup and
+// 8 subgroups a workgroup are fastest or within 8 % of it, with two chunks in flight where workgroups are few (q in Q4_K 5.2 us, with
+// one 5.7) and one where they are many (experts gate_up 11.6, with two 13.1); 2048 x 8448 takes 9.9 us, with 8 chunks 17.2. Where there
+// are very many, each makes the bytes of x for up to four sets a subgroup (lm_head 48 us, with one set 56).
+constexpr uint32_t kDotThreads = 256, kDotGroups = 528;
 constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
@@ -65,9 +71,11 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
-      {"apart", &tuning.apart},     {"matrix", &tuning.matrix}, {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},          {"unroll", &tuning.unroll},
+      {"heads", &tuning.heads},     {"keys", &tuning.keys},          {"splits", &tuning.splits},
+      {"groups", &tuning.groups},   {"tiles", &tuning.tiles},        {"sets", &tuning.sets},
+      {"dot", &tuning.dot},         {"apart", &tuning.apart},        {"matrix", &tuning.matrix},
+      {"values", &tuning.values},   {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -85,9 +93,9 @@ Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   return tuning;
 }
 
-std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                                    bool pairs) {
-  const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
+std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, DType weight, bool pairs) {
+  const uint32_t chunk = weight_chunk(weight), chunks = k / chunk, subgroup = std::max(caps.subgroup_size, 4u);
+  const uint32_t chunk_bytes = weight == DType::F32 ? 32 : 16;  // and the scales, which neighbours share
   const uint32_t most = std::max(subgroup, std::min(256u, caps.max_workgroup_invocations));
   const bool few_rows = !pairs && rows / 2 < 3 * kCores;
   std::vector<std::pair<double, DecodeGemvGroup>> all;
@@ -107,12 +115,36 @@ std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint
   return groups;
 }
 
-DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+uint32_t decode_dot_shared_bytes(uint32_t k) {
+  return 2 * (k / 32 + 1) * 16 + k / 32 * 8 + 64 * 4;
+}
+
+std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t tier, uint32_t rows, uint32_t k, DType weight,
+                                                bool pairs, const DecodeTuning& tuning) {
+  if (tier < 2 || !caps.integer_dot || dtype_block(weight) == 1 || k % 32 != 0 || tuning.dot == 2 ||
+      decode_dot_shared_bytes(k) > caps.max_shared_bytes)
+    return {};
+  const uint32_t subgroup = std::max(caps.subgroup_size, 4u), chunks = k / weight_chunk(weight);
+  const uint32_t threads = std::min(tuning.threads != 0 ? tuning.threads : kDotThreads, caps.max_workgroup_invocations);
+  DecodeGemvGroup group{
+      .threads = std::max(threads / subgroup, 1u) * subgroup, .rows = pairs ? 2u : 1u, .unroll = 1, .one_subgroup = false};
+  if (tuning.rows != 0)
+    group.rows = std::clamp(std::bit_floor(tuning.rows), group.rows, 4u);
+  const uint32_t subgroups = group.threads / subgroup, groups = ceil_div(rows, group.rows * subgroups);
+  if (groups < kDotGroups)
+    group.unroll = std::min(ceil_div(chunks, subgroup), 2u);
+  if (tuning.unroll != 0)
+    group.unroll = tuning.unroll;
+  group.sets = tuning.sets != 0 ? tuning.sets : subgroups * std::clamp(groups / (4 * kDotGroups), 1u, 4u);
+  return group;
+}
+
+DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,
                                   bool pairs, const DecodeTuning& tuning) {
-  const uint32_t chunks = k / 8, subgroup = std::max(caps.subgroup_size, 4u);
+  const uint32_t chunks = k / weight_chunk(weight), subgroup = std::max(caps.subgroup_size, 4u);
   if (quirks.barriers_are_slow)
     return {.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true};
-  DecodeGemvGroup group = decode_gemv_candidates(caps, rows, k, chunk_bytes, pairs).front();
+  DecodeGemvGroup group = decode_gemv_candidates(caps, rows, k, weight, pairs).front();
   if (tuning.threads != 0) {
     group.threads = std::min(ceil_div(tuning.threads, subgroup) * subgroup, std::min(256u, caps.max_workgroup_invocations));
     group.unroll = std::min(ceil_div(chunks, group.threads), 2u);

@@ -9,6 +9,7 @@
 #include "runtime/device_caps.h"
 #include "runtime/quirks.h"
 #include "runtime/status.h"
+#include "runtime/tensor.h"
 
 namespace vl2 {
 
@@ -16,8 +17,9 @@ namespace vl2 {
 struct DecodeGemvGroup {
   uint32_t threads;   ///< which share K
   uint32_t rows;      ///< of the weight, at once; an even number with pairs
-  uint32_t unroll;    ///< chunks of K that are in flight a row
+  uint32_t unroll;    ///< chunks of K (weight_chunk() elements) that are in flight a row
   bool one_subgroup;  ///< all threads are one subgroup
+  uint32_t sets = 0;  ///< not 0: decode_gemv_dot; sets of `rows` rows that the workgroup's subgroups share out
   bool operator==(const DecodeGemvGroup&) const = default;
 };
 
@@ -57,7 +59,8 @@ struct DecodeMatrixShape {
 
 /// Numbers that take the place of the chosen ones, for measuring; 0: as chosen.
 struct DecodeTuning {
-  uint32_t threads = 0, rows = 0, unroll = 0;            ///< of DecodeGemvGroup
+  uint32_t threads = 0, rows = 0, unroll = 0, sets = 0;  ///< of DecodeGemvGroup
+  uint32_t dot = 0;                                      ///< 2: no dot products of bytes
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
   uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
@@ -70,15 +73,22 @@ struct DecodeTuning {
 /// Errors  BadArgument: another word, or a number that is none
 Result<DecodeTuning> parse_decode_tuning(std::string_view text);
 
-/// Every group that may be worth a try for `rows` rows of `k` elements (a multiple of 8), the one estimated fastest first.
+/// Every group that may be worth a try for `rows` rows of `k` elements (a multiple of a chunk), the one estimated fastest first.
 ///
-/// chunk_bytes  of 8 weights in memory
-/// pairs        gates and ups: an even number of rows at once
-std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
-                                                    bool pairs);
+/// weight  its format
+/// pairs   gates and ups: an even number of rows at once
+std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint32_t rows, uint32_t k, DType weight, bool pairs);
+
+/// The group for dot products of bytes: for weights in blocks, on devices that multiply so fast and whose memory holds x.
+/// Nothing elsewhere.
+std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t tier, uint32_t rows, uint32_t k, DType weight,
+                                                bool pairs, const DecodeTuning& tuning = {});
+
+/// Bytes of shared memory that decode_gemv_dot takes for `k` elements of x.
+uint32_t decode_dot_shared_bytes(uint32_t k);
 
 /// The first of the candidates, changed as `tuning` asks; where barriers are slow, one subgroup.
-DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, uint32_t chunk_bytes,
+DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,
                                   bool pairs, const DecodeTuning& tuning = {});
 
 /// For a cache of `capacity` rows of `depth` elements (a multiple of 8).

@@ -111,6 +111,10 @@ Status Device::create_logical_device(VkPhysicalDevice physical, const DeviceOpti
   };
   use(matrix, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, matrix_features);
   use(workgroup_matrix, VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME, matrix2_features);
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot_features{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+  dot_features.shaderIntegerDotProduct = VK_TRUE;
+  use(caps_.packed_dot, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, dot_features);
   use(size_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, size_features);
   VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics_features{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};

@@ -60,6 +60,7 @@ struct DeviceCaps {
   uint32_t min_subgroup_size = 0;  ///< what a pipeline may ask for; both 0: it cannot
   uint32_t max_subgroup_size = 0;
   bool integer_dot = false;                       ///< accelerated dot products of four signed bytes
+  bool packed_dot = false;                        ///< such products, fast or not, and reductions of four neighbours of a subgroup
   std::vector<MatrixShape> matrix_shapes;         ///< in the device's order; empty: no matrix units
   std::vector<WorkgroupMatrix> workgroup_matrix;  ///< empty: none, or not with all that the kernels need
   uint32_t workgroup_matrix_shared_bytes = 0;     ///< of shared memory that the driver keeps for them

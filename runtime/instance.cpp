@@ -159,7 +159,14 @@ void read_subgroup_sizes_and_dot(VkPhysicalDevice device, DeviceCaps& caps) {
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES};
     VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &dot};
     vkGetPhysicalDeviceProperties2(device, &properties);
-    caps.integer_dot = dot.integerDotProduct4x8BitPackedSignedAccelerated;
+    VkPhysicalDeviceShaderIntegerDotProductFeatures feature{
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+    VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &feature};
+    vkGetPhysicalDeviceFeatures2(device, &features);
+    caps.packed_dot &= feature.shaderIntegerDotProduct == VK_TRUE;
+    caps.integer_dot = caps.packed_dot && dot.integerDotProduct4x8BitPackedSignedAccelerated;
+  } else {
+    caps.packed_dot = false;
   }
 }
 
@@ -190,6 +197,7 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
   caps.subgroup_arithmetic =
       (v11.subgroupSupportedOperations & kNeeded) == kNeeded && (v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
   caps.subgroup_ballot = caps.subgroup_arithmetic && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT) != 0;
+  caps.packed_dot = caps.subgroup_arithmetic && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT) != 0;
   caps.max_allocation_bytes = v11.maxMemoryAllocationSize;
 
   VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};

@@ -83,7 +83,7 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  Device& device() { return device_; }
+  Device& device() const { return device_; }
 
   /// Records one dispatch of `shader`.
   ///

@@ -11,8 +11,8 @@ namespace vl2 {
 
 class Buffer;
 
-/// Element types of tensors. Activations are F32 or F16; weight matrices F32, F16, BF16 or, in files and on their way to the
-/// device, one of the block types (Q...), whose rows are whole blocks in ggml's layouts (runtime/weight_format.h).
+/// Element types of tensors. Activations are F32 or F16; weight matrices F32, F16, BF16 or one of the block types (Q...), whose
+/// rows are whole blocks: in files in ggml's layouts, on the device in two planes (runtime/weight_format.h).
 enum class DType : uint8_t { F32, F16, BF16, U32, I32, U8, Q8_0, Q4_0, Q4_K, Q6_K };
 
 const char* dtype_name(DType dtype);
@@ -66,6 +66,7 @@ struct TensorView {
   uint32_t rank_ = 0;
   std::array<uint32_t, kMaxRank> dims{};
   std::array<uint32_t, kMaxRank> strides{};  ///< elements from one index to the next
+  uint64_t scales = 0;  ///< block types: bytes from the start of the buffer to the plane of scales; that of codes is at 0
 
   uint32_t rank() const { return rank_; }
   uint32_t dim(uint32_t axis) const {

@@ -230,7 +230,7 @@ bool has_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& pr
 }
 
 bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& problem) {
-  return kWorkgroupMatricesFirst && tier >= 4 && problem.f16 && shader_built(ShaderId::gemm_coopmat2) &&
+  return kWorkgroupMatricesFirst && tier >= 4 && problem.f16 && !problem.blocks && shader_built(ShaderId::gemm_coopmat2) &&
          !workgroup_tiles(caps).empty();
 }
 

@@ -73,7 +73,8 @@ struct MatmulPlan {
 struct MatmulProblem {
   uint32_t rows = 0;     ///< of x; experts: pairs of token and expert in all
   uint32_t columns = 0;  ///< rows of the weight; experts: of one of them
-  bool f16 = false;      ///< x and the weight both are
+  bool f16 = false;      ///< x is, and the weight is or becomes f16 on the way to matrix units
+  bool blocks = false;   ///< the weight is in blocks
   bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
   uint32_t k = 1024;     ///< elements of a row
   bool sliced = false;   ///< there is memory for slices of K

@@ -30,23 +30,24 @@ Result<Uploader::Slot*> Uploader::take_slot(uint64_t bytes) {
   return slot.get();
 }
 
-Status Uploader::upload(const Buffer& buffer, uint64_t bytes, uint64_t piece_bytes, const UploadSource& source) {
-  if (bytes > buffer.bytes() || piece_bytes == 0)
-    return fail(Code::BadArgument, "upload: ", bytes, " bytes in pieces of ", piece_bytes, " into a buffer of ", buffer.bytes());
+Status Uploader::upload(const Buffer& buffer, uint64_t place, uint64_t bytes, uint64_t piece_bytes, const UploadSource& source) {
+  if (place > buffer.bytes() || bytes > buffer.bytes() - place || piece_bytes == 0)
+    return fail(Code::BadArgument, "upload: ", bytes, " bytes in pieces of ", piece_bytes, " to byte ", place, " of a buffer of ",
+                buffer.bytes());
   const uint64_t chunk = std::max<uint64_t>(kStagingBytes / piece_bytes, 1) * piece_bytes;
   for (uint64_t first = 0; first < bytes; first += chunk) {
     const uint64_t count = std::min(chunk, bytes - first);
     if (buffer.mapped() != nullptr) {
-      VL2_TRY(source(first, {buffer.mapped() + first, count}));
-      VL2_TRY(buffer.flush(first, count));
+      VL2_TRY(source(first, {buffer.mapped() + place + first, count}));
+      VL2_TRY(buffer.flush(place + first, count));
       continue;
     }
     VL2_ASSIGN(Slot * slot, take_slot(std::max(count, std::min(kStagingBytes, bytes))));
     VL2_TRY(source(first, {slot->staging->mapped(), count}));
     VL2_TRY(slot->staging->flush(0, count));
     const auto elements = static_cast<uint32_t>(count);
-    VL2_TRY(
-        slot->recorder.copy(make_view(*slot->staging, DType::U8, {elements}), make_view(buffer, DType::U8, {elements}, first)));
+    VL2_TRY(slot->recorder.copy(make_view(*slot->staging, DType::U8, {elements}),
+                                make_view(buffer, DType::U8, {elements}, place + first)));
     VL2_TRY(slot->recorder.submit());
   }
   return {};
@@ -61,7 +62,7 @@ Status Uploader::finish() {
 
 Status upload_bytes(Device& device, const Buffer& buffer, std::span<const std::byte> bytes) {
   Uploader uploader(device);
-  VL2_TRY(uploader.upload(buffer, bytes.size(), 1, [&](uint64_t first, std::span<std::byte> target) -> Status {
+  VL2_TRY(uploader.upload(buffer, 0, bytes.size(), 1, [&](uint64_t first, std::span<std::byte> target) -> Status {
     std::memcpy(target.data(), bytes.data() + first, target.size());
     return {};
   }));

@@ -27,12 +27,12 @@ class Uploader {
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;
 
-  /// Fills the first `bytes` of `buffer` (a Device buffer) from `source`, called with spans whose sizes are multiples of
+  /// Fills `bytes` of `buffer` (a Device buffer) from byte `place` on from `source`, called with spans whose sizes are multiples of
   /// `piece_bytes`, the last one apart; a row of a matrix is such a piece. At most kStagingBytes go into one call unless a piece
   /// is larger than that.
   ///
   /// Errors  whatever `source` gives, VulkanError, OutOfMemory
-  Status upload(const Buffer& buffer, uint64_t bytes, uint64_t piece_bytes, const UploadSource& source);
+  Status upload(const Buffer& buffer, uint64_t place, uint64_t bytes, uint64_t piece_bytes, const UploadSource& source);
 
   /// Waits for the copies under way.
   Status finish();

@@ -11,10 +11,13 @@ namespace {
 constexpr float kMaxHalf = 65504.0f;
 
 constexpr WeightFormat kFormats[] = {
-    {DType::F32, "F32", 0, pack_f32, unpack_f32},      {DType::F16, "F16", 1, pack_f16, unpack_f16},
-    {DType::BF16, "BF16", 30, pack_bf16, unpack_bf16}, {DType::Q8_0, "Q8_0", 8, pack_q8_0, unpack_q8_0},
-    {DType::Q4_0, "Q4_0", 2, pack_q4_0, unpack_q4_0},  {DType::Q4_K, "Q4_K", 12, pack_q4_k, unpack_q4_k},
-    {DType::Q6_K, "Q6_K", 14, pack_q6_k, unpack_q6_k},
+    {DType::F32, "F32", 0, pack_f32, unpack_f32},
+    {DType::F16, "F16", 1, pack_f16, unpack_f16},
+    {DType::BF16, "BF16", 30, pack_bf16, unpack_bf16},
+    {DType::Q8_0, "Q8_0", 8, pack_q8_0, unpack_q8_0, repack_q8_0},
+    {DType::Q4_0, "Q4_0", 2, pack_q4_0, unpack_q4_0, repack_q4_0},
+    {DType::Q4_K, "Q4_K", 12, pack_q4_k, unpack_q4_k, repack_q4_k},
+    {DType::Q6_K, "Q6_K", 14, pack_q6_k, unpack_q6_k, repack_q6_k},
 };
 
 template <typename Matches>

@@ -36,7 +36,7 @@ endfunction()
 
 # VL2_SHADER_ENV and VL2_SHADER_FLAGS are read by vl2_compile_shader().
 function(vl2_shader file)
-  cmake_parse_arguments(VARY "ACT;WEIGHT;MATRIX;MATRIX2" "" "" ${ARGN})
+  cmake_parse_arguments(VARY "ACT;WEIGHT;BLOCKS;MATRIX;MATRIX2" "" "" ${ARGN})
   if(VARY_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "vl2_shader(${file}): unknown words ${VARY_UNPARSED_ARGUMENTS}")
   endif()
@@ -57,11 +57,24 @@ function(vl2_shader file)
     # drivers several times as long.
     set(VL2_SHADER_FLAGS -O0 --target-env=${VL2_SHADER_ENV})
   endif()
-  if(VARY_MATRIX OR VARY_MATRIX2)
+  set(formats ${WEIGHT_FORMATS})
+  if(VARY_MATRIX)
+    set(formats f16)
+  endif()
+  if(VARY_BLOCKS)
+    list(APPEND formats ${BLOCK_FORMATS})
+  endif()
+  if(VARY_MATRIX2)
+    vl2_compile_shader(${file} ${name} ACT_f16 WEIGHT_f16)
+  elseif(VARY_MATRIX AND VARY_BLOCKS)
+    foreach(format ${formats})
+      vl2_compile_shader(${file} ${name}_${format} ACT_f16 WEIGHT_${format})
+    endforeach()
+  elseif(VARY_MATRIX)
     vl2_compile_shader(${file} ${name} ACT_f16 WEIGHT_f16)
   elseif(VARY_ACT AND VARY_WEIGHT)
-    foreach(act f32 f16)
-      foreach(format ${WEIGHT_FORMATS})
+    foreach(format ${formats})
+      foreach(act f32 f16)
         vl2_compile_shader(${file} ${name}_${act}_${format} ACT_${act} WEIGHT_${format})
       endforeach()
     endforeach()
@@ -69,8 +82,12 @@ function(vl2_shader file)
     foreach(act f32 f16)
       vl2_compile_shader(${file} ${name}_${act} ACT_${act})
     endforeach()
+  elseif(VARY_BLOCKS AND NOT VARY_WEIGHT)
+    foreach(format ${BLOCK_FORMATS})
+      vl2_compile_shader(${file} ${name}_${format} WEIGHT_${format})
+    endforeach()
   elseif(VARY_WEIGHT)
-    foreach(format ${WEIGHT_FORMATS})
+    foreach(format ${formats})
       vl2_compile_shader(${file} ${name}_${format} WEIGHT_${format})
     endforeach()
   else()
@@ -91,10 +108,9 @@ function(vl2_embed_shaders)
     string(APPEND enumerators "  ${name},  // left out of this build\n")
   endforeach()
   list(LENGTH VL2_SHADER_NAMES shader_count)
-  list(LENGTH WEIGHT_FORMATS format_count)
   set(format_cases "")
   set(index 0)
-  foreach(format ${WEIGHT_FORMATS})
+  foreach(format ${WEIGHT_FORMATS} ${BLOCK_FORMATS})
     string(TOUPPER ${format} dtype)
     string(APPEND format_cases "    case DType::${dtype}: return ${index};\n")
     math(EXPR index "${index} + 1")
@@ -114,14 +130,13 @@ enum class ShaderId : uint32_t {
 @enumerators@};
 
 inline constexpr uint32_t kShaderCount = @shader_count@;
-inline constexpr uint32_t kWeightFormatCount = @format_count@;
 
 /// Whether this build has the shader: one whose extension the shader compiler does not know is left out.
 constexpr bool shader_built(ShaderId id) {
   return static_cast<uint32_t>(id) < kShaderCount;
 }
 
-/// The place of a weight format in WEIGHT_FORMATS.
+/// The place of a weight format in WEIGHT_FORMATS and, behind them, BLOCK_FORMATS.
 constexpr uint32_t weight_format_index(DType dtype) {
   switch (dtype) {
 @format_cases@    default: break;

@@ -43,8 +43,6 @@ Result<Config> synthetic_config(const BenchOptions& options) {
 Status check_options(const BenchOptions& options) {
   if (options.model.model.empty() == options.synthetic.empty())
     return fail(Code::BadArgument, "bench: wanted either a model folder (-m) or --synthetic tiny, small or base");
-  if (!options.model.type.empty() && !options.synthetic.empty())
-    return fail(Code::BadArgument, "bench: --type quantizes a model that is read (-m), not --synthetic ", options.synthetic);
   if (options.layers > 0 && options.synthetic.empty())
     return fail(Code::BadArgument, "bench: --layers cuts the models of --synthetic only");
   for (const uint32_t views : options.views)
@@ -74,7 +72,8 @@ Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
 BenchReport describe(const BenchOptions& options, const Engine& engine) {
   const DeviceCaps& caps = engine.device().caps();
   BenchReport report;
-  report.model = options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic;
+  report.model = (options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic) +
+                 (options.model.type.empty() ? "" : " " + options.model.type);
   report.device = caps.name;
   report.driver = caps.driver_name + " " + caps.driver_info;
   report.tier = engine.device().tier();
@@ -100,6 +99,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
     words.insert(words.end(), {"-m", options.model.model});
   else
     words.insert(words.end(), {"--synthetic", options.synthetic, "--layers", std::to_string(options.layers)});
+  if (!options.model.type.empty())
+    words.insert(words.end(), {"--type", options.model.type});
   if (!options.model.device.empty())
     words.insert(words.end(), {"--device", options.model.device});
   VL2_ASSIGN(const StartTimes start, measure_start(words, options.repeats));

@@ -89,7 +89,7 @@ Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv
   const uint32_t columns = DECODE_MLA_QUERY_CHUNKS * 8;
   const uint64_t count = uint64_t{heads} * nope * latent;
   return rec.dispatch(weight_variant(ShaderId::decode_mla_query_f32, kv_b.dtype),
-                      {q, weight_piece(kv_b, 0, kv_b.dim(0)), rope_table, state, y}, params,
+                      {q, weight_piece(kv_b, 0, kv_b.dim(0)).codes, rope_table, state, y}, params,
                       {.x = (latent + columns - 1) / columns, .y = heads},
                       {.bytes = count * dtype_bytes(kv_b.dtype), .flops = 2 * count}, {y.dtype == DType::F16});
 }
@@ -140,7 +140,7 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
   const uint64_t weights = uint64_t{heads} * std::max(value_width, 1u) * latent;
   return rec.dispatch(
       act_weight_variant(ShaderId::decode_mla_attention_f32_f32, cache.dtype, kv_b.dtype),
-      {q, cache, TensorView{}, state, scratch.parts, scratch.limits, scratch.counter, weight_piece(kv_b, 0, kv_b.dim(0)),
+      {q, cache, TensorView{}, state, scratch.parts, scratch.limits, scratch.counter, weight_piece(kv_b, 0, kv_b.dim(0)).codes,
        TensorView{}, y},
       params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
@@ -178,7 +178,7 @@ Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& c
       .value_width = y.dim(1), .rows_per_head = kv_b.dim(0) / heads, .weight_row_chunks = kv_b.stride(0) / 8};
   const uint64_t weights = uint64_t{heads} * y.dim(1) * latent;
   return rec.dispatch(weight_variant(ShaderId::decode_mla_values_f32, kv_b.dtype),
-                      {scratch.parts, scratch.limits, state, weight_piece(kv_b, 0, kv_b.dim(0)), y}, params,
+                      {scratch.parts, scratch.limits, state, weight_piece(kv_b, 0, kv_b.dim(0)).codes, y}, params,
                       {.x = (y.dim(1) + shape.value_rows - 1) / shape.value_rows, .y = heads},
                       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
                       {std::min(kValuesThreads, rec.device().caps().max_workgroup_invocations / 16 * 16), shape.value_rows,

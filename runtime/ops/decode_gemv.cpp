@@ -4,7 +4,7 @@
 
 #include "runtime/device.h"
 #include "runtime/ops/weight_matrix.h"
-#include "runtime/tuning.h"
+#include "runtime/weight_format.h"
 #include "shaders/interface/decode_gemv.h"
 
 namespace vl2 {
@@ -62,57 +62,60 @@ Status decode_head_values(Recorder& rec, const TensorView& u, const TensorView& 
                                 .eps = 0};
   const uint64_t weights = uint64_t{heads} * values * latent;
   return rec.dispatch(weight_variant(ShaderId::decode_gemv_f32, kv_b.dtype),
-                      {u, TensorView{}, weight_piece(kv_b, 0, kv_b.dim(0)), TensorView{}, TensorView{}, TensorView{}, y}, params,
-                      {.x = (values + group.rows - 1) / group.rows, .y = heads},
+                      {u, TensorView{}, weight_piece(kv_b, 0, kv_b.dim(0)).codes, TensorView{}, TensorView{}, TensorView{}, y},
+                      params, {.x = (values + group.rows - 1) / group.rows, .y = heads},
                       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
                       {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS});
 }
 
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group) {
-  VL2_TRY(check_weight("decode_gemv", op.weight, op.ids.empty() ? 2 : 3));
+  VL2_TRY(check_weight("decode_gemv", op.weight, op.ids.empty() ? 2 : 3, Blocks::Yes));
   const TensorView& weight = op.weight;
   const bool experts = weight.rank() == 3;
   const uint32_t k = weight.dim(weight.rank() - 1), rows = weight.dim(weight.rank() - 2);
   const uint32_t results = op.pairs ? rows / 2 : rows;
   const uint32_t chosen = experts ? static_cast<uint32_t>(op.ids.element_count()) : 1;
   VL2_TRY(check(op, results, chosen));
-  const uint32_t row_stride = weight.stride(weight.rank() - 2);
-  const uint64_t row_bytes = uint64_t{row_stride} * dtype_bytes(weight.dtype);
+  const uint32_t row_stride = weight.stride(weight.rank() - 2), chunk = weight_chunk(weight.dtype);
 
   const uint32_t mode = !experts ? DECODE_GEMV_DENSE : op.pairs ? DECODE_GEMV_EXPERT_ROWS : DECODE_GEMV_EXPERT_SUM;
-  const uint32_t group_results = op.pairs ? group.rows / 2 : group.rows;
+  const bool dot = group.sets > 0;
+  if (dot &&
+      (dtype_block(weight.dtype) == 1 || !rec.device().caps().packed_dot || group.rows > 4 || (op.pairs && group.rows < 2)))
+    return fail(Code::BadArgument, "decode_gemv: no dot products of bytes for weight ", weight, " on this device");
+  const uint32_t group_results = (op.pairs ? group.rows / 2 : group.rows) * std::max(group.sets, 1u);
   const DeviceCaps& caps = rec.device().caps();
   // A weight larger than one binding goes by pieces of its rows, if that is possible: the recorder says when it is not.
   uint32_t piece_rows = results;
   if (mode == DECODE_GEMV_DENSE && !op.pairs)
-    piece_rows = std::max(
-        1u, pieces_per_binding(rows, row_bytes, std::min(rec.max_binding_bytes(), row_bytes * group_results * caps.max_groups[0]),
-                               caps.storage_buffer_alignment));
-  const uint32_t all_chunks = k / 8 * (mode == DECODE_GEMV_EXPERT_SUM ? chosen : 1);
+    piece_rows = std::max(1u, weight_piece_entries(rec, weight, uint64_t{group_results} * caps.max_groups[0]));
+  const uint32_t all_chunks = k / chunk * (mode == DECODE_GEMV_EXPERT_SUM ? chosen : 1);
   DecodeGemvParams params{.rows = results,
                           .first_row = 0,
-                          .row_chunks = row_stride / 8,
+                          .row_chunks = row_stride / chunk,
                           .pair_rows = results,
-                          .expert_chunks = experts ? weight.stride(0) / 8 : 0,
+                          .expert_chunks = experts ? weight.stride(0) / chunk : 0,
                           .first_chunk = 0,
-                          .segment_chunks = k / 8,
+                          .segment_chunks = k / chunk,
                           .expert_count = experts ? weight.dim(0) : 1,
                           .y_stride = results,
                           .has_addend = !op.addend.empty(),
                           .accumulate = op.accumulate,
                           .eps = op.eps};
-  const ShaderId shader = weight_variant(ShaderId::decode_gemv_f32, weight.dtype);
+  const ShaderId shader =
+      dot ? block_variant(ShaderId::decode_gemv_dot_q8_0, weight.dtype) : weight_variant(ShaderId::decode_gemv_f32, weight.dtype);
+  const uint32_t constant_3 = dot ? group.sets : group.one_subgroup;
   for (uint32_t first = 0; first < results; first += piece_rows) {
     params.first_row = first;
     params.rows = std::min(piece_rows, results - first);
     const bool whole = params.rows == results;
-    const TensorView piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
+    const WeightPiece piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
     const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen;
-    VL2_TRY(rec.dispatch(
-        shader, {op.x, op.norm, piece, op.ids, op.expert_weights, op.addend, op.y}, params,
-        {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
-        {.bytes = weights * dtype_bytes(weight.dtype), .flops = 2 * weights},
-        {group.threads, group.rows, group.unroll, group.one_subgroup, all_chunks, !op.norm.empty(), op.pairs, mode}));
+    VL2_TRY(
+        rec.dispatch(shader, {op.x, op.norm, piece.codes, op.ids, op.expert_weights, op.addend, op.y, piece.scales}, params,
+                     {.x = (params.rows + group_results - 1) / group_results, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1},
+                     {.bytes = weight_cost_bytes(weight, weights), .flops = 2 * weights},
+                     {group.threads, group.rows, group.unroll, constant_3, all_chunks, !op.norm.empty(), op.pairs, mode}));
   }
   return {};
 }

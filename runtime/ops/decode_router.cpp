@@ -36,8 +36,9 @@ Status decode_router(Recorder& rec, const TensorView& x, const TensorView& norm,
                                   .factor = options.routed_scaling_factor,
                                   .eps = eps};
   const uint64_t count = uint64_t{experts} * k;
-  return rec.dispatch(ShaderId::decode_router, {x, norm, weight_piece(weight, 0, experts), bias, logits, counter, ids, weights},
-                      params, {.x = (experts + group.rows - 1) / group.rows}, {.bytes = 4 * count, .flops = 2 * count},
+  return rec.dispatch(ShaderId::decode_router,
+                      {x, norm, weight_piece(weight, 0, experts).codes, bias, logits, counter, ids, weights}, params,
+                      {.x = (experts + group.rows - 1) / group.rows}, {.bytes = 4 * count, .flops = 2 * count},
                       {group.threads, group.rows, group.unroll, group.one_subgroup, k / 8, 1u});
 }
 

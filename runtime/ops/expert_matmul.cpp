@@ -43,7 +43,7 @@ Status check_shapes(const TensorView& x, const TensorView& weight, uint32_t colu
 constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32,
                                  ShaderId::expert_gemm_tiled_f32_f32,
                                  ShaderId::expert_gemm_direct_f32_f32,
-                                 ShaderId::expert_gemm_coopmat,
+                                 ShaderId::expert_gemm_coopmat_f16,
                                  {}};
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
@@ -59,9 +59,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   const DeviceCaps& caps = rec.device().caps();
   const auto [group_columns, group_rows] = matmul_group(plan, gated);
   const bool gemv = plan.kernel == MatmulKernel::Gemv;
-  const uint64_t expert_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
-  const uint32_t piece_experts =
-      pieces_per_binding(experts, expert_bytes, rec.max_binding_bytes(), caps.storage_buffer_alignment);
+  const uint32_t piece_experts = weight_piece_entries(rec, weight, experts);
   if (piece_experts == 0)
     return fail(Code::BadShape, "expert_matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(),
                 " bytes, too few for its experts");
@@ -103,12 +101,12 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     const Groups groups{.x = groups_x, .y = gemv ? slots : slots / group_rows + count};
     // As if the slots were spread evenly; at most as many experts are read as there are slots.
     const uint64_t results = uint64_t{slots} * columns * count / experts;
-    const Cost cost{.bytes = expert_bytes * std::min(slots, experts) * count / experts +
+    const Cost cost{.bytes = weight_cost_bytes(weight, weight.stride(0)) * std::min(slots, experts) * count / experts +
                              x.element_count() * dtype_bytes(x.dtype) + results * dtype_bytes(y.dtype),
                     .flops = 2 * results * k * (gated ? 2 : 1)};
+    const WeightPiece piece = weight_piece(weight, first, count);
     VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
-                            {x_bound.view, weight_piece(weight, first, count), slot_pair.view, offsets.view, y_bound.view},
-                            groups, cost));
+                            {x_bound.view, piece.codes, slot_pair.view, offsets.view, y_bound.view, piece.scales}, groups, cost));
   }
   return {};
 }
@@ -117,7 +115,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
 
 Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
                      ExpertRows rows, const TensorView& y, const MatmulPlan* plan) {
-  VL2_TRY(check_weight("expert_matmul", weight, 3));
+  VL2_TRY(check_weight("expert_matmul", weight, 3, Blocks::Yes));
   VL2_TRY(check_shapes(x, weight, weight.dim(1), schedule, top_k, rows, y));
   if (y.dim(0) == 0)
     return {};
@@ -131,7 +129,7 @@ bool expert_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const Tenso
 
 Status expert_swiglu(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
                      const TensorView& gate_up, const TensorView& y, const MatmulPlan* plan) {
-  VL2_TRY(check_weight("expert_swiglu", weight, 3));
+  VL2_TRY(check_weight("expert_swiglu", weight, 3, Blocks::Yes));
   if (weight.dim(1) % 2 != 0)
     return fail(Code::BadShape, "expert_swiglu: weight ", weight, " must be [E, 2 I, K], gate's rows, then up's");
   VL2_TRY(check_shapes(x, weight, weight.dim(1) / 2, schedule, top_k, ExpertRows::Tokens, y));

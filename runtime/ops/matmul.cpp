@@ -8,6 +8,7 @@
 #include "runtime/ops/swiglu.h"
 #include "runtime/ops/weight_matrix.h"
 #include "runtime/tuning.h"
+#include "runtime/weight_format.h"
 #include "shaders/interface/matmul.h"
 
 namespace vl2 {
@@ -41,7 +42,7 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
 }
 
 constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32, ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_direct_f32_f32,
-                                 ShaderId::gemm_coopmat, ShaderId::gemm_coopmat2};
+                                 ShaderId::gemm_coopmat_f16, ShaderId::gemm_coopmat2};
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated, bool sliced = false) {
   const Device& device = rec.device();
@@ -71,10 +72,8 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   if (groups_y > caps.max_groups[1])
     return fail(Code::BadShape, "matmul: x ", x, " has more rows than one dispatch takes here: ", caps.max_groups[1], " times ",
                 group_rows);
-  const uint64_t row_bytes = uint64_t{weight.stride(0)} * dtype_bytes(weight.dtype);
-  const uint64_t piece_bytes = std::min(rec.max_binding_bytes(), row_bytes * group_columns * caps.max_groups[0]);
   const uint32_t piece_columns =
-      gated ? columns : pieces_per_binding(columns, row_bytes, piece_bytes, caps.storage_buffer_alignment);
+      gated ? columns : weight_piece_entries(rec, weight, uint64_t{group_columns} * caps.max_groups[0]);
   if (piece_columns == 0)
     return fail(Code::BadShape, "matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(),
                 " bytes, too few for its rows");
@@ -114,11 +113,13 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     params.first_column = first;
     params.columns = count;
     const uint64_t results = uint64_t{rows} * slices * count;
-    const Cost cost{.bytes = row_bytes * weight_rows + x.element_count() * dtype_bytes(x.dtype) +
+    const Cost cost{.bytes = weight_cost_bytes(weight, uint64_t{weight.stride(0)} * weight_rows) +
+                             x.element_count() * dtype_bytes(x.dtype) +
                              results * (dtype_bytes(y.dtype) + (options.residual.empty() ? 0 : 4)),
                     .flops = 2 * uint64_t{rows} * weight_rows * k};
+    const WeightPiece piece = weight_piece(weight, first, weight_rows);
     VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
-                            {x_bound.view, weight_piece(weight, first, weight_rows), bias.view, residual.view, y_bound.view},
+                            {x_bound.view, piece.codes, bias.view, residual.view, y_bound.view, piece.scales},
                             Groups{.x = groups_of(count, group_columns), .y = groups_y, .z = slices}, cost));
   }
   return {};
@@ -161,7 +162,7 @@ Status add_slices(Recorder& rec, const TensorView& sums, uint32_t slices, const 
 }  // namespace
 
 Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulOptions& options) {
-  VL2_TRY(check_weight("matmul", weight, 2));
+  VL2_TRY(check_weight("matmul", weight, 2, Blocks::Yes));
   VL2_TRY(check_shapes(x, weight, y, options));
   if (x.dim(0) == 0)
     return {};
@@ -190,7 +191,7 @@ uint32_t matmul_slices_elements(Recorder& rec, const TensorView& x, const Tensor
 
 bool matmul_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight) {
   const MatmulPlan plan = choose_plan(rec, x, weight, true);
-  const uint64_t bytes = uint64_t{weight.dim(0)} * weight.stride(0) * dtype_bytes(weight.dtype);
+  const uint64_t bytes = device_code_bytes(weight.dtype, uint64_t{weight.dim(0)} * weight.stride(0));
   const bool fuses = plan.kernel == MatmulKernel::GemmCoopmat || plan.kernel == MatmulKernel::GemmCoopmat2;
   return !fuses || bytes > rec.max_binding_bytes() ||
          groups_of(weight.dim(0) / 2, matmul_group(plan, true).columns) > rec.device().caps().max_groups[0];
@@ -198,7 +199,7 @@ bool matmul_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const Tenso
 
 Status matmul_swiglu(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& gate_up, const TensorView& y,
                      const MatmulPlan* plan) {
-  VL2_TRY(check_weight("matmul_swiglu", weight, 2));
+  VL2_TRY(check_weight("matmul_swiglu", weight, 2, Blocks::Yes));
   if (weight.dim(0) % 2 != 0)
     return fail(Code::BadShape, "matmul_swiglu: weight ", weight, " must be [2 I, K], gate's rows, then up's");
   TensorView up = weight;

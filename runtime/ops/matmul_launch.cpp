@@ -27,7 +27,8 @@ uint32_t slice_width(const MatmulPlan& plan, uint32_t k) {
 MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint32_t rows, bool gated) {
   return {.rows = rows,
           .columns = weight.dim(weight.rank() - 2),
-          .f16 = x.dtype == DType::F16 && weight.dtype == DType::F16,
+          .f16 = x.dtype == DType::F16 && (weight.dtype == DType::F16 || dtype_block(weight.dtype) > 1),
+          .blocks = dtype_block(weight.dtype) > 1,
           .gated = gated,
           .k = x.dim(1)};
 }

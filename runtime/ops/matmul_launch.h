@@ -8,7 +8,7 @@
 
 namespace vl2 {
 
-/// The first variants of the kernels, of matmul or of its sibling for experts.
+/// The first variants of the kernels (of gemm_coopmat the f16 one), of matmul or of its sibling for experts.
 struct MatmulShaders {
   ShaderId gemv, gemm_tiled, gemm_direct, gemm_coopmat;
   std::optional<ShaderId> gemm_coopmat2;
@@ -80,7 +80,7 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
     case MatmulKernel::GemmCoopmat: {
       const MatrixTile& m = launch.plan.matrix_tile;
       return rec.dispatch(
-          shaders.gemm_coopmat, tensors, params, groups, cost,
+          matrix_weight_variant(shaders.gemm_coopmat, launch.weight), tensors, params, groups, cost,
           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
            m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.whole_steps, launch.plan.fetch_parts});
     }

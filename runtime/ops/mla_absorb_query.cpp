@@ -37,7 +37,7 @@ Status mla_absorb_query(Recorder& rec, const TensorView& q, const TensorView& kv
     count = heads - first;
     AlignedView weight;
     for (;; --count) {
-      weight = rec.aligned(weight_piece(kv_b, first * rows_per_head, count * rows_per_head));
+      weight = rec.aligned(weight_piece(kv_b, first * rows_per_head, count * rows_per_head).codes);
       if (count == 1 || weight.view.span_bytes() <= rec.max_binding_bytes())
         break;
     }

@@ -32,7 +32,7 @@ Status mla_expand_value(Recorder& rec, const TensorView& u, const TensorView& kv
     count = heads - first;
     AlignedView weight;
     for (;; --count) {
-      weight = rec.aligned(weight_piece(kv_b, first * rows_per_head, count * rows_per_head));
+      weight = rec.aligned(weight_piece(kv_b, first * rows_per_head, count * rows_per_head).codes);
       if (count == 1 || weight.view.span_bytes() <= rec.max_binding_bytes())
         break;
     }

@@ -40,6 +40,15 @@ inline void store_half(std::byte* target, uint16_t bits) {
   std::memcpy(target, &bits, sizeof(bits));
 }
 
+/// Where the device has element i of groups of eight: a byte of two words, or a nibble of one (see weight_format.h).
+constexpr int byte_of_element(int i) {
+  return i / 8 * 8 + i % 4 / 2 * 4 + i % 2 * 2 + i % 8 / 4;
+}
+inline void put_nibble(std::byte* words, int i, unsigned nibble) {
+  const int place = byte_of_element(i % 8);
+  words[i / 8 * 4 + place % 4] |= static_cast<std::byte>(nibble << place / 4 * 4);
+}
+
 /// The f16 to use for a scale: the nearest, but never nearer to 0 where f16 is coarse (below 2^-14), since codes that overflow
 /// cost more than codes that are too small.
 inline uint16_t scale_bits(float scale) {

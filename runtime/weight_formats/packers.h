@@ -14,11 +14,15 @@ void pack_bf16(const float* values, uint64_t count, std::byte* target);
 void unpack_bf16(const std::byte* source, uint64_t count, float* values);
 void pack_q8_0(const float* values, uint64_t count, std::byte* target);
 void unpack_q8_0(const std::byte* source, uint64_t count, float* values);
+void repack_q8_0(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales);
 void pack_q4_0(const float* values, uint64_t count, std::byte* target);
 void unpack_q4_0(const std::byte* source, uint64_t count, float* values);
+void repack_q4_0(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales);
 void pack_q4_k(const float* values, uint64_t count, std::byte* target);
 void unpack_q4_k(const std::byte* source, uint64_t count, float* values);
+void repack_q4_k(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales);
 void pack_q6_k(const float* values, uint64_t count, std::byte* target);
 void unpack_q6_k(const std::byte* source, uint64_t count, float* values);
+void repack_q6_k(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales);
 
 }  // namespace vl2

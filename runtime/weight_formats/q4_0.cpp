@@ -32,4 +32,13 @@ void unpack_q4_0(const std::byte* source, uint64_t count, float* values) {
   }
 }
 
+void repack_q4_0(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, codes += kBlock / 2) {
+    std::memcpy(scales + 2 * block, source, 2);
+    std::memset(codes, 0, kBlock / 2);
+    for (int i = 0; i < kBlock; ++i)
+      put_nibble(codes, i, std::to_integer<unsigned>(source[2 + i % 16] >> (i / 16 * 4)) & 15u);
+  }
+}
+
 }  // namespace vl2

@@ -153,4 +153,13 @@ void unpack_q4_k(const std::byte* source, uint64_t count, float* values) {
   }
 }
 
+void repack_q4_k(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, codes += kBlock / 2, scales += kCodes) {
+    std::memcpy(scales, source, kCodes);
+    std::memset(codes, 0, kBlock / 2);
+    for (int i = 0; i < kBlock; ++i)
+      put_nibble(codes, i, std::to_integer<unsigned>(source[kCodes + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4)) & 15u);
+  }
+}
+
 }  // namespace vl2

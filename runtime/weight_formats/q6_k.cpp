@@ -39,6 +39,13 @@ void pack_block(const float* x, std::byte* target) {
     }
 }
 
+// 0..63: element i of the block at `source`.
+unsigned code_of(const std::byte* source, unsigned i) {
+  const unsigned half = i / 128, k = i % 128 / 32, column = i % 32;
+  return (std::to_integer<unsigned>(source[64 * half + 32 * (k % 2) + column]) >> (4 * (k / 2)) & 15u) |
+         (std::to_integer<unsigned>(source[static_cast<unsigned>(kHigh) + 32 * half + column]) >> (2 * k) & 3u) << 4;
+}
+
 }  // namespace
 
 void pack_q6_k(const float* values, uint64_t count, std::byte* target) {
@@ -49,17 +56,26 @@ void pack_q6_k(const float* values, uint64_t count, std::byte* target) {
 void unpack_q6_k(const std::byte* source, uint64_t count, float* values) {
   for (uint64_t first = 0; first < count; first += kBlock, source += kBytes) {
     const float d = load_half(source + kD);
-    for (unsigned part = 0; part < kParts; ++part) {  // 16 columns of a half and a k
-      const unsigned half = part / 8, k = part % 8 / 2, column = part % 2 * kPart;
+    for (unsigned part = 0; part < kParts; ++part) {
       const float scale = d * static_cast<float>(static_cast<int8_t>(source[kScales + part]));
-      const std::byte* const low = source + 64 * half + 32 * (k % 2) + column;
-      const std::byte* const high = source + kHigh + 32 * half + column;
-      for (unsigned i = 0; i < kPart; ++i) {
-        const unsigned code = (std::to_integer<unsigned>(low[i]) >> (4 * (k / 2)) & 15u) |
-                              (std::to_integer<unsigned>(high[i]) >> (2 * k) & 3u) << 4;
-        values[first + part * kPart + i] = scale * static_cast<float>(static_cast<int>(code) - 32);
-      }
+      for (unsigned i = part * kPart; i < (part + 1) * kPart; ++i)
+        values[first + i] = scale * static_cast<float>(static_cast<int>(code_of(source, i)) - 32);
     }
+  }
+}
+
+void repack_q6_k(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
+  constexpr int kScaleBytes = 96;
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, codes += kBlock / 2, scales += kScaleBytes) {
+    std::memset(codes, 0, kBlock / 2);
+    std::memset(scales, 0, kScaleBytes);
+    for (int i = 0; i < kBlock; ++i) {
+      const unsigned code = code_of(source, static_cast<unsigned>(i));
+      put_nibble(codes, i, code & 15u);
+      const int place = byte_of_element(i % 16);  // of the four words that 16 elements have as bytes
+      scales[i / 16 * 4 + place % 4] |= static_cast<std::byte>((code >> 4) << place / 4 * 2);
+    }
+    std::memcpy(scales + kBlock / 4, source + kScales, kParts + 2);
   }
 }
 

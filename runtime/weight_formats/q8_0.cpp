@@ -28,4 +28,13 @@ void unpack_q8_0(const std::byte* source, uint64_t count, float* values) {
   }
 }
 
+void repack_q8_0(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes) {
+    std::memcpy(scales + 2 * block, source, 2);
+    for (int i = 0; i < kBlock; ++i)
+      codes[byte_of_element(i)] = source[2 + i];
+    codes += kBlock;
+  }
+}
+
 }  // namespace vl2

@@ -22,7 +22,8 @@ layout(binding = DECODE_ATTENTION_LIMITS) coherent buffer Limits { float limits[
 layout(binding = DECODE_ATTENTION_COUNTER) coherent buffer Counter { uint counter[]; };
 layout(binding = DECODE_ATTENTION_WEIGHT) readonly buffer Weight { uvec4 weight_quads[]; };
 layout(binding = DECODE_ATTENTION_Y) writeonly buffer Y { float y[]; };
-#include "decode/weight_chunk.glsl"
+#define VL2_WEIGHT_CHUNKS
+#include "common/weight.glsl"
 #include "decode/attention_core.glsl"
 
 uint first_head;
@@ -56,7 +57,7 @@ void expand_values(uint head_count) {
         float sum = 0.0;
         [[unroll]] for (uint t = 0u; t < ROW_TURNS; ++t) {
           const uint c = t * ROW_LANES + lane, at = (head + min(c, VALUE_CHUNKS - 1u)) * 2u;
-          const float part = weight_dot(chunks[r * ROW_TURNS + t], attended[at], attended[at + 1u]);
+          const float part = weight_dot(chunks[r * ROW_TURNS + t], 0u, attended[at], attended[at + 1u]);
           sum += c < VALUE_CHUNKS ? part : 0.0;
         }
         parts[row * ROW_LANES + lane] = sum;  // beyond the last row: the last again, with the same number

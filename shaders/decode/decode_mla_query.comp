@@ -21,7 +21,8 @@ layout(binding = DECODE_MLA_QUERY_STATE) readonly buffer State { uint state[]; }
 layout(binding = DECODE_MLA_QUERY_Y) writeonly buffer Y { vec2 y_pairs[]; };
 layout(binding = DECODE_MLA_QUERY_Y) writeonly buffer HalfY { uint y_half_pairs[]; };
 layout(constant_id = 0) const bool HALF_Y = false;
-#include "decode/weight_chunk.glsl"
+#define VL2_WEIGHT_CHUNKS
+#include "common/weight.glsl"
 
 const uint SIDE = DECODE_MLA_QUERY_CHUNKS, SLICES = DECODE_MLA_QUERY_SLICES;
 const uint AT_ONCE = 4u;                   // rows in flight

@@ -27,7 +27,8 @@ layout(binding = DECODE_MLA_VALUES_LIMITS) readonly buffer Limits { vec2 limits[
 layout(binding = DECODE_MLA_VALUES_STATE) readonly buffer State { uint state[]; };
 layout(binding = DECODE_MLA_VALUES_WEIGHT) readonly buffer Weight { uvec4 weight_quads[]; };
 layout(binding = DECODE_MLA_VALUES_Y) writeonly buffer Y { float y[]; };
-#include "decode/weight_chunk.glsl"
+#define VL2_WEIGHT_CHUNKS
+#include "common/weight.glsl"
 
 const uint BATCH = 8u;
 const uint SLICES = THREADS > CHUNKS ? THREADS / CHUNKS : 1u;  // of the splits
@@ -115,7 +116,7 @@ void main() {
     float sum = 0.0;
     [[unroll]] for (uint i = 0u; i < LANE_CHUNKS; ++i) {
       const uint c = min(lane + i * ROW_LANES, CHUNKS - 1u);
-      const float part = weight_dot(weight_chunks[t * LANE_CHUNKS + i], attended[c], attended[CHUNKS + c]);
+      const float part = weight_dot(weight_chunks[t * LANE_CHUNKS + i], 0u, attended[c], attended[CHUNKS + c]);
       sum += lane + i * ROW_LANES < CHUNKS ? part : 0.0;
     }
     if (row < ROWS)

@@ -33,14 +33,14 @@ shared float chosen[DECODE_ROUTER_MAX_TOP_K];               // scores by rank
 
 uint weight_chunk_of(uint r, uint c) { return min(gl_WorkGroupID.x * ROWS + r, p.expert_count - 1u) * p.row_chunks + c; }
 
-void load_x8(uint c, out vec4 low, out vec4 high) {
-  low = x_quads[2u * c];
-  high = x_quads[2u * c + 1u];
+void load_x8(uint e, out vec4 low, out vec4 high) {
+  low = x_quads[2u * e];
+  high = x_quads[2u * e + 1u];
 }
 
-void load_norm8(uint c, out vec4 low, out vec4 high) {
-  low = norm_quads[2u * c];
-  high = norm_quads[2u * c + 1u];
+void load_norm8(uint e, out vec4 low, out vec4 high) {
+  low = norm_quads[2u * e];
+  high = norm_quads[2u * e + 1u];
 }
 
 void store_logit(uint r, float sum, float scale) {

@@ -5,26 +5,28 @@
 // stands before the first weight. The mean square that RMSNorm divides by is one more sum over K and is applied to the finished dot products:
 //   sum_k W[k] (x[k] n[k] / rms) = (sum_k W[k] x[k] n[k]) / rms
 //
-// The includer declares weight_quads[] (see weight_chunk.glsl) and defines the functions declared below. All invocations call gemv() once; then
+// The includer declares weight_quads[] (see common/weight.glsl) and defines the functions declared below. All invocations call gemv() once; then
 // all may ask for row_sum(r).
 #ifndef VL2_GEMV_CORE_GLSL
 #define VL2_GEMV_CORE_GLSL
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
-#include "decode/weight_chunk.glsl"
+#define VL2_WEIGHT_CHUNKS
+#include "common/weight.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 4u;
 layout(constant_id = 2) const uint UNROLL = 2u;
 layout(constant_id = 3) const bool ONE_SUBGROUP = false;  // the workgroup is one: no shared memory, no barrier
-layout(constant_id = 4) const uint CHUNKS = 1u;           // of 8 elements of K
+layout(constant_id = 4) const uint CHUNKS = 1u;           // of WEIGHT_CHUNK elements of K
 layout(constant_id = 5) const bool NORM = false;          // x is RMS-normalised on the way
 
 uint weight_chunk_of(uint r, uint c);  // the chunk of the weight buffer for row r of this workgroup and chunk c of K
-void load_x8(uint c, out vec4 low, out vec4 high);  // chunk c of x
-void load_norm8(uint c, out vec4 low, out vec4 high);
+void load_x8(uint e, out vec4 low, out vec4 high);  // elements 8 e .. 8 e + 7 of x
+void load_norm8(uint e, out vec4 low, out vec4 high);
 
+const uint EIGHTS = WEIGHT_CHUNK / 8u;
 const uint MAX_SUBGROUPS = 64u;  // 256 invocations, subgroups of at least 4
 shared float subgroup_sums[(ROWS + 1u) * MAX_SUBGROUPS];
 
@@ -43,19 +45,22 @@ void gemv() {
     }
     [[unroll]] for (uint u = 0u; u < UNROLL; ++u) {
       const uint wanted = base + u * threads + gl_LocalInvocationIndex;
-      vec4 low, high;
-      load_x8(min(wanted, CHUNKS - 1u), low, high);
-      if (wanted >= CHUNKS)
-        low = high = vec4(0.0);
-      if (NORM) {
-        vec4 norm_low, norm_high;
-        load_norm8(min(wanted, CHUNKS - 1u), norm_low, norm_high);
-        lane_sums[ROWS] += dot(low, low) + dot(high, high);
-        low *= norm_low;
-        high *= norm_high;
+      [[unroll]] for (uint eight = 0u; eight < EIGHTS; ++eight) {
+        const uint e = min(wanted, CHUNKS - 1u) * EIGHTS + eight;
+        vec4 low, high;
+        load_x8(e, low, high);
+        if (wanted >= CHUNKS)
+          low = high = vec4(0.0);
+        if (NORM) {
+          vec4 norm_low, norm_high;
+          load_norm8(e, norm_low, norm_high);
+          lane_sums[ROWS] += dot(low, low) + dot(high, high);
+          low *= norm_low;
+          high *= norm_high;
+        }
+        [[unroll]] for (uint r = 0u; r < ROWS; ++r)
+          lane_sums[r] += weight_dot(chunks[u * ROWS + r], eight, low, high);
       }
-      [[unroll]] for (uint r = 0u; r < ROWS; ++r)
-        lane_sums[r] += weight_dot(chunks[u * ROWS + r], low, high);
     }
   }
   [[unroll]] for (uint r = 0u; r < ROWS + uint(NORM); ++r) {
@@ -78,6 +83,6 @@ float row_sum(uint r) {
 }
 
 /// What the sums are multiplied by: 1 / rms of x with NORM.
-float sum_scale(float eps) { return NORM ? inversesqrt(row_sum(ROWS) / float(CHUNKS * 8u) + eps) : 1.0; }
+float sum_scale(float eps) { return NORM ? inversesqrt(row_sum(ROWS) / float(CHUNKS * WEIGHT_CHUNK) + eps) : 1.0; }
 
 #endif

@@ -4,7 +4,7 @@
 // Work      one invocation an element of y
 // Numbers   copies, widened to f32
 // Needs     32-bit words
-// Variants  WEIGHT
+// Variants  WEIGHT, BLOCKS
 // Source    torch.nn.Embedding
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -17,6 +17,7 @@ layout(binding = EMBED_TOKENS_TABLE) readonly buffer Table { uint weight_words[]
 layout(binding = EMBED_TOKENS_IDS) readonly buffer Ids { uint ids[]; };
 layout(binding = EMBED_TOKENS_Y) writeonly buffer Y { float y[]; };
 
+#define SCALES_BINDING EMBED_TOKENS_SCALES
 #include "common/weight.glsl"
 
 void main() {
@@ -27,7 +28,7 @@ void main() {
   const uint id = ids[p.ids_offset + token];
   const uint row = id - p.first_id;  // wraps round to a large number before the first row
   if (row < p.id_count)
-    y[p.y_offset + token * p.y_row_stride + element] = load_weight(p.table_offset + row * p.table_row_stride + element);
+    y[p.y_offset + token * p.y_row_stride + element] = load_weight(row * p.table_row_stride + element);
   else if (p.first_id == 0u && id >= p.vocabulary)
     y[p.y_offset + token * p.y_row_stride + element] = 0.0;
 }

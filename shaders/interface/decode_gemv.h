@@ -5,7 +5,7 @@
 VL2_SHARED_BEGIN
 
 VL2_CONST uint DECODE_GEMV_X = 0u, DECODE_GEMV_NORM = 1u, DECODE_GEMV_WEIGHT = 2u, DECODE_GEMV_IDS = 3u,
-               DECODE_GEMV_EXPERT_WEIGHTS = 4u, DECODE_GEMV_ADDEND = 5u, DECODE_GEMV_Y = 6u;  // bindings
+               DECODE_GEMV_EXPERT_WEIGHTS = 4u, DECODE_GEMV_ADDEND = 5u, DECODE_GEMV_Y = 6u, DECODE_GEMV_SCALES = 7u;  // bindings
 
 // Constant 7: whose rows of the weight.
 VL2_CONST uint DECODE_GEMV_DENSE = 0u;
@@ -16,7 +16,7 @@ VL2_CONST uint DECODE_GEMV_HEAD_ROWS = 3u;    // those of head gl_WorkGroupID.y,
 struct DecodeGemvParams {
   uint rows;           // results of this dispatch (of an expert): rows of the weight, or pairs of them
   uint first_row;      // where they begin in y
-  uint row_chunks;     // chunks of 8 elements from one row of the weight to the next
+  uint row_chunks;     // chunks (WEIGHT_CHUNK elements) from one row of the weight to the next
   uint pair_rows;      // rows from a gate to its up
   uint expert_chunks;  // chunks from one expert or head to the next
   uint first_chunk;    // of the first row

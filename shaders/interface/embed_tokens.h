@@ -5,7 +5,8 @@
 VL2_SHARED_BEGIN
 
 VL2_CONST uint EMBED_TOKENS_THREADS = 256u;                                          // per workgroup
-VL2_CONST uint EMBED_TOKENS_TABLE = 0u, EMBED_TOKENS_IDS = 1u, EMBED_TOKENS_Y = 2u;  // bindings
+VL2_CONST uint EMBED_TOKENS_TABLE = 0u, EMBED_TOKENS_IDS = 1u, EMBED_TOKENS_Y = 2u,
+               EMBED_TOKENS_SCALES = 3u;  // bindings
 
 struct EmbedTokensParams {
   uint count;  // elements of y
@@ -14,7 +15,6 @@ struct EmbedTokensParams {
   uint id_count;    // rows that are bound
   uint vocabulary;  // rows of the whole table; the dispatch of the first rows writes zeros for ids past it
   uint table_row_stride;
-  uint table_offset;
   uint ids_offset;
   uint y_row_stride;
   uint y_offset;

@@ -5,7 +5,7 @@
 VL2_SHARED_BEGIN
 
 VL2_CONST uint EXPERT_MATMUL_X = 0u, EXPERT_MATMUL_WEIGHT = 1u, EXPERT_MATMUL_SLOT_PAIR = 2u, EXPERT_MATMUL_OFFSETS = 3u,
-               EXPERT_MATMUL_Y = 4u;  // bindings
+               EXPERT_MATMUL_Y = 4u, EXPERT_MATMUL_SCALES = 5u;  // bindings
 
 struct ExpertMatmulParams {
   uint first_expert;  // of this dispatch: the weight binding begins with it

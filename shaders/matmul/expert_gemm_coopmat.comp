@@ -8,7 +8,7 @@
 //           a scan, where an indirect dispatch would wait for a list that another dispatch has to write behind a barrier.
 // Numbers   products of f16, sums in f32; rounded once, at the store
 // Needs     tier 3
-// Variants  WEIGHT = f16
+// Variants  WEIGHT = f16, BLOCKS
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -17,8 +17,10 @@
 #define VL2_STORE_QUADS
 #include "matmul/expert_rows.glsl"
 #define X_BINDING EXPERT_MATMUL_X
+layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightPairs { uvec2 weight_pairs[]; };
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 #define VL2_WEIGHT_HALVES
+#define SCALES_BINDING EXPERT_MATMUL_SCALES
 #include "common/weight.glsl"
 
 uint tile_slot, tile_column;  // where the tile begins in y

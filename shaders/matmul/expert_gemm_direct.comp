@@ -4,7 +4,7 @@
 // Work      one workgroup, of one subgroup, a tile of one expert's slots, found as expert_gemm_tiled.comp finds it; see matmul/gemm_direct.glsl
 // Numbers   products and sums in f32; rounded once, at the store
 // Needs     subgroup ballot; workgroups as large as a subgroup
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  ACT = f32 | f16, WEIGHT, BLOCKS
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -14,6 +14,7 @@
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightPairs { uvec2 weight_pairs[]; };
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 #define VL2_WEIGHT_FOURS
+#define SCALES_BINDING EXPERT_MATMUL_SCALES
 #include "common/weight.glsl"
 
 float column_bias(uint column) { return 0.0; }

@@ -6,13 +6,14 @@
 //           A scan of offsets[] is nothing beside a tile, and no list of tiles has to be made, read back or dispatched indirectly.
 // Numbers   products and sums in f32; rounded once, at the store
 // Needs     tier 0
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  ACT = f32 | f16, WEIGHT, BLOCKS
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "matmul/expert_rows.glsl"
 #define X_BINDING EXPERT_MATMUL_X
 #include "matmul/x_rows.glsl"
+#define SCALES_BINDING EXPERT_MATMUL_SCALES
 #include "common/weight.glsl"
 #include "matmul/gemm_tile.glsl"
 

@@ -5,7 +5,7 @@
 //           expert of a slot is found in offsets[] by halving.
 // Numbers   products and sums in f32; rounded once, at the store
 // Needs     subgroup arithmetic, any subgroup size
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  ACT = f32 | f16, WEIGHT, BLOCKS
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -15,6 +15,7 @@
 layout(binding = EXPERT_MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 const uint GEMV_X_ROWS = 1u;
 #define VL2_WEIGHT_QUADS
+#define SCALES_BINDING EXPERT_MATMUL_SCALES
 #include "common/weight.glsl"
 #include "matmul/gemv_dot.glsl"
 

@@ -4,7 +4,7 @@
 // Work      one workgroup a tile of y and a slice of K (slices: y holds one below the other, for add_slices to add); see matmul/gemm_matrix.glsl
 // Numbers   products of f16, sums in f32; rounded once, at the store
 // Needs     tier 3
-// Variants  WEIGHT = f16
+// Variants  WEIGHT = f16, BLOCKS
 // Source    torch.nn.Linear; gated: DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MLP.forward
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -13,8 +13,10 @@
 
 layout(push_constant) uniform Push { MatmulParams p; };
 layout(binding = MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
+layout(binding = MATMUL_WEIGHT) readonly buffer WeightPairs { uvec2 weight_pairs[]; };
 layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 #define VL2_WEIGHT_HALVES
+#define SCALES_BINDING MATMUL_SCALES
 #include "common/weight.glsl"
 #define VL2_STORE_QUADS
 #include "matmul/epilogue.glsl"

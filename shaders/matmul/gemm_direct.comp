@@ -4,7 +4,7 @@
 // Work      one workgroup, of one subgroup, a tile of y; see matmul/gemm_direct.glsl
 // Numbers   products and sums in f32; rounded once, at the store
 // Needs     subgroup ballot; workgroups as large as a subgroup
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  ACT = f32 | f16, WEIGHT, BLOCKS
 // Source    torch.nn.Linear
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -17,6 +17,7 @@ layout(binding = MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
 layout(binding = MATMUL_WEIGHT) readonly buffer WeightPairs { uvec2 weight_pairs[]; };
 layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 #define VL2_WEIGHT_FOURS
+#define SCALES_BINDING MATMUL_SCALES
 #include "common/weight.glsl"
 #define VL2_STORE_BIASED
 #include "matmul/epilogue.glsl"

@@ -11,7 +11,8 @@
 // With GATED, a subgroup's columns are gate's and then the matching ones of up, and silu(gate) * up is stored: half as many columns.
 // Sizes are specialisation constants: runtime/tuning.cpp chooses.
 //
-// The includer has included common/weight.glsl with VL2_WEIGHT_HALVES (it gives eight elements as f16, whatever they are stored as), and has
+// The includer has included common/weight.glsl with VL2_WEIGHT_HALVES (it gives eight elements as f16, whatever they are stored as, on the way
+// from registers to shared memory), and has
 // defined X_BINDING, row_x_start(tile row) and store_quad(tile row, column of y, columns that exist, four values).
 #pragma use_vulkan_memory_model
 #extension GL_KHR_cooperative_matrix : require
@@ -75,7 +76,8 @@ uvec4 load_x8(uint start, uint k, uint k_end) {
 }
 
 uint x_start[X_LOADS], weight_start[WEIGHT_LOADS];  // the elements where this invocation's rows begin
-uvec4 x_fetched[X_LOADS], weight_fetched[WEIGHT_LOADS];
+uvec4 x_fetched[X_LOADS];
+WeightFetch weight_fetched[WEIGHT_LOADS];
 
 uint load_row(uint i) {
   uint row = gl_LocalInvocationIndex / CHUNKS;
@@ -87,16 +89,19 @@ uint load_row(uint i) {
 }
 uint load_chunk() { return gl_LocalInvocationIndex % CHUNKS; }
 
+// Where the weight has elements for those from `k` on: there, or the row's last.
+uint existing_k(uint k, uint k_end) { return WHOLE_STEPS ? k : min(k, (k_end - 1u) & ~7u); }
+
 // One of so many parts of the loads of the step that begins at k.
 void fetch_part(const uint part, const uint parts, uint k, uint k_end) {
   const uint at = k + 8u * load_chunk();
   [[unroll]] for (uint i = 0u; i < X_LOADS; ++i)
     if (i * parts / X_LOADS == part)
       x_fetched[i] = load_x8(x_start[i], at, k_end);
-  const uint weight_at = WHOLE_STEPS ? at : min(at, (k_end - 1u) & ~7u);
+  const uint weight_at = existing_k(at, k_end);
   [[unroll]] for (uint i = 0u; i < WEIGHT_LOADS; ++i)
     if (i * parts / WEIGHT_LOADS == part)
-      weight_fetched[i] = load_weight_halves(weight_start[i] + weight_at);
+      weight_fetched[i] = fetch_weights(weight_start[i] + weight_at);
 }
 
 // Parks the step that begins at k.
@@ -105,8 +110,9 @@ void park_step(uint stage, uint k, uint k_end) {
   [[unroll]] for (uint i = 0u; i < X_LOADS; ++i)
     tile[at + load_row(i) * ROW_PITCH] = x_fetched[i];
   const bool exists = WHOLE_STEPS || k + 8u * load_chunk() < k_end;
+  const uint weight_at = existing_k(k + 8u * load_chunk(), k_end);
   [[unroll]] for (uint i = 0u; i < WEIGHT_LOADS; ++i)
-    tile[at + (TILE_ROWS + load_row(i)) * ROW_PITCH] = exists ? weight_fetched[i] : uvec4(0u);
+    tile[at + (TILE_ROWS + load_row(i)) * ROW_PITCH] = exists ? fetched_halves(weight_fetched[i], weight_start[i] + weight_at) : uvec4(0u);
 }
 
 vec4 strip_quad(uint at) { return uintBitsToFloat(tile[at]); }

@@ -4,7 +4,7 @@
 // Work      one workgroup a tile of y and a slice of K (slices: y holds one below the other, for add_slices to add); see matmul/gemm_tile.glsl
 // Numbers   products and sums in f32; rounded once, at the store
 // Needs     tier 0
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  ACT = f32 | f16, WEIGHT, BLOCKS
 // Source    torch.nn.Linear
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -14,6 +14,7 @@
 
 layout(push_constant) uniform Push { MatmulParams p; };
 layout(binding = MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
+#define SCALES_BINDING MATMUL_SCALES
 #include "common/weight.glsl"
 #include "matmul/epilogue.glsl"
 #include "matmul/gemm_tile.glsl"

@@ -5,7 +5,7 @@
 //           matmul/gemv_dot.glsl
 // Numbers   products and sums in f32; rounded once, at the store
 // Needs     subgroup arithmetic, any subgroup size
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  ACT = f32 | f16, WEIGHT, BLOCKS
 // Source    torch.nn.Linear
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -18,6 +18,7 @@ layout(binding = MATMUL_WEIGHT) readonly buffer Weight { uint weight_words[]; };
 layout(binding = MATMUL_WEIGHT) readonly buffer WeightQuads { uvec4 weight_quads[]; };
 layout(constant_id = 2) const uint GEMV_X_ROWS = 1u;  // rows of x at a time
 #define VL2_WEIGHT_QUADS
+#define SCALES_BINDING MATMUL_SCALES
 #include "common/weight.glsl"
 #include "matmul/gemv_dot.glsl"
 #include "matmul/epilogue.glsl"

@@ -1,4 +1,13 @@
 // f16 weights: two a word, the lower index in the lower half.
+#ifdef VL2_WEIGHT_CHUNKS
+#define WeightChunk uvec4
+uvec4 load_weight_chunk(uint chunk) { return weight_quads[chunk]; }
+void unpack_weights(uvec4 chunk, out vec4 low, out vec4 high) {
+  low = vec4(unpackHalf2x16(chunk.x), unpackHalf2x16(chunk.y));
+  high = vec4(unpackHalf2x16(chunk.z), unpackHalf2x16(chunk.w));
+}
+#include "weights/plain_chunk.glsl"
+#else
 float load_weight(uint index) {
   const vec2 pair = unpackHalf2x16(weight_words[index >> 1]);
   return (index & 1u) == 0u ? pair.x : pair.y;
@@ -20,5 +29,8 @@ void load_weight8(uint index, out vec4 low, out vec4 high) {
 }
 #endif
 #ifdef VL2_WEIGHT_HALVES
-uvec4 load_weight_halves(uint index) { return weight_quads[index >> 3]; }
+#define WeightFetch uvec4
+uvec4 fetch_weights(uint index) { return weight_quads[index >> 3]; }
+uvec4 fetched_halves(uvec4 fetched, uint index) { return fetched; }
+#endif
 #endif

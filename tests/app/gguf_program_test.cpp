@@ -131,8 +131,6 @@ TEST_SUITE("program") {
       CHECK(at_load != f16);
     }
     CHECK(refused({"run", "-m", kPico, "-p", "x", "--type", "Q9"}).starts_with("vl2: --type Q9: wanted one of F32, F16, "));
-    CHECK(refused({"bench", "--synthetic", "tiny", "--type", "Q8_0"}) ==
-          "vl2: bench: --type quantizes a model that is read (-m), not --synthetic tiny\n");
   }
 
   TEST_CASE("vl2 -m text_only.gguf: the same text, and one line to pictures") {

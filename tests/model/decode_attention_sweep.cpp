@@ -105,7 +105,7 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode attention of the models" * doctest::
     const TensorView raw_q = upload({kHeads, kNope + kRope}, random_floats(kHeads * (kNope + kRope), 1));
     const TensorView table = upload({kCapacity, kRope / 2, 2}, random_floats(kCapacity * kRope, 3)),
                      kv_a = upload({kWidth}, random_floats(kWidth, 1)), norm = upload({kLatent}, random_floats(kLatent, 1));
-    const DecodeGemvGroup group = decode_gemv_group(device.caps(), device.quirks(), kHeads * kValue, kLatent, 16, false);
+    const DecodeGemvGroup group = decode_gemv_group(device.caps(), device.quirks(), kHeads * kValue, kLatent, DType::F16, false);
     const TensorView token = upload_u32({1}, {0}), counting = upload_u32({2}, {0, 0}), ring = upload_u32({4}, {0, 0, 0, 0});
     row(*this, "a dispatch that does next to nothing", kLayers, state, sink,
         [&](uint32_t) { return decode_advance(rec, token, counting, ring); });

@@ -2,7 +2,8 @@
 //   VL2_BENCH_MODEL=FOLDER VL2_CACHE_DIR= vl2_tests --no-skip -tc="measure: decode*"
 // VL2_BENCH_MODEL may also be tiny, small or base: random weights of those shapes.
 // VL2_BENCH_DEPTHS (default "0") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING or "plain", split by ';') choose what
-// is tried; VL2_BENCH_SECONDS (default 1.5) is what a shape of the second case may take, VL2_BENCH_SHAPE a part of its name.
+// is tried; VL2_BENCH_TYPE (a type of `vl2 quantize`, for random weights) and VL2_BENCH_FORMAT (default F16, of the second case) what the
+// weights are; VL2_BENCH_SECONDS (default 1.5) is what a shape of the second case may take, VL2_BENCH_SHAPE a part of its name.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -10,10 +11,12 @@
 #include <functional>
 #include <sstream>
 
+#include "model/quantize_mix.h"
 #include "model/session.h"
 #include "model/variants.h"
 #include "runtime/clock.h"
 #include "runtime/ops/decode_gemv.h"
+#include "runtime/weight_format.h"
 #include "tests/support/gpu_test.h"
 
 using namespace vl2;
@@ -60,6 +63,9 @@ TEST_CASE("measure: decode of a whole model, plans and tunings" * doctest::skip(
   auto device = device_options_from_environment();
   REQUIRE(device.ok());
   options.device = device.take();
+  const std::string type = setting("VL2_BENCH_TYPE", "");
+  options.mix = find_quantize_mix(type);
+  REQUIRE_MESSAGE((type.empty() || options.mix != nullptr), "VL2_BENCH_TYPE: no such type");
   const Variant* variant = find_variant(folder);
   auto engine = variant == nullptr ? Engine::load(folder, options) : Engine::synthetic(folder, variant->config, options);
   REQUIRE_MESSAGE(engine.ok(), engine.message());
@@ -114,22 +120,43 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
   REQUIRE_MESSAGE(pool.ok(), pool.message());
   const TensorView everything = make_view(**pool, DType::U32, {static_cast<uint32_t>(pool_bytes / 4)});
   REQUIRE(rec.fill(everything, 0x1c001c00u).ok());  // f16 0.0039
+  const WeightFormat* format = find_weight_format(setting("VL2_BENCH_FORMAT", "F16"));
+  REQUIRE_MESSAGE(format != nullptr, "VL2_BENCH_FORMAT: no such format");
   const double seconds = std::atof(setting("VL2_BENCH_SECONDS", "1.5").c_str());
   const std::string only = setting("VL2_BENCH_SHAPE", "");
   for (const Shape& shape : kShapes) {
     if (std::string(shape.what).find(only) == std::string::npos)
       continue;
-    const uint64_t bytes = uint64_t{shape.rows} * shape.k * 2, copies = std::min<uint64_t>(pool_bytes / bytes, 64);
+    const uint64_t count = uint64_t{shape.rows} * shape.k, bytes = device_bytes(format->dtype, count);
+    const uint64_t copies = std::min<uint64_t>(pool_bytes / bytes, 64);
     REQUIRE(copies > 0);
     const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows;
     const TensorView x = upload({shape.k}, random_floats(shape.k, 1)), norm = upload({shape.k}, random_floats(shape.k, 2));
     const TensorView y = upload({results}, std::vector<float>(results, 0.0f)), sink = tensor({1});
-    const auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, 16, shape.pairs);
+    auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, format->dtype, shape.pairs);
+    if (const auto dot = decode_dot_group(device.caps(), device.tier(), shape.rows, shape.k, format->dtype, shape.pairs)) {
+      groups = {*dot};
+      for (const uint32_t group_rows : {1u, 2u, 4u})
+        for (const uint32_t unroll : {1u, 2u, 3u, 4u})
+          for (const uint32_t threads : {64u, 128u, 256u, 512u})
+            for (const uint32_t turns : {1u, 2u, 4u, 8u})
+              if (group_rows >= (shape.pairs ? 2u : 1u) && group_rows * unroll <= 8 &&
+                  group_rows * turns * threads * 8 <= shape.rows * 32 &&
+                  (unroll - 1) * 32 < shape.k / weight_chunk(format->dtype))
+                groups.push_back({.threads = threads,
+                                  .rows = group_rows,
+                                  .unroll = unroll,
+                                  .one_subgroup = false,
+                                  .sets = threads / 32 * turns});
+    }
     // us a dispatch of a chain in which each waits for the one before; `product` records the one with a weight.
     const auto us_each = [&](const std::function<Status(const TensorView&)>& product, bool one_weight) {
       REQUIRE(rec.begin_capture().ok());
-      for (uint64_t i = 0; i < copies; ++i)
-        REQUIRE(product(make_view(**pool, DType::F16, {shape.rows, shape.k}, one_weight ? 0 : i * (bytes / 2 / 128 * 128))).ok());
+      for (uint64_t i = 0; i < copies; ++i) {
+        TensorView weight = make_view(**pool, format->dtype, {shape.rows, shape.k}, one_weight ? 0 : i * count);
+        weight.scales = device_scales_offset(format->dtype, copies * count);
+        REQUIRE(product(weight).ok());
+      }
       auto replay = rec.end_capture();
       REQUIRE(replay.ok());
       const uint32_t times = std::max<uint32_t>(1, static_cast<uint32_t>(256 / copies));
@@ -174,13 +201,14 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     const DecodeGemvGroup chosen = groups[0];
     const double of_chosen = table[0].us, hot = time_of(chosen, true), bare = time_of(chosen, false, true);
     std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
-    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll: %.2f us, %.0f GB/s, of %zu\n", shape.what,
-                shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll, of_chosen,
-                static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
+    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll %u sets: %.2f us, %.0f GB/s, of %zu\n",
+                shape.what, shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll,
+                chosen.sets, of_chosen, static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
     std::printf("    without norm and accumulation %.2f us; the same weight again and again %.2f us\n", bare, hot);
     for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
-      std::printf("    %3u threads %u rows %u unroll: %8.2f us %7.0f GB/s\n", table[i].group.threads, table[i].group.rows,
-                  table[i].group.unroll, table[i].us, static_cast<double>(bytes) * 1e-3 / table[i].us);
+      std::printf("    %3u threads %u rows %u unroll %3u sets: %8.2f us %7.0f GB/s\n", table[i].group.threads,
+                  table[i].group.rows, table[i].group.unroll, table[i].group.sets, table[i].us,
+                  static_cast<double>(bytes) * 1e-3 / table[i].us);
     std::fflush(stdout);
   }
 }

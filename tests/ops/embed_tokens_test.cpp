@@ -5,37 +5,37 @@
 
 using namespace vl2;
 
-namespace {
-constexpr DType kFormats[] = {DType::F32, DType::F16, DType::BF16};
-}
-
-// Copies: equal to the bit. Planted fault: the last row of every part left out shows as NaN, infinitely far.
+// Copies: equal to the bit, but for Q4_K, whose scale * code - minimum a driver may round once or twice: a unit in the last place
+// of the product. Planted fault: the last row of every part left out shows as NaN, infinitely far.
 TEST_CASE_FIXTURE(GpuTest,
                   "embed_tokens: agrees with the reference in every weight format, and gives zeros for ids past the table") {
-  for (const DType format : kFormats)
-    for (const uint32_t width : {1u, 7u, 216u, 255u, 1280u, 2048u}) {
+  for (const DType format : kWeightFormats)
+    for (const uint32_t wanted_width : {1u, 7u, 216u, 255u, 1280u, 2048u}) {
+      const uint32_t width = whole_blocks(wanted_width, format);
       CAPTURE(dtype_name(format));
       CAPTURE(width);
       const std::vector<uint32_t> ids{0, 36, 5, 5, 37, 0xffffffffu, 1, 100, 35};
-      const auto table = rounded(random_floats(37 * size_t{width}, width), format);
+      const auto exact = random_floats(37 * size_t{width}, width), table = rounded(exact, format);
       const TensorView y = tensor({9, width});
-      REQUIRE(embed_tokens(rec, upload_weight({37, width}, table, format), upload_u32({9}, ids), y).ok());
-      CHECK(max_abs_diff(download(y), reference::embed_tokens(table, width, ids)) == 0);
+      REQUIRE(embed_tokens(rec, upload_weight({37, width}, exact, format), upload_u32({9}, ids), y).ok());
+      CHECK(max_abs_diff(download(y), reference::embed_tokens(table, width, ids)) <= (format == DType::Q4_K ? 1.2e-7 : 0));
     }
 }
 
 TEST_CASE_FIXTURE(GpuTest, "embed_tokens: cuts a table that is larger than a binding by rows") {
-  for (const DType format : kFormats) {
+  for (const DType format : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
     const std::vector<uint32_t> ids{99, 0, 50, 17, 98, 1, 33, 34, 66, 67, 100, 4000000000u};
-    const auto table = rounded(random_floats(100 * 100, 3), format);
-    const TensorView weight = upload_weight({100, 100}, table, format), tokens = upload_u32({12}, ids);
-    for (const uint64_t limit : {20000u, 9000u, 5000u}) {
+    const uint32_t width = whole_blocks(100, format);
+    const auto exact = random_floats(100 * width, 3), table = rounded(exact, format);
+    const TensorView weight = upload_weight({100, width}, exact, format), tokens = upload_u32({12}, ids);
+    for (const uint64_t limit : {20000u, 9000u, 7000u}) {
       rec.set_max_binding_bytes(limit);
       const uint64_t before = rec.dispatch_count();
-      const TensorView y = tensor({12, 100});
-      REQUIRE(embed_tokens(rec, weight, tokens, y).ok());
-      CHECK(rec.dispatch_count() - before >= 100 * 104 * dtype_bytes(format) / limit + 1);
-      CHECK(max_abs_diff(download(y), reference::embed_tokens(table, 100, ids)) == 0);
+      const TensorView y = tensor({12, width});
+      const Status status = embed_tokens(rec, weight, tokens, y);
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      CHECK(rec.dispatch_count() - before >= device_code_bytes(format, 100 * 104) / limit + 1);
+      CHECK(max_abs_diff(download(y), reference::embed_tokens(table, width, ids)) == 0);
     }
   }
 }

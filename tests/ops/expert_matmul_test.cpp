@@ -62,14 +62,25 @@ std::vector<float> to_pairs(const std::vector<float>& by_slot, const std::vector
 
 class ExpertTest : public GpuTest {
  public:
+  bool on_matrix_units(const Problem& p, DType act, DType format, const MatmulPlan* plan) const {
+    const bool blocks = dtype_block(format) > 1;
+    const MatmulProblem problem{.rows = p.tokens * p.top_k,
+                                .columns = p.columns,
+                                .f16 = act == DType::F16 && (blocks || format == DType::F16),
+                                .blocks = blocks,
+                                .k = p.k};
+    const MatmulPlan chosen = plan_expert_matmul(device.caps(), device.quirks(), device.tier(), problem, p.experts);
+    return (plan != nullptr ? *plan : chosen).kernel == MatmulKernel::GemmCoopmat;
+  }
+
   // The distance from the reference, of x as tokens or as slots.
   double error(const Problem& p, DType act, DType format, DType y_type, ExpertRows rows, const MatmulPlan* plan = nullptr) {
     const auto ids = make_ids(p);
     const HostSchedule host = sort_pairs(ids, p.experts);
     const ExpertSchedule schedule{
         upload_u32({p.tokens * p.top_k}, host.slot_pair), {}, upload_u32({p.experts + 1}, host.offsets)};
-    const auto weight =
-        rounded(random_floats(size_t{p.experts} * p.columns * p.k, 3, 1 / std::sqrt(static_cast<float>(p.k))), format);
+    const auto exact = random_floats(size_t{p.experts} * p.columns * p.k, 3, 1 / std::sqrt(static_cast<float>(p.k)));
+    const auto weight = as_multiplied(exact, format, on_matrix_units(p, act, format, plan));
     std::vector<float> x, x_of_pair;
     if (rows == ExpertRows::Tokens) {
       x = rounded(random_floats(p.tokens * p.k, 4), act);
@@ -89,20 +100,20 @@ class ExpertTest : public GpuTest {
     const TensorView y = make_strided_view(*y_flat.buffer, y_type, {slots, p.columns}, y_stride, 1);
     const Status status =
         expert_matmul(rec, make_strided_view(*x_flat.buffer, act, {x_rows, p.k}, x_stride, 1),
-                      upload_weight({p.experts, p.columns, p.k}, weight, format), schedule, p.top_k, rows, y, plan);
+                      upload_weight({p.experts, p.columns, p.k}, exact, format), schedule, p.top_k, rows, y, plan);
     REQUIRE_MESSAGE(status.ok(), status.message());
     return max_abs_diff(to_pairs(download(y), host.slot_pair, p.columns),
                         reference::expert_matmul(x_of_pair, ids, weight, p.columns, p.k));
   }
 
   // The distance of silu(gate) * up from the reference.
-  double gated_error(const Problem& p, DType act, DType y_type, const MatmulPlan* plan = nullptr) {
+  double gated_error(const Problem& p, DType act, DType y_type, const MatmulPlan* plan = nullptr, DType format = DType::F16) {
     const auto ids = make_ids(p);
     const HostSchedule host = sort_pairs(ids, p.experts);
     const uint32_t slots = p.tokens * p.top_k;
     const ExpertSchedule schedule{upload_u32({slots}, host.slot_pair), {}, upload_u32({p.experts + 1}, host.offsets)};
-    const auto weight = rounded(random_floats(size_t{p.experts} * 2 * p.columns * p.k, 3, 3 / std::sqrt(static_cast<float>(p.k))),
-                                DType::F16);
+    const auto exact = random_floats(size_t{p.experts} * 2 * p.columns * p.k, 3, 3 / std::sqrt(static_cast<float>(p.k)));
+    const auto weight = as_multiplied(exact, format, on_matrix_units(p, act, format, plan));
     const auto x = rounded(random_floats(p.tokens * p.k, 4), act);
     std::vector<float> x_of_pair;
     for (uint32_t pair = 0; pair < ids.size(); ++pair)
@@ -114,7 +125,7 @@ class ExpertTest : public GpuTest {
         const double gate = sums[pair * 2 * p.columns + column], up = sums[(pair * 2 + 1) * p.columns + column];
         wanted.push_back(gate / (1 + std::exp(-gate)) * up);
       }
-    const TensorView xs = upload({p.tokens, p.k}, x, act), w = upload_weight({p.experts, 2 * p.columns, p.k}, weight, DType::F16);
+    const TensorView xs = upload({p.tokens, p.k}, x, act), w = upload_weight({p.experts, 2 * p.columns, p.k}, exact, format);
     TensorView gate_up;
     if (expert_swiglu_needs_gate_up(rec, xs, w, slots))
       gate_up = tensor({slots, 2 * p.columns});
@@ -129,12 +140,14 @@ class ExpertTest : public GpuTest {
 
 TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: agrees with the reference for few pairs and many, in every format") {
   for (const DType act : act_types())
-    for (const DType format : {DType::F32, DType::F16, DType::BF16})
+    for (const DType format : kWeightFormats)
       for (const ExpertRows rows : {ExpertRows::Tokens, ExpertRows::Slots})
-        for (const Problem& p :
+        for (const Problem& least :
              {Problem{1, 2, 4, 37, 29}, {1, 6, 64, 33, 40}, {3, 1, 1, 5, 7}, {11, 6, 16, 65, 40}, {50, 2, 5, 37, 29}}) {
-          if (format != DType::F16 && p.k != 29)
+          if (format != DType::F16 && least.k != 29)
             continue;  // one format through everything, the others through both kernels
+          Problem p = least;
+          p.k = whole_blocks(least.k, format);
           CAPTURE(dtype_name(act));
           CAPTURE(dtype_name(format));
           CAPTURE(static_cast<int>(rows));
@@ -170,11 +183,15 @@ TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: every tile of the matrix units agr
 
 TEST_CASE_FIXTURE(ExpertTest, "expert_swiglu: agrees with the reference for few pairs and many") {
   for (const DType act : act_types())
-    for (const Problem& p : {Problem{1, 2, 4, 37, 29}, {11, 6, 16, 65, 40}, {50, 2, 5, 64, 64}}) {
-      CAPTURE(dtype_name(act));
-      CAPTURE(p.tokens);
-      CHECK(gated_error(p, act, act) < (act == DType::F32 ? kGatedTolerance : kGatedF16Tolerance));
-    }
+    for (const DType format : {DType::F16, DType::Q8_0, DType::Q4_0})
+      for (const Problem& least : {Problem{1, 2, 4, 37, 29}, {11, 6, 16, 65, 40}, {50, 2, 5, 64, 64}}) {
+        Problem p = least;
+        p.k = whole_blocks(least.k, format);
+        CAPTURE(dtype_name(act));
+        CAPTURE(dtype_name(format));
+        CAPTURE(p.tokens);
+        CHECK(gated_error(p, act, act, nullptr, format) < (act == DType::F32 ? kGatedTolerance : kGatedF16Tolerance));
+      }
 }
 
 TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: weights larger than one binding are cut by experts") {

@@ -27,31 +27,43 @@ double tolerance(DType y) {
   return y == DType::F32 ? kF32Tolerance : kF16Tolerance;
 }
 
+class MatmulTest : public GpuTest {
+ public:
+  bool on_matrix_units(MatmulProblem problem, DType format) const {
+    problem.blocks = dtype_block(format) > 1;
+    problem.f16 &= problem.blocks || format == DType::F16;
+    const MatmulKernel kernel = plan_matmul(device.caps(), device.quirks(), device.tier(), problem).kernel;
+    return kernel == MatmulKernel::GemmCoopmat || kernel == MatmulKernel::GemmCoopmat2;
+  }
+};
+
 }  // namespace
 
-TEST_CASE_FIXTURE(GpuTest, "matmul: agrees with the reference at awkward sizes, in every format") {
+TEST_CASE_FIXTURE(MatmulTest, "matmul: agrees with the reference at awkward sizes, in every format") {
   struct Case {
     std::vector<DType> formats;
     std::vector<uint32_t> rows;
     uint32_t columns, k;
   };
   // Every format through both kernels, and one format through everything: around the kernels' borders and the tiles' sizes.
-  const Case cases[] = {{{DType::F32, DType::F16, DType::BF16}, {1, 9}, 65, 100},
+  const Case cases[] = {{{std::begin(kWeightFormats), std::end(kWeightFormats)}, {1, 9, 70}, 65, 100},
                         {{DType::F16}, {2, 7, 8, 63, 64, 65}, 65, 100},
                         {{DType::F16}, {1, 2, 7, 8, 9, 65}, 37, 29},
                         {{DType::F16}, {1, 2, 9}, 1, 1}};
   for (const DType act : act_types())
-    for (const auto& [formats, row_counts, columns, k] : cases)
+    for (const auto& [formats, row_counts, columns, least_k] : cases)
       for (const DType format : formats)
         for (const uint32_t rows : row_counts) {
+          const uint32_t k = whole_blocks(least_k, format);
           CAPTURE(dtype_name(act));
           CAPTURE(dtype_name(format));
           CAPTURE(rows);
           CAPTURE(columns);
           const auto x = rounded(random_floats(rows * k, rows), act);
-          const auto weight = rounded(random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k))), format);
-          const auto wanted = reference::matmul(x, weight, k);
-          const TensorView w = upload_weight({columns, k}, weight, format), xs = upload({rows, k}, x, act);
+          const auto exact = random_floats(columns * k, 7, 1 / std::sqrt(static_cast<float>(k)));
+          const bool matrix = on_matrix_units({.rows = rows, .columns = columns, .f16 = act == DType::F16, .k = k}, format);
+          const auto wanted = reference::matmul(x, as_multiplied(exact, format, matrix), k);
+          const TensorView w = upload_weight({columns, k}, exact, format), xs = upload({rows, k}, x, act);
           const TensorView y = tensor({rows, columns}, act), y32 = tensor({rows, columns});
           REQUIRE(matmul(rec, xs, w, y).ok());
           REQUIRE(matmul(rec, xs, w, y32).ok());

@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 #include <tuple>
 
+#include "runtime/weight_format.h"
+
 using namespace vl2;
 
 TEST_SUITE_BEGIN("cpu");
@@ -21,24 +23,28 @@ DeviceCaps caps_of(uint32_t subgroup_size, uint32_t most = 1024) {
 
 struct Shape {
   const char* what;
-  uint32_t rows, k, chunk_bytes;
+  uint32_t rows, k;
+  DType weight;
   bool pairs;
 };
 
 // Of Tiny and Small, f16 but for the router; the toy model's; and the extremes.
-constexpr Shape kShapes[] = {{"small q", 3072, 2048, 16, false},
-                             {"small kv_a", 576, 2048, 16, false},
-                             {"small router", 64, 2048, 32, false},
-                             {"small experts gate_up", 16896, 2048, 16, true},
-                             {"small experts down", 2048, 8448, 16, false},
-                             {"small lm_head", 102400, 2048, 16, false},
-                             {"tiny qkv", 3840, 1280, 16, false},
-                             {"tiny experts gate_up", 10752, 1280, 16, true},
-                             {"tiny experts down", 1280, 5376, 16, false},
-                             {"toy", 24, 40, 32, true},
-                             {"one", 1, 8, 16, false},
-                             {"one pair", 2, 8, 32, true},
-                             {"wide", 8, 1u << 20, 16, false}};
+constexpr Shape kShapes[] = {{"small q", 3072, 2048, DType::F16, false},
+                             {"small kv_a", 576, 2048, DType::F16, false},
+                             {"small router", 64, 2048, DType::F32, false},
+                             {"small experts gate_up", 16896, 2048, DType::F16, true},
+                             {"small experts down", 2048, 8448, DType::F16, false},
+                             {"small lm_head", 102400, 2048, DType::F16, false},
+                             {"tiny qkv", 3840, 1280, DType::F16, false},
+                             {"tiny experts gate_up", 10752, 1280, DType::F16, true},
+                             {"tiny experts down", 1280, 5376, DType::F16, false},
+                             {"toy", 24, 40, DType::F32, true},
+                             {"one", 1, 8, DType::F16, false},
+                             {"one pair", 2, 8, DType::F32, true},
+                             {"small experts down, Q8_0", 2048, 8448, DType::Q8_0, false},
+                             {"tiny experts gate_up, Q4_0", 10752, 1280, DType::Q4_0, true},
+                             {"a block", 3, 32, DType::Q4_0, false},
+                             {"wide", 8, 1u << 20, DType::F16, false}};
 
 }  // namespace
 
@@ -49,7 +55,7 @@ TEST_CASE("decode tuning: every workgroup that may be tried is one that decode_g
         CAPTURE(shape.what);
         CAPTURE(subgroup);
         CAPTURE(most);
-        const auto groups = decode_gemv_candidates(caps_of(subgroup, most), shape.rows, shape.k, shape.chunk_bytes, shape.pairs);
+        const auto groups = decode_gemv_candidates(caps_of(subgroup, most), shape.rows, shape.k, shape.weight, shape.pairs);
         REQUIRE(!groups.empty());
         for (const DecodeGemvGroup& group : groups) {
           CHECK(group.threads % subgroup == 0);
@@ -57,9 +63,10 @@ TEST_CASE("decode tuning: every workgroup that may be tried is one that decode_g
           CHECK(group.threads / std::max(subgroup, 4u) <= 64);  // MAX_SUBGROUPS of gemv_core.glsl
           CHECK(group.rows <= std::min(8u, group.threads));     // an invocation stores a row
           CHECK((!shape.pairs || group.rows % 2 == 0));
-          CHECK(group.rows * group.unroll * shape.chunk_bytes <= 128);  // registers
+          CHECK(group.rows * group.unroll * (shape.weight == DType::F32 ? 32 : 16) <= 128);  // registers
           CHECK_FALSE(group.one_subgroup);
-          CHECK((group.unroll == 1 || (group.unroll - 1) * group.threads < shape.k / 8));  // no load that none needs
+          CHECK((group.unroll == 1 ||
+                 (group.unroll - 1) * group.threads < shape.k / weight_chunk(shape.weight)));  // no load that none needs
         }
         auto all = groups;
         const auto same = [](const DecodeGemvGroup& a, const DecodeGemvGroup& b) { return a == b; };
@@ -67,14 +74,13 @@ TEST_CASE("decode tuning: every workgroup that may be tried is one that decode_g
           return std::tie(a.threads, a.rows, a.unroll) < std::tie(b.threads, b.rows, b.unroll);
         });
         CHECK(std::adjacent_find(all.begin(), all.end(), same) == all.end());
-        CHECK(decode_gemv_group(caps_of(subgroup, most), Quirks{}, shape.rows, shape.k, shape.chunk_bytes, shape.pairs) ==
-              groups[0]);
+        CHECK(decode_gemv_group(caps_of(subgroup, most), Quirks{}, shape.rows, shape.k, shape.weight, shape.pairs) == groups[0]);
       }
 }
 
 TEST_CASE("decode tuning: at the published shapes, the groups that were fastest on an H200, or within 6 % of them") {
   const auto group = [](uint32_t rows, uint32_t k, bool pairs = false) {
-    return decode_gemv_group(caps_of(32), Quirks{}, rows, k, 16, pairs);
+    return decode_gemv_group(caps_of(32), Quirks{}, rows, k, DType::F16, pairs);
   };
   const auto is = [](const DecodeGemvGroup& got, uint32_t threads, uint32_t rows, uint32_t unroll) {
     return got == DecodeGemvGroup{.threads = threads, .rows = rows, .unroll = unroll, .one_subgroup = false};
@@ -93,20 +99,49 @@ TEST_CASE("decode tuning: at the published shapes, the groups that were fastest 
   CHECK(is(group(129280, 1280), 32, 4, 1));
 }
 
+TEST_CASE(
+    "decode tuning: dot products of bytes, where weights are in blocks and the device has them, by groups that it can run") {
+  DeviceCaps caps = caps_of(32);
+  CHECK_FALSE(decode_dot_group(caps, 3, 3072, 2048, DType::Q4_0, false));
+  caps.integer_dot = caps.packed_dot = true;
+  CHECK_FALSE(decode_dot_group(caps, 1, 3072, 2048, DType::Q4_0, false));
+  CHECK_FALSE(decode_dot_group(caps, 3, 3072, 2048, DType::F16, false));
+  CHECK_FALSE(decode_dot_group(caps, 3, 3072, 1u << 20, DType::Q4_0, false));  // x is more than shared memory holds
+  for (const Shape& shape : kShapes)
+    for (const DType format : {DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K})
+      for (const uint32_t subgroup : {4u, 8u, 16u, 32u, 64u, 128u}) {
+        CAPTURE(shape.what);
+        CAPTURE(subgroup);
+        caps.subgroup_size = subgroup;
+        const auto group = decode_dot_group(caps, 2, shape.rows, shape.k, format, shape.pairs);
+        CHECK(group.has_value() == (shape.k % 32 == 0 && decode_dot_shared_bytes(shape.k) <= caps.max_shared_bytes));
+        if (!group)
+          continue;
+        CHECK(group->threads % subgroup == 0);
+        CHECK(group->threads <= 256);
+        CHECK(group->threads / subgroup <= 64);  // MAX_SUBGROUPS
+        CHECK(group->rows <= std::min(4u, subgroup));
+        CHECK(group->rows >= (shape.pairs ? 2 : 1));
+        CHECK(group->sets >= group->threads / subgroup);
+      }
+}
+
 TEST_CASE("decode tuning: where barriers are slow, a workgroup is one subgroup, whatever is asked for") {
   Quirks quirks;
   quirks.barriers_are_slow = true;
   for (const Shape& shape : kShapes)
     for (const uint32_t subgroup : {4u, 8u, 64u}) {
-      const DecodeGemvGroup group = decode_gemv_group(caps_of(subgroup), quirks, shape.rows, shape.k, shape.chunk_bytes,
-                                                      shape.pairs, {.threads = 128, .rows = 2});
+      const DecodeGemvGroup group = decode_gemv_group(caps_of(subgroup), quirks, shape.rows, shape.k, shape.weight, shape.pairs,
+                                                      {.threads = 128, .rows = 2});
       CHECK(group == DecodeGemvGroup{.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true});
     }
 }
 
 TEST_CASE("decode tuning: a group asked for by hand still fits the device and the pairs") {
   const DeviceCaps caps = caps_of(64, 128);
-  const auto group = [&](const DecodeTuning& tuning) { return decode_gemv_group(caps, Quirks{}, 5632, 2048, 16, true, tuning); };
+  const auto group = [&](const DecodeTuning& tuning) {
+    return decode_gemv_group(caps, Quirks{}, 5632, 2048, DType::F16, true, tuning);
+  };
   CHECK(group({.threads = 100}).threads == 128);
   CHECK(group({.threads = 1000}).threads == 128);
   CHECK(group({.threads = 1}).threads == 64);

@@ -17,9 +17,13 @@ namespace {
 
 constexpr uint32_t kDispatches = 512, kWidth = 256;
 
+// What orders a dispatch behind the one before.
+enum class Order { None, Execution, Memory, ReadMemory, BufferMemory, Event };
+
 struct Bound {
   const char* what;
-  bool barrier, sets, constants, pipelines;
+  Order order;
+  bool sets, constants, pipelines;
 };
 
 void require(VkResult result) {
@@ -67,6 +71,39 @@ TEST_CASE("measure: what a dispatch costs" * doctest::skip()) {
   VkFence fence = VK_NULL_HANDLE;
   require(vkCreateFence(handle, &fence_info, nullptr, &fence));
 
+  std::vector<VkEvent> events(kDispatches);
+  const VkEventCreateInfo event_info{VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
+  for (VkEvent& event : events)
+    require(vkCreateEvent(handle, &event_info, nullptr, &event));
+  const auto order = [&](VkCommandBuffer commands, Order kind, VkEvent event) {
+    constexpr VkPipelineStageFlags kCompute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
+    constexpr VkAccessFlags kRead = VK_ACCESS_SHADER_READ_BIT, kWrite = VK_ACCESS_SHADER_WRITE_BIT;
+    const VkMemoryBarrier memory{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, kWrite,
+                                 kind == Order::ReadMemory ? kRead : kRead | kWrite};
+    const VkBufferMemoryBarrier of_buffer{VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER,
+                                          nullptr,
+                                          kWrite,
+                                          kRead | kWrite,
+                                          VK_QUEUE_FAMILY_IGNORED,
+                                          VK_QUEUE_FAMILY_IGNORED,
+                                          (*buffer)->handle(),
+                                          0,
+                                          VK_WHOLE_SIZE};
+    switch (kind) {
+      case Order::None: break;
+      case Order::Execution: vkCmdPipelineBarrier(commands, kCompute, kCompute, 0, 0, nullptr, 0, nullptr, 0, nullptr); break;
+      case Order::Memory:
+      case Order::ReadMemory: vkCmdPipelineBarrier(commands, kCompute, kCompute, 0, 1, &memory, 0, nullptr, 0, nullptr); break;
+      case Order::BufferMemory:
+        vkCmdPipelineBarrier(commands, kCompute, kCompute, 0, 0, nullptr, 1, &of_buffer, 0, nullptr);
+        break;
+      case Order::Event:
+        vkCmdSetEvent(commands, event, kCompute);
+        vkCmdWaitEvents(commands, 1, &event, kCompute, kCompute, 1, &memory, 0, nullptr, 0, nullptr);
+        vkCmdResetEvent(commands, event, kCompute);
+        break;
+    }
+  };
   const auto record = [&](const Bound& bound) {
     const VkCommandBufferAllocateInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, command_pool,
                                            VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
@@ -90,23 +127,24 @@ TEST_CASE("measure: what a dispatch costs" * doctest::skip()) {
       if (i == 0 || bound.constants)
         vkCmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(params), &params);
       vkCmdDispatch(commands, 1, 1, 1);
-      const VkMemoryBarrier memory{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_SHADER_WRITE_BIT,
-                                   VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-      if (bound.barrier)
-        vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &memory,
-                             0, nullptr, 0, nullptr);
+      order(commands, bound.order, events[i]);
     }
     require(vkEndCommandBuffer(commands));
     return commands;
   };
-  constexpr Bound kBound[] = {{"barrier", true, false, false, false},
-                              {"barrier, set", true, true, false, false},
-                              {"barrier, constants", true, false, true, false},
-                              {"barrier, pipeline", true, false, false, true},
-                              {"barrier, set, constants", true, true, true, false},
-                              {"barrier, set, constants, pipeline", true, true, true, true},
-                              {"set, constants, pipeline", false, true, true, true},
-                              {"nothing", false, false, false, false}};
+  constexpr Bound kBound[] = {{"barrier", Order::Memory, false, false, false},
+                              {"barrier for reads", Order::ReadMemory, false, false, false},
+                              {"barrier of the buffer", Order::BufferMemory, false, false, false},
+                              {"execution barrier", Order::Execution, false, false, false},
+                              {"event", Order::Event, false, false, false},
+                              {"barrier, set", Order::Memory, true, false, false},
+                              {"barrier, constants", Order::Memory, false, true, false},
+                              {"barrier, pipeline", Order::Memory, false, false, true},
+                              {"barrier, set, constants", Order::Memory, true, true, false},
+                              {"barrier, set, constants, pipeline", Order::Memory, true, true, true},
+                              {"execution, set, constants, pipeline", Order::Execution, true, true, true},
+                              {"set, constants, pipeline", Order::None, true, true, true},
+                              {"nothing", Order::None, false, false, false}};
   for (const Bound& bound : kBound) {
     const VkCommandBuffer commands = record(bound);
     const std::vector<VkCommandBuffer> eight(8, commands);
@@ -125,6 +163,8 @@ TEST_CASE("measure: what a dispatch costs" * doctest::skip()) {
     std::printf("| %-36s | %7.3f us a dispatch |\n", bound.what, us[us.size() - 3]);
     std::fflush(stdout);
   }
+  for (const VkEvent event : events)
+    vkDestroyEvent(handle, event, nullptr);
   vkDestroyFence(handle, fence, nullptr);
   vkDestroyCommandPool(handle, command_pool, nullptr);
   vkDestroyDescriptorPool(handle, pool, nullptr);

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "runtime/half.h"
 #include "tests/support/compare.h"
 #include "tests/support/random.h"
 
@@ -257,5 +258,47 @@ TEST_SUITE("cpu") {
     CHECK(quantize_row(DType::Q4_K, values, std::as_writable_bytes(std::span(bytes)), "x").message() ==
           "x: got 143 bytes for 256 elements of Q4_K, wanted 144");
     CHECK(quantize_row(DType::U8, values, std::as_writable_bytes(std::span(bytes)), "x").code() == Code::BadArgument);
+  }
+
+  // Reads the planes by their description alone, one element at a time.
+  TEST_CASE("weight_format: the planes of the device hold what the blocks stand for, element by element") {
+    for (const DType dtype : kBlockTypes) {
+      CAPTURE(dtype_name(dtype));
+      constexpr size_t kCount = 1024;
+      const Bytes blocks = quantized(dtype, normal_floats(kCount, 3));
+      const std::vector<float> wanted = dequantized(dtype, blocks);
+      std::vector<uint8_t> codes(device_code_bytes(dtype, kCount)), scales(device_scale_bytes(dtype, kCount));
+      find_weight_format(dtype)->repack(std::as_bytes(std::span(blocks)).data(), kCount,
+                                        std::as_writable_bytes(std::span(codes)).data(),
+                                        std::as_writable_bytes(std::span(scales)).data());
+      const auto half = [&](size_t byte) { return half_to_float(static_cast<uint16_t>(scales[byte] | scales[byte + 1] << 8)); };
+      const auto bits_of = [](const Bytes& bytes, size_t first, size_t count) {  // of words, lowest bit first
+        return static_cast<unsigned>(bytes[first / 8] >> first % 8) & ((1u << count) - 1);
+      };
+      for (size_t i = 0; i < kCount; ++i) {
+        CAPTURE(i);
+        constexpr size_t kPlaces[] = {0, 2, 4, 6, 1, 3, 5, 7};  // of eight elements among the bytes 0 4 1 5 2 6 3 7
+        const size_t place = kPlaces[i % 8], byte = place % 4, second = place / 4;
+        const unsigned nibble = dtype == DType::Q8_0 ? 0 : bits_of(codes, i / 8 * 32 + byte * 8 + second * 4, 4);
+        float value = 0;
+        if (dtype == DType::Q8_0) {
+          value = half(i / 32 * 2) * static_cast<float>(static_cast<int8_t>(codes[i / 8 * 8 + second * 4 + byte]));
+        } else if (dtype == DType::Q4_0) {
+          value = half(i / 32 * 2) * (static_cast<float>(nibble) - 8);
+        } else if (dtype == DType::Q4_K) {
+          const size_t block = i / 256 * 16, part = i % 256 / 32, j = part % 4;
+          const uint8_t* six = &scales[block + 4];
+          const unsigned s = part < 4 ? six[j] & 63u : (six[8 + j] & 15u) | (six[j] >> 6) << 4;
+          const unsigned m = part < 4 ? six[4 + j] & 63u : six[8 + j] >> 4 | (six[4 + j] >> 6) << 4;
+          value = half(block) * static_cast<float>(s) * static_cast<float>(nibble) - half(block + 2) * static_cast<float>(m);
+        } else {
+          const size_t block = i / 256 * 96, in = i % 256;
+          const unsigned high = bits_of(scales, (block + in / 16 * 4 + byte) * 8 + (in % 16 / 8 * 2 + second) * 2, 2);
+          const auto s = static_cast<float>(static_cast<int8_t>(scales[block + 64 + in / 16]));
+          value = half(block + 80) * s * (static_cast<float>(nibble | high << 4) - 32);
+        }
+        REQUIRE(value == doctest::Approx(wanted[i]).epsilon(1e-6));
+      }
+    }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "runtime/half.h"
 #include "runtime/upload.h"
+#include "runtime/weight_format.h"
 
 namespace vl2 {
 
@@ -104,8 +105,21 @@ TensorView GpuTest::upload(std::initializer_list<uint32_t> dims, const std::vect
   return store(dims, dtype, halves.data(), halves.size() * 2);
 }
 
+TensorView GpuTest::upload_blocks(std::initializer_list<uint32_t> dims, const std::vector<float>& values, DType dtype) {
+  std::vector<std::byte> blocks(dtype_bytes_of(dtype, values.size())), planes(device_bytes(dtype, values.size()));
+  const Status status = quantize_row(dtype, values, blocks, "upload_weight");
+  REQUIRE_MESSAGE(status.ok(), status.message());
+  const uint64_t scales = device_scales_offset(dtype, values.size());
+  find_weight_format(dtype)->repack(blocks.data(), values.size(), planes.data(), planes.data() + scales);
+  TensorView view = store(dims, dtype, planes.data(), planes.size());
+  view.scales = scales;
+  return view;
+}
+
 TensorView GpuTest::upload_weight(std::initializer_list<uint32_t> dims, const std::vector<float>& values, DType dtype) {
   REQUIRE(values.size() == count_of(dims));
+  if (dtype_block(dtype) > 1)
+    return upload_blocks(dims, values, dtype);
   const uint32_t columns = *(dims.end() - 1), padded = (columns + 7) / 8 * 8;
   const size_t rows = columns == 0 ? 0 : values.size() / columns;
   std::vector<float> wide(rows * padded, 0.0f);

@@ -39,7 +39,8 @@ class GpuTest {
   TensorView tensor(std::initializer_list<uint32_t> dims, DType dtype = DType::F32);
   /// `values` rounded to `dtype`.
   TensorView upload(std::initializer_list<uint32_t> dims, const std::vector<float>& values, DType dtype = DType::F32);
-  /// A weight matrix as the loader lays it out: rows padded with zeros to a multiple of 8 elements.
+  /// A weight matrix as the loader lays it out: rows padded with zeros to a multiple of 8 elements, or quantised to planes of
+  /// blocks, of which rows are a multiple then.
   TensorView upload_weight(std::initializer_list<uint32_t> dims, const std::vector<float>& values, DType dtype);
   TensorView upload_u32(std::initializer_list<uint32_t> dims, const std::vector<uint32_t>& values);
   TensorView upload_i32(std::initializer_list<uint32_t> dims, const std::vector<int32_t>& values);
@@ -52,6 +53,7 @@ class GpuTest {
 
  private:
   TensorView store(std::initializer_list<uint32_t> dims, DType dtype, const void* bytes, size_t byte_count);
+  TensorView upload_blocks(std::initializer_list<uint32_t> dims, const std::vector<float>& values, DType dtype);
   std::vector<std::byte> download_span(const TensorView& view);
   std::vector<std::unique_ptr<Buffer>> buffers_;
 

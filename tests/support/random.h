@@ -6,6 +6,7 @@
 
 #include "runtime/half.h"
 #include "runtime/tensor.h"
+#include "runtime/weight_format.h"
 
 namespace vl2 {
 
@@ -29,7 +30,27 @@ inline std::vector<float> rounded(const std::vector<float>& values, DType dtype)
   if (dtype == DType::BF16)
     for (float& value : result)
       value = bfloat16_to_float(float_to_bfloat16(value));
+  if (dtype_block(dtype) > 1) {
+    std::vector<std::byte> blocks(dtype_bytes_of(dtype, values.size()));
+    if (!quantize_row(dtype, values, blocks, "rounded").ok() || !dequantize_row(dtype, blocks, result, "rounded").ok())
+      result.clear();  // of no use: the caller's sizes are not whole blocks
+  }
   return result;
+}
+
+/// What a kernel multiplies by: matrix units have blocks made f16 on the way.
+inline std::vector<float> as_multiplied(const std::vector<float>& exact, DType format, bool on_matrix_units) {
+  const std::vector<float> stored = rounded(exact, format);
+  return on_matrix_units && dtype_block(format) > 1 ? rounded(stored, DType::F16) : stored;
+}
+
+/// Every format that weights may have on a device.
+inline constexpr DType kWeightFormats[] = {DType::F32,  DType::F16,  DType::BF16, DType::Q8_0,
+                                           DType::Q4_0, DType::Q4_K, DType::Q6_K};
+
+/// The least multiple of a format's block that is not below `count`.
+inline uint32_t whole_blocks(uint32_t count, DType dtype) {
+  return (count + dtype_block(dtype) - 1) / dtype_block(dtype) * dtype_block(dtype);
 }
 
 }  // namespace vl2

@@ -1,0 +1,136 @@
+// decode_gemv.comp for weights in blocks, by dot products of bytes: x is rounded to signed bytes with a scale for every 32 elements.
+//
+// Shapes    as decode_gemv.comp; a multiple of 32 elements of K
+// Work      one workgroup SETS sets of ROWS rows of the weight, which its subgroups share out; a subgroup's invocations share K. Each workgroup
+//           makes the bytes of all of x first, while its first weights are on their way; codes as floats, four instructions an element,
+//           take longer than the weights (H200, 580.159: experts gate_up of Small in Q4_0 31 us, 10 here)
+// Numbers   products of bytes summed in integers over 32 elements (Q6_K: 16), in f32 beyond, in an order fixed by the sizes. x loses what 8 bits
+//           lose: 0.4 % of the largest of 32, at random
+// Needs     integer dot products; subgroup arithmetic and clusters; workgroups of a multiple of 4 invocations
+// Variants  WEIGHT = BLOCKS
+// Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2RMSNorm, DeepseekV2MLP, DeepseekV2MoE.moe_infer
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_clustered : require
+#include "decode/gemv_bindings.glsl"
+#define VL2_WEIGHT_CHUNKS
+#define VL2_WEIGHT_CODE_DOTS
+#include "common/weight.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint ROWS = 4u;
+layout(constant_id = 2) const uint UNROLL = 2u;  // chunks of K that are in flight a row
+layout(constant_id = 3) const uint SETS = 8u;
+layout(constant_id = 4) const uint CHUNKS = 1u;  // of WEIGHT_CHUNK elements of K
+layout(constant_id = 5) const bool NORM = false;
+#include "decode/gemv_rows.glsl"
+
+const uint BLOCKS = CHUNKS * WEIGHT_CHUNK / 32u;
+const uint BLOCK_PITCH = BLOCKS + 1u;
+const uint MAX_SUBGROUPS = 64u;
+shared uvec4 x_codes[2u * BLOCK_PITCH];  // the first 16 elements of all blocks, then the second
+shared vec2 x_scales[BLOCKS];            // scale, and scale times the sum of the codes
+shared float subgroup_squares[MAX_SUBGROUPS];
+
+uint pack_bytes(ivec4 codes) { return uint(codes.x & 255) | uint(codes.y & 255) << 8 | uint(codes.z & 255) << 16 | uint(codes.w) << 24; }
+
+// Four invocations a block. All invocations stay until the last block, since they reduce together.
+void stage_x() {
+  float square = 0.0;
+  for (uint first = 0u; first < 4u * BLOCKS; first += gl_WorkGroupSize.x) {
+    const uint e = first + gl_LocalInvocationIndex, block = e / 4u, part = e % 4u;
+    vec4 low, high;
+    load_x8(min(e, 4u * BLOCKS - 1u), low, high);
+    if (NORM) {
+      vec4 norm_low, norm_high;
+      load_norm8(min(e, 4u * BLOCKS - 1u), norm_low, norm_high);
+      square += e < 4u * BLOCKS ? dot(low, low) + dot(high, high) : 0.0;
+      low *= norm_low;
+      high *= norm_high;
+    }
+    const vec4 sizes = max(abs(low), abs(high));
+    const float largest = subgroupClusteredMax(max(max(sizes.x, sizes.y), max(sizes.z, sizes.w)), 4u);
+    const float factor = largest > 0.0 ? 127.0 / largest : 0.0;
+    const ivec4 code_low = ivec4(roundEven(low * factor)), code_high = ivec4(roundEven(high * factor));
+    const ivec4 both = code_low + code_high;
+    const int sum = subgroupClusteredAdd(both.x + both.y + both.z + both.w, 4u);
+    if (e >= 4u * BLOCKS)
+      continue;
+    const uvec2 words = uvec2(pack_bytes(ivec4(code_low.x, code_high.x, code_low.y, code_high.y)),
+                              pack_bytes(ivec4(code_low.z, code_high.z, code_low.w, code_high.w)));
+    const uint at = part / 2u * BLOCK_PITCH + block;
+    if (part % 2u == 0u)
+      x_codes[at].xy = words;
+    else
+      x_codes[at].zw = words;
+    if (part == 0u)
+      x_scales[block] = vec2(1.0, float(sum)) * (largest / 127.0);
+  }
+  if (NORM) {
+    square = subgroupAdd(square);
+    if (subgroupElect())
+      subgroup_squares[gl_SubgroupID] = square;
+  }
+  barrier();
+}
+
+XChunk x_chunk(uint chunk) {
+  const uint block = chunk * WEIGHT_CHUNK / 32u;
+  const vec2 scale = x_scales[block];
+  if (WEIGHT_CHUNK == 16u)
+    return XChunk(x_codes[(chunk & 1u) * BLOCK_PITCH + block], uvec4(0u), scale.x, scale.y);
+  return XChunk(x_codes[block], x_codes[BLOCK_PITCH + block], scale.x, scale.y);
+}
+
+WeightChunk chunks[UNROLL * ROWS];
+
+// Those of K from `base` on; beyond the end the last again, which is not counted.
+void fetch_chunks(uint base, uint lane, uint lanes) {
+  [[unroll]] for (uint u = 0u; u < UNROLL; ++u)
+    [[unroll]] for (uint r = 0u; r < ROWS; ++r)
+      chunks[u * ROWS + r] = load_weight_chunk(weight_chunk_of(r, min(base + u * lanes + lane, CHUNKS - 1u)));
+}
+
+void main() {
+  const uint lane = subgroupExclusiveAdd(1u), lanes = subgroupAdd(1u);  // counted: see matmul/gemv_dot.glsl
+  const uint results = (p.rows + RESULTS - 1u) / RESULTS;               // sets
+  uint set = gl_SubgroupID;
+  start_rows((gl_WorkGroupID.x * SETS + set) * RESULTS);
+  fetch_chunks(0u, lane, lanes);
+  stage_x();
+  float scale = 1.0;
+  if (NORM) {
+    float square = 0.0;
+    for (uint i = 0u; i < gl_NumSubgroups; ++i)
+      square += subgroup_squares[i];
+    scale = inversesqrt(square / float(CHUNKS * WEIGHT_CHUNK) + p.eps);
+  }
+  for (; set < SETS && gl_WorkGroupID.x * SETS + set < results; set += gl_NumSubgroups) {
+    if (set >= gl_NumSubgroups)
+      start_rows((gl_WorkGroupID.x * SETS + set) * RESULTS);
+    const float gain = gain_of(min(lane, RESULTS - 1u));
+    float sums[ROWS];
+    [[unroll]] for (uint r = 0u; r < ROWS; ++r)
+      sums[r] = 0.0;
+    for (uint base = 0u; base < CHUNKS; base += lanes * UNROLL) {
+      if (base != 0u || set >= gl_NumSubgroups)
+        fetch_chunks(base, lane, lanes);
+      [[unroll]] for (uint u = 0u; u < UNROLL; ++u) {
+        const uint c = base + u * lanes + lane;
+        const XChunk x = x_chunk(min(c, CHUNKS - 1u));
+        [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
+          const float part = weight_code_dot(chunks[u * ROWS + r], x);
+          sums[r] += c < CHUNKS ? part : 0.0;
+        }
+      }
+    }
+    [[unroll]] for (uint r = 0u; r < ROWS; ++r)
+      sums[r] = subgroupAdd(sums[r]);
+    [[unroll]] for (uint r = 0u; r < RESULTS; ++r)
+      if (lane == r)
+        store_result(r, sums[r], PAIRS ? sums[RESULTS + r] : 0.0, scale, gain);
+  }
+}
