@@ -55,6 +55,9 @@ class Checkpoint {
   ///
   /// Errors  NotFound, IoError; BadFile: a tensor is missing or has another shape
   static Result<std::unique_ptr<Checkpoint>> open_gguf(const std::string& path, const Gguf& gguf, const Config& config);
+
+  /// The published tensors of a model of `config`, of which nobody has the files: for plans. Reading from it is an error.
+  static std::unique_ptr<Checkpoint> imagined(const Config& config);
   ~Checkpoint();
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;

@@ -161,6 +161,16 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
   return device;
 }
 
+std::unique_ptr<Device> Device::rehearsal(const Device& like) {
+  std::unique_ptr<Device> device(new Device);
+  device->caps_ = like.caps_;
+  device->quirks_ = like.quirks_;
+  device->tier_ = like.tier_;
+  device->memory_ = Memory::rehearsal(*like.memory_);
+  device->pipelines_ = PipelineStore::rehearsal();
+  return device;
+}
+
 Device::~Device() {
   if (handle_ == VK_NULL_HANDLE)
     return;
@@ -173,7 +183,7 @@ Device::~Device() {
 }
 
 uint64_t Device::saturated_stores() const {
-  if (!saturation_->invalidate(0, kSaturationBytes).ok())
+  if (saturation_ == nullptr || !saturation_->invalidate(0, kSaturationBytes).ok())
     return 0;
   uint64_t sum = 0;
   for (uint32_t i = 0; i < kSaturationCounters; ++i) {

@@ -36,6 +36,9 @@ class Device {
  public:
   /// Errors  NoDevice, NotFound, Unsupported (see choose_device), BadArgument (quirks), VulkanError
   static Result<std::unique_ptr<Device>> create(const DeviceOptions& options);
+  /// A device with the caps and the tier of `like` and no driver behind it: everything is checked and counted (Memory::events(),
+  /// PipelineStore::count()), nothing is allocated, made or run. What it is used for needs no change.
+  static std::unique_ptr<Device> rehearsal(const Device& like);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -46,11 +49,13 @@ class Device {
   const DeviceCaps& caps() const { return caps_; }
   const Quirks& quirks() const { return quirks_; }
   uint32_t tier() const { return tier_; }
-  /// False for a driver without hardware (RADV_FORCE_FAMILY): pipelines are made, buffers are empty shells, nothing is recorded.
-  bool executes() const { return caps_.device_local_bytes > 0; }
+  /// False for a driver without hardware (RADV_FORCE_FAMILY): pipelines are made, buffers are empty shells, nothing is recorded;
+  /// and for a rehearsal.
+  bool executes() const { return handle_ != VK_NULL_HANDLE && caps_.device_local_bytes > 0; }
   /// The type of stored activations in this device's tier.
   DType act() const { return tier_ >= 1 ? DType::F16 : DType::F32; }
   Memory& memory() { return *memory_; }
+  const Memory& memory() const { return *memory_; }
   PipelineStore& pipelines() { return *pipelines_; }
   const Instance& instance() const { return *instance_; }
 

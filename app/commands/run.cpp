@@ -67,7 +67,7 @@ Status run_command(const RunOptions& options) {
   VL2_ASSIGN(const Tokenizer tokenizer, load_tokenizer(options.model.model));
   Timings timings;
   auto start = Clock::now();
-  VL2_ASSIGN(const auto engine, load_engine(options.model, !images.empty()));
+  VL2_ASSIGN(const auto engine, load_engine(options.model, images));
   VL2_ASSIGN(const auto conversation, Conversation::create(*engine, tokenizer));
   timings.load_ms = ms_since(start);
 
