@@ -33,19 +33,19 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images) {
   VL2_ASSIGN(EngineOptions load_options, engine_options(options));
+  VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model));
   load_options.pictures.emplace();
   for (const Image& image : images)
     load_options.pictures->push_back({image.width, image.height});
-  return load_engine(options, std::move(load_options));
-}
-
-Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, EngineOptions load_options) {
-  VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model));
-  if (load_options.pictures && !load_options.pictures->empty()) {
+  if (!images.empty()) {
     VL2_ASSIGN(const Config config, files.config());
     if (const Status status = check_sees(config); !status.ok())
       return fail(status.code(), options.model, ": ", status.message());
   }
+  return load_engine(options, files, std::move(load_options));
+}
+
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const ModelFiles& files, EngineOptions load_options) {
   const bool show = !options.quiet && ::isatty(STDERR_FILENO) != 0;
   if (show)
     load_options.progress = [](uint64_t done, uint64_t total) {

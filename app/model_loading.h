@@ -19,7 +19,7 @@ Result<DeviceOptions> device_options(const std::string& device);
 /// Errors  those of Engine::load
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images);
 /// The same with what engine_options() gave, perhaps changed.
-Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, EngineOptions load_options);
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const ModelFiles& files, EngineOptions load_options);
 
 /// What an engine is loaded with, but for the progress.
 ///

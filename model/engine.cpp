@@ -30,7 +30,8 @@ Result<uint32_t> context_of(const Config& config, uint32_t wanted) {
   return wanted == 0 ? longest : wanted;
 }
 
-// A plan that does not fit is refused with what would; so is one with a buffer that this device does not allocate in one piece.
+// A plan that does not fit is refused with what would; so is one with a buffer that this device does not allocate in one piece, or
+// with a view that it does not bind.
 Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options) {
   if (!device_->executes())
     return {};
@@ -38,7 +39,7 @@ Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoin
   const MemoryUse use{context_, chunk(), options.pictures};
   const uint64_t available = device_->memory().available_bytes();
   auto plan = plan_memory(*device_, model, use);
-  if (!plan.ok() && plan.code() != Code::OutOfMemory)
+  if (!plan.ok() && plan.code() != Code::OutOfMemory && plan.code() != Code::BadShape)
     return plan.status();
   if (plan.ok()) {
     plan_ = plan.take();

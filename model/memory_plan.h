@@ -83,7 +83,7 @@ struct MemoryPlan {
 /// The plan for running `model` on a device like `device`, of which nothing is taken; available_bytes stays 0.
 ///
 /// Errors  those of load_weights, which reads no weights here; OutOfMemory: a buffer is larger than this device allocates in one
-///         piece, by name; BadArgument: the context, or a picture that cannot be shown
+///         piece, by name; BadShape: a view is larger than it binds; BadArgument: the context, or a picture that cannot be shown
 /// Cost    milliseconds: every dispatch of a session is checked once
 Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, const MemoryUse& use);
 

@@ -1,5 +1,6 @@
 #include "runtime/device.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -147,6 +148,10 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
   VL2_ASSIGN(const std::vector<DeviceEntry> entries, device->instance_->devices());
   VL2_ASSIGN(const size_t index, choose_device(entries, options.device));
   device->caps_ = entries[index].caps;
+  if (options.max_allocation_bytes != 0)
+    device->caps_.max_allocation_bytes = std::min(device->caps_.max_allocation_bytes, options.max_allocation_bytes);
+  if (options.max_binding_bytes != 0)
+    device->caps_.max_storage_buffer_bytes = std::min(device->caps_.max_storage_buffer_bytes, options.max_binding_bytes);
   VL2_ASSIGN(device->quirks_, find_quirks(device->caps_, options.quirks));
   device->tier_ = choose_tier(device->caps_, device->quirks_, options.tier);
   VL2_TRY(device->create_logical_device(entries[index].handle, options));

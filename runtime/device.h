@@ -21,7 +21,9 @@ struct DeviceOptions {
   bool pipeline_statistics = false;  ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
   std::string quirks;                ///< "+name,-name"
   std::string cache_dir;             ///< where pipelines are kept between runs; empty: nowhere
-  uint64_t heap_limit_bytes = 0;     ///< pretend that no heap is larger; 0: as it is
+  uint64_t heap_limit_bytes = 0;     ///< pretend that no heap is larger; 0: as it is, here and below
+  uint64_t max_allocation_bytes = 0;  ///< pretend that no buffer may be larger
+  uint64_t max_binding_bytes = 0;     ///< pretend that no binding may be larger
 };
 
 /// Options from the environment: VL2_DEVICE, VL2_VALIDATION, VL2_TIER, VL2_QUIRKS, VL2_CACHE_DIR, VL2_CHECK, VL2_HEAP_LIMIT

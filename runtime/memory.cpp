@@ -61,6 +61,8 @@ Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDe
   memory->physical_ = physical;
   memory->device_ = device;
   memory->max_buffer_bytes_ = caps.max_allocation_bytes;
+  memory->heap_limit_bytes_ = heap_limit_bytes;
+  memory->memory_budget_ = caps.memory_budget;
   memory->debug_names_ = vkSetDebugUtilsObjectNameEXT != nullptr;
 
   memory->hardware_ = caps.device_local_bytes > 0;
@@ -159,18 +161,24 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
 uint64_t Memory::available_bytes() const {
   if (!hardware_)
     return 0;
-  const VkPhysicalDeviceMemoryProperties* properties = nullptr;
-  vmaGetMemoryProperties(allocator_, &properties);
-  std::array<VmaBudget, VK_MAX_MEMORY_HEAPS> budgets{};
-  vmaGetHeapBudgets(allocator_, budgets.data());
+  const auto left = [](uint64_t whole, uint64_t used) { return whole > used ? whole - used : 0; };
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  VkPhysicalDeviceMemoryProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                                               memory_budget_ ? &driver : nullptr};
+  vkGetPhysicalDeviceMemoryProperties2(physical_, &properties);
+  std::array<VmaBudget, VK_MAX_MEMORY_HEAPS> held{};
+  vmaGetHeapBudgets(allocator_, held.data());
   uint64_t best = 0;
-  for (uint32_t heap = 0; heap < properties->memoryHeapCount; ++heap) {
-    if (!(properties->memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+  for (uint32_t heap = 0; heap < properties.memoryProperties.memoryHeapCount; ++heap) {
+    if (!(properties.memoryProperties.memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
       continue;
-    // Blocks that VMA holds but has not handed out count as free.
-    const uint64_t unused = budgets[heap].statistics.blockBytes - budgets[heap].statistics.allocationBytes;
-    const uint64_t budget = std::min<uint64_t>(budgets[heap].budget, properties->memoryHeaps[heap].size);
-    best = std::max(best, (budget > budgets[heap].usage ? budget - budgets[heap].usage : 0) + unused);
+    const VmaStatistics& ours = held[heap].statistics;
+    uint64_t free = memory_budget_ ? left(driver.heapBudget[heap], driver.heapUsage[heap])
+                                   : left(properties.memoryProperties.memoryHeaps[heap].size, ours.blockBytes);
+    // The limit is on what this process takes; the driver's usage may be the whole system's (lavapipe).
+    if (heap_limit_bytes_ != 0)
+      free = std::min(free, left(heap_limit_bytes_, ours.blockBytes));
+    best = std::max(best, free + ours.blockBytes - ours.allocationBytes);  // blocks held but not handed out are free
   }
   return best;
 }

@@ -96,6 +96,8 @@ class Memory {
   std::atomic<uint64_t> device_bytes_ = 0;
   std::atomic<uint64_t> device_bytes_peak_ = 0;
   uint64_t max_buffer_bytes_ = 0;
+  uint64_t heap_limit_bytes_ = 0;
+  bool memory_budget_ = false;
   bool debug_names_ = false;
   bool hardware_ = true;  // false: there is no memory at all, and buffers are shells
   bool rehearsal_ = false;

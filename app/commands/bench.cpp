@@ -52,12 +52,16 @@ Status check_options(const BenchOptions& options) {
 
 Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
   VL2_ASSIGN(EngineOptions load_options, engine_options(options.model));
-  if (options.synthetic.empty() && !options.pipelines)
-    return load_engine(options.model, std::move(load_options));
+  if (options.synthetic.empty()) {
+    VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model.model));
+    VL2_ASSIGN(const Config config, files.config());
+    load_options.pictures = bench_pictures(options, config);
+    load_options.device.pipeline_statistics = options.pipelines;
+    return load_engine(options.model, files, std::move(load_options));
+  }
   load_options.device.pipeline_statistics = options.pipelines;
-  if (options.synthetic.empty())
-    return Engine::load(options.model.model, load_options);
   VL2_ASSIGN(const Config config, shapes_to_bench(options));
+  load_options.pictures = bench_pictures(options, config);
   return Engine::synthetic("synthetic " + options.synthetic, config, load_options);
 }
 

@@ -34,8 +34,7 @@ Result<Subject> find_subject(const PlanOptions& options) {
   if (!options.synthetic.empty()) {
     subject.name = "synthetic " + options.synthetic;
     VL2_ASSIGN(subject.config, synthetic_config(options.synthetic, options.layers, options.model.context));
-    if (!options.model.type.empty())
-      subject.checkpoint = Checkpoint::imagined(subject.config);
+    subject.checkpoint = Checkpoint::imagined(subject.config);
   } else {
     subject.name = options.model.model;
     VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model.model));
@@ -155,8 +154,8 @@ Status plan_command(const PlanOptions& options) {
   const MemoryUse use{context, wanted.chunk != 0 ? wanted.chunk : prefill_chunk(device->caps()), pictures};
   const uint64_t limit = wanted.device.heap_limit_bytes, available = limit != 0 ? limit : device->memory().available_bytes();
   auto plan = plan_memory(*device, model, use);
-  if (plan.code() == Code::OutOfMemory)
-    return fail(Code::OutOfMemory, subject.name, ": ", plan.message(),
+  if (plan.code() == Code::OutOfMemory || plan.code() == Code::BadShape)
+    return fail(plan.code(), subject.name, ": ", plan.message(),
                 ways_out_text(ways_to_fit(*device, model, use, available)));
   if (!plan.ok())
     return plan.status();
