@@ -44,21 +44,22 @@ struct Search {
   }
 
   // The longest context that fits: the plan grows with the context, but for pictures that a shorter one has no room for.
-  void smaller_context(const PlannedModel& of, const std::string& also) {
+  bool smaller_context(const PlannedModel& of, uint32_t chunk, const std::string& also) {
     MemoryUse changed = use;
+    changed.chunk = chunk;
     const auto fits = [&](uint32_t steps) {
       changed.context = steps * kContextStep;
       return needed(of, changed) <= available;
     };
     uint32_t low = kLeastContext / kContextStep, high = (use.context - 1) / kContextStep;
     if (high < low || !fits(low))
-      return;
+      return false;
     while (low < high) {
       const uint32_t middle = low + (high - low + 1) / 2;
       fits(middle) ? low = middle : high = middle - 1;
     }
     changed.context = low * kContextStep;
-    add(also + "-c " + std::to_string(changed.context), needed(of, changed));
+    return add(also + "-c " + std::to_string(changed.context), needed(of, changed));
   }
 
   void fewer_tiles() {
@@ -93,7 +94,7 @@ struct Search {
       }
     }
     if (smallest != nullptr)
-      smaller_context({model.config, model.checkpoint, smallest}, std::string("--type ") + smallest->name + " with ");
+      smaller_context({model.config, model.checkpoint, smallest}, use.chunk, std::string("--type ") + smallest->name + " with ");
   }
 
   void smaller_model() {
@@ -113,11 +114,11 @@ struct Search {
 
 }  // namespace
 
-std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use,
-                                uint64_t available_bytes) {
+std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes) {
   Search search{device, model, use, available_bytes, {}};
   search.smaller_chunk();
-  search.smaller_context(model, "");
+  if (!search.smaller_context(model, use.chunk, "") && use.chunk > kLeastChunk)
+    search.smaller_context(model, kLeastChunk, "--chunk " + std::to_string(kLeastChunk) + " with ");
   search.fewer_tiles();
   search.smaller_type();
   search.smaller_model();
@@ -136,8 +137,10 @@ std::string ways_out_text(std::span<const WayOut> ways) {
     return "; neither a shorter context nor fewer bits nor a smaller model of the family fits";
   std::string text = "; what would fit: ";
   for (size_t i = 0; i < ways.size(); ++i)
-    text += (i == 0 ? "" : i + 1 == ways.size() ? " or " : ", ") + ways[i].change + " (" +
-            memory_size_text(ways[i].needed_bytes) + ")";
+    text += (i == 0                 ? ""
+             : i + 1 == ways.size() ? " or "
+                                    : ", ") +
+            ways[i].change + " (" + memory_size_text(ways[i].needed_bytes) + ")";
   return text;
 }
 

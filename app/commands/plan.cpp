@@ -155,8 +155,7 @@ Status plan_command(const PlanOptions& options) {
   const uint64_t limit = wanted.device.heap_limit_bytes, available = limit != 0 ? limit : device->memory().available_bytes();
   auto plan = plan_memory(*device, model, use);
   if (plan.code() == Code::OutOfMemory || plan.code() == Code::BadShape)
-    return fail(plan.code(), subject.name, ": ", plan.message(),
-                ways_out_text(ways_to_fit(*device, model, use, available)));
+    return fail(plan.code(), subject.name, ": ", plan.message(), ways_out_text(ways_to_fit(*device, model, use, available)));
   if (!plan.ok())
     return plan.status();
   Answer answer{plan.take(), {}};

@@ -105,8 +105,8 @@ TEST_CASE("vl2 --vram: a model that does not fit is refused with what would, one
   const std::string line = refused({"run", "-m", kPico, "--image", kPicture, "-p", "What is the name?", "--vram", "50M"});
   CHECK_MESSAGE(line.starts_with("vl2: " + kPico + ": needs "), line);
   CHECK_MESSAGE(line.find("; what would fit: ") != std::string::npos, line);
-  const ProgramResult answer =
-      run_program({"run", "-m", kPico, "--image", kPicture, "-p", "What is the name?", "-c", "1024", "-n", "2", "--vram", "1GiB"});
+  const ProgramResult answer = run_program(
+      {"run", "-m", kPico, "--image", kPicture, "-p", "What is the name?", "-c", "1024", "-n", "2", "--vram", "1GiB"});
   CHECK_MESSAGE(answer.exit_status == 0, answer.err);
 }
 

@@ -136,7 +136,8 @@ TEST_CASE("memory_plan: the groups of Base are the sums of its published shapes"
   // layers.0, layers.2, their biases, newline and separator
   CHECK((*plan)[MemoryGroup::Projector] == 2ull * 2560 * (4 * 1152) + 2ull * 2560 * 2560 + 4ull * 4 * 2560);
   // A block: qkv, proj, fc1, fc2 with biases and two norms; then patches (588 columns padded to 592), positions, the last norm.
-  const uint64_t block = 2ull * (3 * 1152 * 1152 + 1152 * 1152 + 2 * 1152 * 4304) + 4ull * (3 * 1152 + 1152 + 4304 + 1152 + 4 * 1152);
+  const uint64_t block =
+      2ull * (3 * 1152 * 1152 + 1152 * 1152 + 2 * 1152 * 4304) + 4ull * (3 * 1152 + 1152 + 4304 + 1152 + 4 * 1152);
   CHECK((*plan)[MemoryGroup::Vision] == 27 * block + 2ull * 1152 * 592 + 4ull * (1152 + 729 * 1152 + 2 * 1152));
   // Embedding and head; a layer's attention and norms; the dense layer; routers (f32, with bias) and two shared experts.
   const uint64_t attention = 2ull * (32 * 192 * 2560 + 576 * 2560 + 32 * 256 * 512 + 2560 * 32 * 128) + 4ull * (512 + 2 * 2560);
@@ -162,7 +163,8 @@ TEST_CASE("memory_plan: no view that the published models bind is larger than 12
   options.device.max_binding_bytes = 4096;
   auto tiny = Device::create(options.device);
   REQUIRE(tiny.ok());
-  const auto refused = plan_memory(**tiny, {find_variant("tiny")->config}, {.context = 4096, .pictures = std::nullopt});
+  const MemoryUse text{.context = 4096, .pictures = std::vector<PictureSize>{}};
+  const auto refused = plan_memory(**tiny, {find_variant("tiny")->config}, text);
   CHECK_MESSAGE(refused.code() == Code::BadShape, refused.message());
 }
 
@@ -172,8 +174,9 @@ TEST_CASE("memory_plan: a tensor larger than the device allocates at once is ref
   Config base = find_variant("base")->config;               // 72 x 3072 x 2560 x 2 bytes: 1.13 GB
   const auto engine = Engine::synthetic("base", base, options);
   REQUIRE(engine.code() == Code::OutOfMemory);
-  const std::string start = "base: language.model.layers.1.mlp.experts.0.gate_proj.weight: needs 1132462080 bytes in one piece, "
-                            "this device allocates at most 1073741824";
+  const std::string start =
+      "base: language.model.layers.1.mlp.experts.0.gate_proj.weight: needs 1132462080 bytes in one piece, "
+      "this device allocates at most 1073741824";
   CHECK_MESSAGE(engine.message().starts_with(start), engine.message());
   CHECK(engine.message().find("a smaller model: ") != std::string::npos);
 }
