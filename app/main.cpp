@@ -108,7 +108,9 @@ void add_plan(CLI::App& app, PlanOptions& options) {
   add_model_options(*command, options.model)->required(false);
   command->add_option("--synthetic", options.synthetic, "The shapes of tiny, small or base instead of -m");
   command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
-  command->add_option("--image-size", options.sizes, "WIDTHxHEIGHT of a picture shown; may be given again")->take_all()->expected(1);
+  command->add_option("--image-size", options.sizes, "WIDTHxHEIGHT of a picture shown; may be given again")
+      ->take_all()
+      ->expected(1);
   command->add_flag("--no-pictures", options.no_pictures, "Text alone");
   command->add_flag("--json", options.json, "Print JSON");
 }

@@ -38,7 +38,9 @@ Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoin
   const PlannedModel model{config_, checkpoint, options.mix};
   const MemoryUse use{context_, chunk(), options.pictures};
   const uint64_t available = device_->memory().available_bytes();
+  const auto start = Clock::now();
   auto plan = plan_memory(*device_, model, use);
+  times_.plan_ms = ms_since(start);
   if (!plan.ok() && plan.code() != Code::OutOfMemory && plan.code() != Code::BadShape)
     return plan.status();
   if (plan.ok()) {
@@ -62,8 +64,7 @@ Result<std::unique_ptr<Engine>> Engine::rehearsal(const Device& like, const Plan
   if (model.checkpoint == nullptr) {
     VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, engine->config_));
   } else {
-    VL2_ASSIGN(engine->weights_,
-               load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix));
+    VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix));
   }
   return engine;
 }

@@ -14,14 +14,14 @@
 namespace vl2 {
 
 struct DeviceOptions {
-  std::string device;                ///< an index, a UUID or a part of a name; empty: the best one
-  bool validation = false;           ///< validation layers, for tests and debugging
-  bool count_saturation = false;     ///< count stores that did not fit f16
-  int tier = -1;                     ///< highest tier of kernels to use; -1: the device's best
-  bool pipeline_statistics = false;  ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
-  std::string quirks;                ///< "+name,-name"
-  std::string cache_dir;             ///< where pipelines are kept between runs; empty: nowhere
-  uint64_t heap_limit_bytes = 0;     ///< pretend that no heap is larger; 0: as it is, here and below
+  std::string device;                 ///< an index, a UUID or a part of a name; empty: the best one
+  bool validation = false;            ///< validation layers, for tests and debugging
+  bool count_saturation = false;      ///< count stores that did not fit f16
+  int tier = -1;                      ///< highest tier of kernels to use; -1: the device's best
+  bool pipeline_statistics = false;   ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
+  std::string quirks;                 ///< "+name,-name"
+  std::string cache_dir;              ///< where pipelines are kept between runs; empty: nowhere
+  uint64_t heap_limit_bytes = 0;      ///< pretend that no heap is larger; 0: as it is, here and below
   uint64_t max_allocation_bytes = 0;  ///< pretend that no buffer may be larger
   uint64_t max_binding_bytes = 0;     ///< pretend that no binding may be larger
 };

@@ -160,7 +160,8 @@ std::vector<PictureSize> bench_pictures(const BenchOptions& options, const Confi
     const auto grid = tile_grid(size.width, size.height, config.candidate_resolutions, side, 1);
     return std::pair(grid.ok() ? grid->width * grid->height : 0, uint64_t{size.width} * size.height);
   };
-  const auto most = std::max_element(sizes.begin(), sizes.end(), [&](const auto& a, const auto& b) { return weight(a) < weight(b); });
+  const auto most =
+      std::max_element(sizes.begin(), sizes.end(), [&](const auto& a, const auto& b) { return weight(a) < weight(b); });
   return most == sizes.end() ? sizes : std::vector{*most};
 }
 

@@ -120,7 +120,8 @@ std::string json(const BenchReport& report) {
       {"tier", report.tier},
       {"rows", rows},
       {"breakdown_ms", breakdown},
-      {"memory_gb", {{"peak", report.peak_gb}, {"plan", report.plan_gb}, {"weights", report.weight_gb}, {"cache", report.cache_gb}}},
+      {"memory_gb",
+       {{"peak", report.peak_gb}, {"plan", report.plan_gb}, {"weights", report.weight_gb}, {"cache", report.cache_gb}}},
       {"context", report.context},
       {"floor", {{"read_gb_per_s", report.floor.read_gb_s}, {"gflop_per_s", report.floor.gflop_s}}},
       {"ops", ops}};

@@ -27,7 +27,8 @@ Result<ReportForm> report_form(const std::string& name) {
 
 Result<Config> shapes_to_bench(const BenchOptions& options) {
   VL2_ASSIGN(const Config config, synthetic_config(options.synthetic, options.layers, options.model.context));
-  return synthetic_config(options.synthetic, options.layers, std::max<uint64_t>(bench_context(options, config), options.model.context));
+  return synthetic_config(options.synthetic, options.layers,
+                          std::max<uint64_t>(bench_context(options, config), options.model.context));
 }
 
 Status check_options(const BenchOptions& options) {
@@ -77,8 +78,13 @@ BenchReport describe(const BenchOptions& options, const Engine& engine) {
   report.cache_gb = 1e-9 * static_cast<double>(engine.plan().cache_bytes());
   report.plan_gb = 1e-9 * static_cast<double>(engine.plan().buffer_bytes());
   const LoadTimes& load = engine.load_times();
-  report.breakdown = {{"load.checkpoint", load.checkpoint_ms}, {"load.device", load.device_ms}, {"load.match", load.match_ms},
-                      {"load.allocate", load.allocate_ms},     {"load.upload", load.upload_ms}, {"load.total", load.total_ms}};
+  report.breakdown = {{"load.checkpoint", load.checkpoint_ms},
+                      {"load.device", load.device_ms},
+                      {"load.plan", load.plan_ms},
+                      {"load.match", load.match_ms},
+                      {"load.allocate", load.allocate_ms},
+                      {"load.upload", load.upload_ms},
+                      {"load.total", load.total_ms}};
   if (options.synthetic.empty()) {
     report.load_seconds = 1e-3 * load.total_ms;
     report.rows.push_back({"load", "GB/s", report.weight_gb, {report.load_seconds}});

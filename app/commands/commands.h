@@ -87,11 +87,11 @@ Status inspect_command(const InspectOptions& options);
 
 /// `vl2 plan`: the device memory that a model needs, against what there is; nothing is loaded.
 struct PlanOptions {
-  ModelOptions model;             ///< its folder may be empty: then `synthetic`
-  std::string synthetic;          ///< --synthetic: the shapes of tiny, small or base
-  uint32_t layers = 0;            ///< --layers: of the decoder and of the encoder, at most; 0: all
-  std::vector<std::string> sizes; ///< --image-size: WxH of pictures shown; none: a photo
-  bool no_pictures = false;       ///< --no-pictures
+  ModelOptions model;              ///< its folder may be empty: then `synthetic`
+  std::string synthetic;           ///< --synthetic: the shapes of tiny, small or base
+  uint32_t layers = 0;             ///< --layers: of the decoder and of the encoder, at most; 0: all
+  std::vector<std::string> sizes;  ///< --image-size: WxH of pictures shown; none: a photo
+  bool no_pictures = false;        ///< --no-pictures
   bool json = false;
 };
 Status plan_command(const PlanOptions& options);
