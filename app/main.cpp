@@ -17,6 +17,9 @@ CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--type", options.type, "Quantize while loading, as `vl2 quantize --type` does");
   command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
   command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
+  command.add_option("--vram", options.vram, "Device memory to make do with: 512M, 8G");
+  command.add_option("--chunk", options.chunk, "Tokens a prefill step; 0: the device's default");
+  command.add_option("--tiles", options.tiles, "Most tiles of a picture: less memory, fewer tokens, less detail; 0: no limit");
   command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
   return model->required();
 }
@@ -63,7 +66,6 @@ void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& feature
   command->add_option("--greedy", logits.greedy, "Then continue with M greedy ids");
   command->add_option("--greedy-out", logits.greedy_out, "Write those ids, i32 [M]");
   command->add_option("--image-token-id", logits.image_token_id, "Where the folder has no tokenizer");
-  command->add_option("--chunk", logits.chunk, "Tokens a prefill step; 0: the default");
 }
 
 void add_bench(CLI::App& app, BenchOptions& options) {
@@ -101,6 +103,18 @@ void add_files(CLI::App& app, QuantizeCommandOptions& quantize, InspectOptions& 
 
   command = app.add_subcommand("inspect", "Print what is in a GGUF file or a model folder: keys, tensors, sums by type");
   command->add_option("path", inspect.path, "GGUF file, or folder with *.safetensors")->required();
+}
+
+void add_plan(CLI::App& app, PlanOptions& options) {
+  CLI::App* command = app.add_subcommand("plan", "Print the device memory that a model needs, and load nothing");
+  add_model_options(*command, options.model)->required(false);
+  command->add_option("--synthetic", options.synthetic, "The shapes of tiny, small or base instead of -m");
+  command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
+  command->add_option("--image-size", options.sizes, "WIDTHxHEIGHT of a picture shown; may be given again")
+      ->take_all()
+      ->expected(1);
+  command->add_flag("--no-pictures", options.no_pictures, "Text alone");
+  command->add_flag("--json", options.json, "Print JSON");
 }
 
 // One line whatever the message quotes: names of files and tensors, and CLI11's lists, may hold anything.
@@ -155,6 +169,7 @@ int main(int argc, char** argv) {
   BenchOptions bench;
   QuantizeCommandOptions quantize;
   InspectOptions inspect;
+  PlanOptions plan;
   add_run(app, run);
   app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
   CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
@@ -165,6 +180,7 @@ int main(int argc, char** argv) {
   add_inspection(app, tiles, features, logits);
   add_bench(app, bench);
   add_files(app, quantize, inspect);
+  add_plan(app, plan);
 
   try {
     app.parse(argc, argv);
@@ -188,5 +204,7 @@ int main(int argc, char** argv) {
     return report(quantize_command(quantize));
   if (name == "inspect")
     return report(inspect_command(inspect));
+  if (name == "plan")
+    return report(plan_command(plan));
   return report(bench_command(bench));
 }

@@ -1,7 +1,11 @@
 #include "app/model_loading.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <unistd.h>
+
+#include "app/byte_size.h"
+#include "model/variants.h"
 
 namespace vl2 {
 
@@ -15,21 +19,33 @@ Result<DeviceOptions> device_options(const std::string& device) {
 Result<EngineOptions> engine_options(const ModelOptions& options) {
   EngineOptions result;
   VL2_ASSIGN(result.device, device_options(options.device));
+  if (!options.vram.empty()) {
+    VL2_ASSIGN(result.device.heap_limit_bytes, parse_byte_size(options.vram, "--vram"));
+  }
   result.context = options.context;
+  result.chunk = options.chunk;
+  result.tiles = options.tiles;
   if (!options.type.empty()) {
     VL2_ASSIGN(result.mix, quantize_mix_of(options.type));
   }
   return result;
 }
 
-Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool pictures) {
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images) {
   VL2_ASSIGN(EngineOptions load_options, engine_options(options));
   VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model));
-  if (pictures) {
+  load_options.pictures.emplace();
+  for (const Image& image : images)
+    load_options.pictures->push_back({image.width, image.height});
+  if (!images.empty()) {
     VL2_ASSIGN(const Config config, files.config());
     if (const Status status = check_sees(config); !status.ok())
       return fail(status.code(), options.model, ": ", status.message());
   }
+  return load_engine(options, files, std::move(load_options));
+}
+
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const ModelFiles& files, EngineOptions load_options) {
   const bool show = !options.quiet && ::isatty(STDERR_FILENO) != 0;
   if (show)
     load_options.progress = [](uint64_t done, uint64_t total) {
@@ -39,6 +55,19 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool pi
   if (show)
     std::fprintf(stderr, "\r             \r");
   return engine;
+}
+
+Result<Config> synthetic_config(const std::string& name, uint32_t layers, uint64_t context) {
+  const Variant* variant = find_variant(name);
+  if (variant == nullptr)
+    return fail(Code::BadArgument, "--synthetic ", name, ": wanted tiny, small or base");
+  Config config = variant->config;
+  if (layers > 0) {
+    config.language.num_hidden_layers = std::min(config.language.num_hidden_layers, layers);
+    config.vision.layers = std::min(config.vision.layers, layers);
+  }
+  config.language.max_position_embeddings = static_cast<uint32_t>(std::max<uint64_t>(context, 4096));
+  return config;
 }
 
 Result<std::vector<Image>> read_images(const std::vector<std::string>& paths) {

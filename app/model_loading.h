@@ -15,14 +15,22 @@ namespace vl2 {
 /// The environment's device options with --device on top.
 Result<DeviceOptions> device_options(const std::string& device);
 
-/// pictures  some will be shown to it: a model that cannot see is refused before anything is loaded
-/// Errors    those of Engine::load
-Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, bool pictures = false);
+/// images  that will be shown to it: what the memory is planned for; a model that cannot see is refused before anything is loaded
+/// Errors  those of Engine::load
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images);
+/// The same with what engine_options() gave, perhaps changed.
+Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const ModelFiles& files, EngineOptions load_options);
 
 /// What an engine is loaded with, but for the progress.
 ///
-/// Errors  BadArgument: no such --type
+/// Errors  BadArgument: no such --type, a --vram that is no size
 Result<EngineOptions> engine_options(const ModelOptions& options);
+
+/// The shapes of a published model for made-up weights, with room for `context` tokens.
+///
+/// layers  of the decoder and of the encoder, at most; 0: all
+/// Errors  BadArgument: no such model
+Result<Config> synthetic_config(const std::string& name, uint32_t layers, uint64_t context);
 
 /// Reads every picture before anything is loaded, so that a bad one costs nothing.
 Result<std::vector<Image>> read_images(const std::vector<std::string>& paths);

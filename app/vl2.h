@@ -150,6 +150,7 @@ typedef struct vl2_model vl2_model;
 
 enum {
   VL2_LOAD_NO_WEIGHTS = 1, /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
+  VL2_LOAD_TEXT_ONLY = 4,  /* no picture will be shown: the plan before loading need not hold one */
   VL2_LOAD_NEEDS_EYES = 2  /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
 };
 
@@ -161,6 +162,9 @@ typedef struct vl2_load_options {
   const char* quantize;     /* turn weights into this while reading them: "Q8_0", "Q4_K_M", ...; NULL: as they are */
   const char* cache_folder; /* where compiled kernels are kept between runs; "": nowhere; NULL: ~/.cache/vl2 */
   uint32_t context_tokens;  /* the most that a session holds; 0: as many as the model can */
+  uint32_t max_tiles;       /* of a picture: less memory, fewer tokens, less detail; 0: as many as the model takes */
+  uint64_t memory_bytes;    /* of the device's memory to make do with; 0: all there is */
+  uint32_t prefill_tokens;  /* that are read at a time: fewer take less memory; 0: what suits the device */
   uint32_t reserved;        /* 0 */
   vl2_progress_fn progress; /* may be NULL */
   void* progress_user;
@@ -229,7 +233,7 @@ typedef struct vl2_plan {
   uint32_t context_tokens; /* that the plan is for */
   uint64_t weight_bytes;
   uint64_t cache_bytes;     /* of one session of context_tokens */
-  uint64_t working_bytes;   /* activations: an upper estimate */
+  uint64_t working_bytes;   /* all the rest: activations, pictures, tables, an estimate of compiled kernels */
   uint64_t needed_bytes;    /* the three together */
   uint64_t available_bytes; /* free on the device now */
   int32_t fits;             /* 1: vl2_model_load() would not refuse it */

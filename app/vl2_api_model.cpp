@@ -13,7 +13,7 @@ namespace vl2::api {
 
 namespace {
 
-constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES;
+constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY;
 
 Result<const QuantizeMix*> mix_of(const char* name) {
   const QuantizeMix* mix = find_quantize_mix(name);
@@ -34,6 +34,12 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
   if (options.cache_folder != nullptr)
     result.device.cache_dir = options.cache_folder;
   result.context = options.context_tokens;
+  result.chunk = options.prefill_tokens;
+  result.tiles = options.max_tiles;
+  if (options.memory_bytes != 0)
+    result.device.heap_limit_bytes = options.memory_bytes;
+  if ((options.flags & VL2_LOAD_TEXT_ONLY) != 0)
+    result.pictures.emplace();
   if (options.quantize != nullptr) {
     VL2_ASSIGN(result.mix, mix_of(options.quantize));
   }
@@ -208,7 +214,7 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       const DeviceCaps& caps = engine->device().caps();
       value.context_tokens = engine->context();
       value.weight_bytes = engine->weights().device_bytes;
-      value.session_bytes = engine->plan().cache_bytes;
+      value.session_bytes = engine->plan().cache_bytes();
       value.device_name = caps.name.c_str();
       value.device_driver = state.device_driver.c_str();
       value.device_uuid = caps.uuid.c_str();
@@ -246,12 +252,12 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     std::string device_name;
     VL2_ASSIGN(const MemoryPlan memory, Engine::plan_load(files, engine, device_name));
     value.context_tokens = options.context_tokens == 0 ? config.language.max_position_embeddings : options.context_tokens;
-    value.weight_bytes = memory.weight_bytes;
-    value.cache_bytes = memory.cache_bytes;
-    value.working_bytes = memory.working_bytes;
+    value.weight_bytes = memory.weight_bytes();
+    value.cache_bytes = memory.cache_bytes();
+    value.working_bytes = memory.needed_bytes() - memory.weight_bytes() - memory.cache_bytes();
     value.needed_bytes = memory.needed_bytes();
     value.available_bytes = memory.available_bytes;
-    value.fits = memory.needed_bytes() <= memory.available_bytes;
+    value.fits = memory.fits();
     value.has_eyes = config.has_vision;
     std::snprintf(value.device_name, sizeof(value.device_name), "%s", device_name.c_str());
     return fill_struct(plan, sizeof(vl2_plan), "vl2_plan", value);

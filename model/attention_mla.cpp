@@ -1,5 +1,7 @@
 #include "model/attention_mla.h"
 
+#include <algorithm>
+
 #include "model/rope_scaling.h"
 #include "runtime/ops/matmul.h"
 #include "runtime/ops/mla_absorb_query.h"
@@ -41,6 +43,26 @@ bool absorbed_is_cheaper(const LanguageConfig& config, uint32_t token_count, uin
   return absorbed <= expanded;
 }
 
+namespace {
+
+// Keys and values of all that was seen, expanded from the latents.
+Result<TensorView> expanded_scratch(Scratch& scratch, const LanguageConfig& config, DType act, uint32_t seen) {
+  return scratch.get("kv", act, {seen, config.num_attention_heads, config.qk_nope_head_dim + config.v_head_dim});
+}
+
+}  // namespace
+
+Status reserve_attention_mla(Scratch& scratch, const LanguageConfig& config, DType act, uint32_t first, uint32_t total,
+                             uint32_t chunk) {
+  uint32_t most = 0;
+  for (uint32_t begin = 0; begin < total; begin += std::min(chunk, total - begin)) {
+    const uint32_t count = std::min(chunk, total - begin), seen = first + begin + count;
+    if (!absorbed_is_cheaper(config, count, seen))
+      most = seen;
+  }
+  return most == 0 ? Status{} : expanded_scratch(scratch, config, act, most).status();
+}
+
 Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
                      const LayerCache& cache, const TensorView& rope_table, uint32_t first_position, const TensorView& x,
                      const TensorView& residual) {
@@ -71,7 +93,7 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
     VL2_TRY(mla_decode_attention(rec, q_latent, rows, u, {.scale = scale, .first_position = first_position}));
     VL2_TRY(mla_expand_value(rec, u, layer.kv_b, attended));
   } else {
-    VL2_ASSIGN(const TensorView kv, scratch.get("kv", act, {seen, heads, nope + v}));
+    VL2_ASSIGN(const TensorView kv, expanded_scratch(scratch, config, act, seen));
     VL2_TRY(matmul(rec, columns(rows, 0, rank), layer.kv_b, kv.reshaped({seen, heads * (nope + v)})));
     VL2_TRY(
         mla_attention(rec, q, kv, columns(rows, rank, rope_dim), attended, {.scale = scale, .first_position = first_position}));

@@ -26,4 +26,12 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
                      const LayerCache& cache, const TensorView& rope_table, uint32_t first_position, const TensorView& x,
                      const TensorView& residual);
 
+/// Takes the scratch that attention_mla will want of a prompt of `total` tokens run in chunks, all of it at once: asked for chunk
+/// by chunk it would grow with each, and what it outgrew lives as long as the prompt runs.
+///
+/// first  tokens in the cache before the prompt
+/// Errors  OutOfMemory
+Status reserve_attention_mla(Scratch& scratch, const LanguageConfig& config, DType act, uint32_t first, uint32_t total,
+                             uint32_t chunk);
+
 }  // namespace vl2

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "model/json_file.h"
+#include "model/tensor_table.h"
 
 namespace vl2 {
 
@@ -81,6 +82,21 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
   return text + "]";
 }
 
+std::unique_ptr<Checkpoint> Checkpoint::imagined(const Config& config) {
+  std::unique_ptr<Checkpoint> checkpoint(new Checkpoint);
+  Weights unused;
+  for (const TensorSlot& slot : tensor_table(config, unused))
+    for (const TensorPart& part : slot.parts) {
+      CheckpointTensor& tensor = checkpoint->tensors_[part.name];
+      tensor.dtype_text = "BF16";
+      tensor.shape = part.shape;
+      tensor.byte_count = 2;
+      for (const uint64_t dim : part.shape)
+        tensor.byte_count *= dim;
+    }
+  return checkpoint;
+}
+
 Checkpoint::~Checkpoint() {
   for (const File& file : files_)
     if (file.descriptor >= 0)
@@ -91,6 +107,8 @@ Status Checkpoint::read(const CheckpointTensor& tensor, uint64_t first, std::spa
   if (first > tensor.byte_count || target.size() > tensor.byte_count - first)
     return fail(Code::BadArgument, "checkpoint: read of ", target.size(), " bytes at ", first, " of a tensor of ",
                 tensor.byte_count);
+  if (files_.empty())
+    return fail(Code::BadArgument, "checkpoint: these tensors are imagined");
   if (cancelled_ && cancelled_())
     return fail(Code::Cancelled, "checkpoint: cancelled while its tensors were read");
   if (tensor.split != nullptr)

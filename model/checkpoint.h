@@ -60,6 +60,9 @@ class Checkpoint {
   /// The same for a file that is open, which messages call `name`.
   static Result<std::unique_ptr<Checkpoint>> open_gguf(OpenFile file, const std::string& name, const Gguf& gguf,
                                                        const Config& config);
+
+  /// The published tensors of a model of `config`, of which nobody has the files: for plans. Reading from it is an error.
+  static std::unique_ptr<Checkpoint> imagined(const Config& config);
   ~Checkpoint();
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;

@@ -1,55 +1,13 @@
 #include "model/engine.h"
 
-#include <algorithm>
 #include <future>
 #include <sstream>
 
-#include "model/kv_cache.h"
 #include "model/synthetic_weights.h"
 #include "runtime/clock.h"
 #include "runtime/pipeline_file.h"
 
 namespace vl2 {
-
-namespace {
-
-constexpr uint64_t kMaxViews = 10;  // a picture: the whole and at most nine tiles
-
-std::string gigabytes(uint64_t bytes) {
-  const uint64_t tenths = (bytes + 50'000'000) / 100'000'000;
-  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GB";
-}
-
-uint64_t vision_working_bytes(const Config& config, uint64_t act) {
-  const VisionConfig& vision = config.vision;
-  const uint64_t rows = kMaxViews * vision.tokens();
-  const uint64_t a_row =
-      4 * vision.width + act * (3 * vision.patch_size * vision.patch_size + 6 * vision.width + vision.mlp_width());
-  const uint64_t tokens = kMaxViews * config.tokens_per_view();
-  return rows * a_row + tokens * (act * (4 * vision.width + config.projector.n_embed) + 4 * config.language.hidden_size);
-}
-
-uint64_t language_working_bytes(const LanguageConfig& language, uint64_t act, uint64_t context, uint64_t chunk) {
-  const uint64_t heads = language.num_attention_heads, hidden = language.hidden_size;
-  const uint64_t q = heads * (language.use_mla ? language.qk_nope_head_dim + language.qk_rope_head_dim + language.v_head_dim : 0);
-  const uint64_t dense =
-      3 * std::max<uint64_t>(language.intermediate_size, language.n_shared_experts * language.moe_intermediate_size);
-  const uint64_t routed = language.num_experts_per_tok * (3 * language.moe_intermediate_size * act + hidden * 4);
-  const uint64_t a_token = act * (4 * hidden + q + dense) + routed + 4 * (3 * hidden + language.n_routed_experts);
-  const uint64_t expanded = language.use_mla ? context * heads * (language.qk_nope_head_dim + language.v_head_dim) * act : 0;
-  return std::min(chunk, context) * a_token + expanded + context * hidden * 4 + uint64_t{language.vocab_size} * 8;
-}
-
-}  // namespace
-
-MemoryPlan plan_memory(const Config& config, DType act, uint32_t context, uint32_t chunk) {
-  MemoryPlan plan;
-  plan.weight_bytes = weight_bytes(config);
-  plan.cache_bytes = kv_cache_bytes_per_token(config.language, act) * context;
-  plan.working_bytes = (config.has_vision ? vision_working_bytes(config, dtype_bytes(act)) : 0) +
-                       language_working_bytes(config.language, dtype_bytes(act), context, chunk);
-  return plan;
-}
 
 uint64_t pipeline_tag(const Config& config) {
   // Written field by field: a struct's padding has no value.
@@ -65,27 +23,50 @@ uint64_t pipeline_tag(const Config& config) {
   return fnv1a64(bytes.data(), bytes.size());
 }
 
-Status Engine::check_context(uint32_t wanted) {
-  const uint32_t longest = config_.language.max_position_embeddings;
-  context_ = wanted == 0 ? longest : wanted;
-  if (context_ > longest)
+Result<uint32_t> context_of(const Config& config, uint32_t wanted) {
+  const uint32_t longest = config.language.max_position_embeddings;
+  if (wanted > longest)
     return fail(Code::BadArgument, "context: got ", wanted, " tokens, this model holds at most ", longest);
-  return {};
+  return wanted == 0 ? longest : wanted;
 }
 
-void Engine::make_plan() {
-  plan_ = plan_memory(config_, device_->act(), context_, chunk());
-  plan_.available_bytes = device_->memory().available_bytes();
+// A plan that does not fit is refused with what would; so is one with a buffer that this device does not allocate in one piece, or
+// with a view that it does not bind.
+Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options) {
+  if (!device_->executes())
+    return {};
+  const PlannedModel model{config_, checkpoint, options.mix};
+  const MemoryUse use{context_, chunk(), options.pictures};
+  const uint64_t available = device_->memory().available_bytes();
+  const auto start = Clock::now();
+  auto plan = plan_memory(*device_, model, use);
+  times_.plan_ms = ms_since(start);
+  if (!plan.ok() && plan.code() != Code::OutOfMemory && plan.code() != Code::BadShape)
+    return plan.status();
+  if (plan.ok()) {
+    plan_ = plan.take();
+    plan_.available_bytes = available;
+    if (plan_.fits())
+      return {};
+  }
+  const std::vector<WayOut> ways = ways_to_fit(*device_, model, use, available);
+  const std::string& where = device_->caps().name;
+  return fail(Code::OutOfMemory, plan.ok() ? does_not_fit_text(plan_, name, where) : name + ": " + plan.message(),
+              ways_out_text(ways));
 }
 
-Status Engine::check_memory(const std::string& name) {
-  make_plan();
-  if (device_->executes() && plan_.needed_bytes() > plan_.available_bytes)
-    return fail(Code::OutOfMemory, name, ": needs ", gigabytes(plan_.needed_bytes()), " (weights ", gigabytes(plan_.weight_bytes),
-                ", cache of ", context_, " tokens ", gigabytes(plan_.cache_bytes), ", working memory ",
-                gigabytes(plan_.working_bytes), "), ", device_->caps().name, " has ", gigabytes(plan_.available_bytes),
-                " free; a smaller context (-c) or another device (--device) may do");
-  return {};
+Result<std::unique_ptr<Engine>> Engine::rehearsal(const Device& like, const PlannedModel& model, const MemoryUse& use) {
+  std::unique_ptr<Engine> engine(new Engine);
+  engine->config_ = model.config;
+  engine->chunk_ = use.chunk;
+  VL2_ASSIGN(engine->context_, context_of(engine->config_, use.context));
+  engine->device_ = Device::rehearsal(like);
+  if (model.checkpoint == nullptr) {
+    VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, engine->config_, model.mix));
+  } else {
+    VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix));
+  }
+  return engine;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
@@ -94,20 +75,25 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
 }
 
 Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOptions& options, std::string& device_name) {
-  Engine engine;
-  VL2_ASSIGN(engine.config_, files.config());
-  VL2_TRY(engine.check_context(options.context));
-  VL2_ASSIGN(engine.device_, Device::create(options.device));
-  engine.make_plan();
-  device_name = engine.device_->caps().name;
-  return engine.plan_;
+  VL2_ASSIGN(Config config, files.config());
+  VL2_TRY(limit_tiles(config, options.tiles));
+  VL2_ASSIGN(const uint32_t context, context_of(config, options.context));
+  VL2_ASSIGN(const auto checkpoint, files.checkpoint(config));
+  VL2_ASSIGN(const auto device, Device::create(options.device));
+  device_name = device->caps().name;
+  VL2_ASSIGN(MemoryPlan plan,
+             plan_memory(*device, {config, checkpoint.get(), options.mix}, {context, options.chunk, options.pictures}));
+  plan.available_bytes = device->memory().available_bytes();
+  return plan;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const EngineOptions& options) {
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   VL2_ASSIGN(engine->config_, files.config());
-  VL2_TRY(engine->check_context(options.context));
+  VL2_TRY(limit_tiles(engine->config_, options.tiles));
+  VL2_ASSIGN(engine->context_, context_of(engine->config_, options.context));
+  engine->chunk_ = options.chunk;
 
   // Starting a driver takes as long as parsing thousands of tensor names: side by side.
   LoadTimes& times = engine->times_;
@@ -122,7 +108,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   times.device_ms = ms_since(device_start);
   VL2_ASSIGN(const auto checkpoint, opening.get());  // first: a folder that is none is worth more words than a missing driver
   VL2_ASSIGN(engine->device_, std::move(device));
-  VL2_TRY(engine->check_memory(files.path()));
+  VL2_TRY(engine->check_memory(files.path(), checkpoint.get(), options));
   checkpoint->cancel_when(options.cancelled);
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
   VL2_ASSIGN(engine->weights_,
@@ -135,10 +121,12 @@ Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const
   const auto start = Clock::now();
   std::unique_ptr<Engine> engine(new Engine);
   engine->config_ = config;
-  VL2_TRY(engine->check_context(options.context));
+  VL2_TRY(limit_tiles(engine->config_, options.tiles));
+  VL2_ASSIGN(engine->context_, context_of(engine->config_, options.context));
+  engine->chunk_ = options.chunk;
   VL2_ASSIGN(engine->device_, Device::create(options.device));
   engine->times_.device_ms = ms_since(start);
-  VL2_TRY(engine->check_memory(name));
+  VL2_TRY(engine->check_memory(name, nullptr, options));
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
   const auto upload_start = Clock::now();
   VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config, options.mix));

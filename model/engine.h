@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/memory_plan.h"
 #include "model/model_files.h"
 #include "model/weights.h"
 #include "runtime/device.h"
@@ -14,19 +15,13 @@
 
 namespace vl2 {
 
-/// What a model needs on a device, before anything is allocated.
-struct MemoryPlan {
-  uint64_t weight_bytes = 0;
-  uint64_t cache_bytes = 0;    ///< of `context` tokens
-  uint64_t working_bytes = 0;  ///< activations, an upper estimate
-  uint64_t available_bytes = 0;
-
-  uint64_t needed_bytes() const { return weight_bytes + cache_bytes + working_bytes; }
-};
-
 struct EngineOptions {
   DeviceOptions device;
   uint32_t context = 0;  ///< tokens a session holds; 0: max_position_embeddings
+  uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: prefill_chunk()
+  uint32_t tiles = 0;    ///< most tiles of a picture; 0: as many as the model's canvases have
+  /// Pictures that will be shown, for the plan; not given: as MemoryUse has it.
+  std::optional<std::vector<PictureSize>> pictures;
   LoadProgress progress;
   std::function<bool()> cancelled;   ///< asked by any thread before each read of a file; true ends the load
   const QuantizeMix* mix = nullptr;  ///< not null: weights become what a file of this mix would hold
@@ -37,8 +32,8 @@ class Engine {
  public:
   /// Loads configuration and weights of a model (the tokenizer is loaded by whoever needs text).
   ///
-  /// Errors  everything that Config, Checkpoint, Device and load_weights say; OutOfMemory with the plan when the model does not
-  /// fit
+  /// Errors  everything that Config, Checkpoint, Device and load_weights say; OutOfMemory, before any weight is read, when the
+  ///         plan does not fit: with its sums, and what would
   static Result<std::unique_ptr<Engine>> load(const ModelFiles& files, const EngineOptions& options);
   /// The same for the folder or the GGUF file `path`.
   static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options);
@@ -53,34 +48,40 @@ class Engine {
   /// Errors  OutOfMemory with the plan, BadArgument for the context, those of Device
   static Result<std::unique_ptr<Engine>> synthetic(const std::string& name, const Config& config, const EngineOptions& options);
 
+  /// One that plan_memory() tries a session on: a rehearsal of `like`, with weights that are sizes.
+  ///
+  /// Errors  BadArgument for the context, those of load_weights
+  static Result<std::unique_ptr<Engine>> rehearsal(const Device& like, const PlannedModel& model, const MemoryUse& use);
+
   Device& device() const { return *device_; }
   const Config& config() const { return config_; }
   const Weights& weights() const { return *weights_; }
   uint32_t context() const { return context_; }
+  /// Empty on a device that does not execute.
   const MemoryPlan& plan() const { return plan_; }
-  /// Tokens that prefill runs at a time on this device, unless told otherwise.
-  uint32_t chunk() const { return prefill_chunk(device_->caps()); }
+  /// Tokens that prefill runs at a time, unless told otherwise.
+  uint32_t chunk() const { return chunk_ != 0 ? chunk_ : prefill_chunk(device_->caps()); }
   const LoadTimes& load_times() const { return times_; }
 
  private:
   Engine() = default;
-  Status check_context(uint32_t wanted);
-  void make_plan();
-  Status check_memory(const std::string& name);
+  Status check_memory(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options);
 
   std::unique_ptr<Device> device_;
   Config config_;
   std::unique_ptr<Weights> weights_;
   uint32_t context_ = 0;
+  uint32_t chunk_ = 0;
   MemoryPlan plan_;
   LoadTimes times_;
 };
 
+/// Tokens that a session of a model holds when `wanted` are asked for; 0 asks for as many as it holds.
+///
+/// Errors  BadArgument: more than max_position_embeddings
+Result<uint32_t> context_of(const Config& config, uint32_t wanted);
+
 /// Names the shapes of a model: what PipelineStore::prebuild() keeps its lists by. Pure.
 uint64_t pipeline_tag(const Config& config);
-
-/// The plan for a context of `context` tokens with activations of type `act`, prefilled in chunks of `chunk`. Pure but for
-/// available_bytes, which stays 0.
-MemoryPlan plan_memory(const Config& config, DType act, uint32_t context, uint32_t chunk);
 
 }  // namespace vl2

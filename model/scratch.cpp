@@ -6,14 +6,22 @@ Result<TensorView> Scratch::get(const std::string& name, DType dtype, std::initi
   uint64_t bytes = dtype_bytes(dtype);
   for (const uint32_t dim : dims)
     bytes *= dim;
-  std::unique_ptr<Buffer>& buffer = buffers_[name];
-  if (buffer == nullptr || buffer->bytes() < bytes) {
-    VL2_ASSIGN(auto larger, memory_.allocate(bytes, MemoryKind::Device, name));
-    if (buffer != nullptr)
-      outgrown_.push_back(std::move(buffer));
-    buffer = std::move(larger);
+  Entry& entry = entries_[name];
+  if (entry.buffer == nullptr || entry.buffer->bytes() < bytes) {
+    if (entry.in_use)
+      outgrown_.push_back(std::move(entry.buffer));
+    entry.buffer.reset();
+    entry.in_use = false;
+    VL2_ASSIGN(entry.buffer, memory_.allocate(bytes, MemoryKind::Device, name));
   }
-  return make_view(*buffer, dtype, dims);
+  entry.in_use = true;
+  return make_view(*entry.buffer, dtype, dims);
+}
+
+void Scratch::drop_outgrown() {
+  outgrown_.clear();
+  for (auto& [name, entry] : entries_)
+    entry.in_use = false;
 }
 
 }  // namespace vl2

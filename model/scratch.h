@@ -23,12 +23,17 @@ class Scratch {
   /// Errors  OutOfMemory, naming it
   Result<TensorView> get(const std::string& name, DType dtype, std::initializer_list<uint32_t> dims);
 
-  /// Frees what was outgrown. Only when nothing recorded with it is still to run.
-  void drop_outgrown() { outgrown_.clear(); }
+  /// Frees what was outgrown, and what grows before it is asked for again goes before its larger form comes. Only when nothing
+  /// recorded with it is still to run.
+  void drop_outgrown();
 
  private:
+  struct Entry {
+    std::unique_ptr<Buffer> buffer;
+    bool in_use = false;  // by what was recorded since drop_outgrown()
+  };
   Memory& memory_;
-  std::map<std::string, std::unique_ptr<Buffer>> buffers_;
+  std::map<std::string, Entry> entries_;
   std::vector<std::unique_ptr<Buffer>> outgrown_;  // recorded work may still use them
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/attention_mla.h"
 #include "model/language_model.h"
 #include "model/rope_scaling.h"
 #include "runtime/clock.h"
@@ -38,9 +39,11 @@ Status Session::create_buffers() {
     buffers_.push_back(std::move(buffer));
     return {};
   };
-  const std::vector<float> table = language_rope_table(config, cache_.capacity);
   VL2_TRY(allocate(DType::F32, {cache_.capacity, rope_width(config) / 2, 2}, "rope table", rope_table_));
-  VL2_TRY(upload_bytes(engine_.device(), *rope_table_.buffer, std::as_bytes(std::span(table))));
+  if (engine_.device().executes()) {
+    const std::vector<float> table = language_rope_table(config, cache_.capacity);
+    VL2_TRY(upload_bytes(engine_.device(), *rope_table_.buffer, std::as_bytes(std::span(table))));
+  }
   VL2_TRY(allocate(DType::F32, {1, config.vocab_size}, "next logits", logits_));
   VL2_TRY(allocate(DType::U32, {seen_words(config.vocab_size)}, "seen ids", seen_));
   VL2_TRY(allocate(DType::U32, {kTokenRing}, "tokens", tokens_));
@@ -139,6 +142,8 @@ Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRu
   TensorView all_ids;
   VL2_ASSIGN(const auto id_buffer, upload_ids(ids, all_ids));
   const auto total = static_cast<uint32_t>(ids.size());
+  if (config.use_mla)
+    VL2_TRY(reserve_attention_mla(scratch_, config, engine_.device().act(), cache_.length, total, chunk));
   for (uint32_t first = 0; first < total; first += chunk) {
     const uint32_t count = std::min(chunk, total - first);
     if (between) {

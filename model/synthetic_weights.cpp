@@ -42,7 +42,8 @@ std::vector<float> normal_values(uint32_t count) {
 // Copies blocks of random values, one a dtype and scale, to where weights are.
 class Filler {
  public:
-  explicit Filler(Device& device) : device_(device), rec_(device), values_(normal_values(kBlockElements)) {}
+  explicit Filler(Device& device)
+      : device_(device), rec_(device), values_(device.executes() ? normal_values(kBlockElements) : std::vector<float>()) {}
 
   Status fill(const TensorSlot& slot, DType dtype, const Buffer& buffer) {
     const uint64_t elements = slot.rows() * slot.padded_columns();
@@ -98,7 +99,7 @@ class Filler {
       return &block;
     if (dtype_block(dtype) == 1) {
       std::vector<std::byte> bytes(size_t{kBlockElements} * dtype_bytes(dtype));
-      for (uint32_t i = 0; i < kBlockElements; ++i)
+      for (uint32_t i = 0; i < kBlockElements && device_.executes(); ++i)
         write(bytes.data() + size_t{i} * dtype_bytes(dtype), i, dtype, scale);
       VL2_ASSIGN(block.codes, store(bytes));
       return &block;
@@ -108,8 +109,10 @@ class Filler {
       value *= scale;
     std::vector<std::byte> blocks(dtype_bytes_of(dtype, kBlockElements)), codes(device_code_bytes(dtype, kBlockElements)),
         scales(device_scale_bytes(dtype, kBlockElements));
-    VL2_TRY(quantize_row(dtype, values, blocks, "random values"));
-    find_weight_format(dtype)->repack(blocks.data(), kBlockElements, codes.data(), scales.data());
+    if (device_.executes()) {
+      VL2_TRY(quantize_row(dtype, values, blocks, "random values"));
+      find_weight_format(dtype)->repack(blocks.data(), kBlockElements, codes.data(), scales.data());
+    }
     VL2_ASSIGN(block.scales, store(scales));
     VL2_ASSIGN(block.codes, store(codes));
     return &block;
@@ -118,7 +121,7 @@ class Filler {
   Status fill_padded(const TensorSlot& slot, DType dtype, float scale, const Buffer& buffer) {
     const uint64_t row_bytes = uint64_t{slot.padded_columns()} * dtype_bytes(dtype);
     std::vector<std::byte> bytes(slot.rows() * row_bytes);  // zeros; such a matrix is small
-    for (uint64_t row = 0; row < slot.rows(); ++row)
+    for (uint64_t row = 0; row < slot.rows() && device_.executes(); ++row)
       for (uint64_t column = 0; column < slot.columns(); ++column)
         write(bytes.data() + row * row_bytes + column * dtype_bytes(dtype), row * slot.columns() + column, dtype, scale);
     return upload_bytes(device_, buffer, bytes);

@@ -95,6 +95,7 @@ uint64_t weight_bytes(const Config& config);
 struct LoadTimes {
   double checkpoint_ms = 0;  ///< opening the files and parsing their headers
   double device_ms = 0;      ///< loader, driver, logical device, pipelines of earlier runs read
+  double plan_ms = 0;        ///< the memory plan
   double match_ms = 0;       ///< pairing tensors with their places
   double allocate_ms = 0;    ///< device memory, summed over tensors
   double upload_ms = 0;      ///< reading, converting and writing

@@ -1,5 +1,6 @@
 #include "runtime/device.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -151,6 +152,10 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
   VL2_ASSIGN(const std::vector<DeviceEntry> entries, device->instance_->devices());
   VL2_ASSIGN(const size_t index, choose_device(entries, options.device));
   device->caps_ = entries[index].caps;
+  if (options.max_allocation_bytes != 0)
+    device->caps_.max_allocation_bytes = std::min(device->caps_.max_allocation_bytes, options.max_allocation_bytes);
+  if (options.max_binding_bytes != 0)
+    device->caps_.max_storage_buffer_bytes = std::min(device->caps_.max_storage_buffer_bytes, options.max_binding_bytes);
   VL2_ASSIGN(device->quirks_, find_quirks(device->caps_, options.quirks));
   device->tier_ = choose_tier(device->caps_, device->quirks_, options.tier);
   VL2_TRY(device->create_logical_device(entries[index].handle, options));
@@ -162,6 +167,16 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
   VL2_ASSIGN(device->saturation_, device->memory_->allocate(kSaturationBytes, MemoryKind::Readback, "saturation counters"));
   std::memset(device->saturation_->mapped(), 0, kSaturationBytes);
   VL2_TRY(device->saturation_->flush(0, kSaturationBytes));
+  return device;
+}
+
+std::unique_ptr<Device> Device::rehearsal(const Device& like) {
+  std::unique_ptr<Device> device(new Device);
+  device->caps_ = like.caps_;
+  device->quirks_ = like.quirks_;
+  device->tier_ = like.tier_;
+  device->memory_ = Memory::rehearsal(*like.memory_);
+  device->pipelines_ = PipelineStore::rehearsal();
   return device;
 }
 
@@ -177,7 +192,7 @@ Device::~Device() {
 }
 
 uint64_t Device::saturated_stores() const {
-  if (!saturation_->invalidate(0, kSaturationBytes).ok())
+  if (saturation_ == nullptr || !saturation_->invalidate(0, kSaturationBytes).ok())
     return 0;
   uint64_t sum = 0;
   for (uint32_t i = 0; i < kSaturationCounters; ++i) {

@@ -14,14 +14,16 @@
 namespace vl2 {
 
 struct DeviceOptions {
-  std::string device;                ///< an index, a UUID or a part of a name; empty: the best one
-  bool validation = false;           ///< validation layers, for tests and debugging
-  bool count_saturation = false;     ///< count stores that did not fit f16
-  int tier = -1;                     ///< highest tier of kernels to use; -1: the device's best
-  bool pipeline_statistics = false;  ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
-  std::string quirks;                ///< "+name,-name"
-  std::string cache_dir;             ///< where pipelines are kept between runs; empty: nowhere
-  uint64_t heap_limit_bytes = 0;     ///< pretend that no heap is larger; 0: as it is
+  std::string device;                 ///< an index, a UUID or a part of a name; empty: the best one
+  bool validation = false;            ///< validation layers, for tests and debugging
+  bool count_saturation = false;      ///< count stores that did not fit f16
+  int tier = -1;                      ///< highest tier of kernels to use; -1: the device's best
+  bool pipeline_statistics = false;   ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
+  std::string quirks;                 ///< "+name,-name"
+  std::string cache_dir;              ///< where pipelines are kept between runs; empty: nowhere
+  uint64_t heap_limit_bytes = 0;      ///< pretend that no heap is larger; 0: as it is, here and below
+  uint64_t max_allocation_bytes = 0;  ///< pretend that no buffer may be larger
+  uint64_t max_binding_bytes = 0;     ///< pretend that no binding may be larger
 };
 
 /// Options from the environment: VL2_DEVICE, VL2_VALIDATION, VL2_TIER, VL2_QUIRKS, VL2_CACHE_DIR, VL2_CHECK, VL2_HEAP_LIMIT
@@ -36,6 +38,9 @@ class Device {
  public:
   /// Errors  NoDevice, NotFound, Unsupported (see choose_device), BadArgument (quirks), VulkanError
   static Result<std::unique_ptr<Device>> create(const DeviceOptions& options);
+  /// A device with the caps and the tier of `like` and no driver behind it: everything is checked and counted (Memory::events(),
+  /// PipelineStore::count()), nothing is allocated, made or run. What it is used for needs no change.
+  static std::unique_ptr<Device> rehearsal(const Device& like);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -46,11 +51,13 @@ class Device {
   const DeviceCaps& caps() const { return caps_; }
   const Quirks& quirks() const { return quirks_; }
   uint32_t tier() const { return tier_; }
-  /// False for a driver without hardware (RADV_FORCE_FAMILY): pipelines are made, buffers are empty shells, nothing is recorded.
-  bool executes() const { return caps_.device_local_bytes > 0; }
+  /// False for a driver without hardware (RADV_FORCE_FAMILY): pipelines are made, buffers are empty shells, nothing is recorded;
+  /// and for a rehearsal.
+  bool executes() const { return handle_ != VK_NULL_HANDLE && caps_.device_local_bytes > 0; }
   /// The type of stored activations in this device's tier.
   DType act() const { return tier_ >= 1 ? DType::F16 : DType::F32; }
   Memory& memory() { return *memory_; }
+  const Memory& memory() const { return *memory_; }
   PipelineStore& pipelines() { return *pipelines_; }
   const Instance& instance() const { return *instance_; }
 

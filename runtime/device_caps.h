@@ -49,7 +49,7 @@ struct DeviceCaps {
   uint32_t max_push_constant_bytes = 0;
   std::array<uint32_t, 3> max_groups{};
   uint64_t max_storage_buffer_bytes = 0;  ///< of one binding
-  uint64_t max_allocation_bytes = 0;
+  uint64_t max_allocation_bytes = 0;      ///< of one buffer: maxMemoryAllocationSize, and maxBufferSize where there is one
   uint32_t storage_buffer_alignment = 1;  ///< bytes, of a binding's offset
   uint64_t device_local_bytes = 0;        ///< of the largest device-local heap
   bool float16 = false;                   ///< f16 arithmetic

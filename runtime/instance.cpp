@@ -199,6 +199,12 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
   caps.subgroup_ballot = caps.subgroup_arithmetic && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT) != 0;
   caps.packed_dot = caps.subgroup_arithmetic && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT) != 0;
   caps.max_allocation_bytes = v11.maxMemoryAllocationSize;
+  if (basic.apiVersion >= VK_API_VERSION_1_3) {
+    VkPhysicalDeviceVulkan13Properties v13{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    VkPhysicalDeviceProperties2 newer{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &v13};
+    vkGetPhysicalDeviceProperties2(device, &newer);
+    caps.max_allocation_bytes = std::min<uint64_t>(caps.max_allocation_bytes, v13.maxBufferSize);
+  }
 
   VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
   VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};

@@ -34,6 +34,25 @@ VmaAllocationCreateInfo allocation_info(MemoryKind kind) {
   return info;
 }
 
+VkBufferCreateInfo buffer_info(uint64_t bytes) {
+  VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = bytes;
+  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+               VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+  return info;
+}
+
+// Whether the type of memory that Device buffers get is one that the host sees.
+bool finds_mapped_memory(VmaAllocator allocator) {
+  const VkBufferCreateInfo info = buffer_info(uint64_t{1} << 20);
+  const VmaAllocationCreateInfo wanted = allocation_info(MemoryKind::Device);
+  uint32_t type = 0;
+  VkMemoryPropertyFlags flags = 0;
+  if (vmaFindMemoryTypeIndexForBufferInfo(allocator, &info, &wanted, &type) == VK_SUCCESS)
+    vmaGetMemoryTypeProperties(allocator, type, &flags);
+  return (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
@@ -42,6 +61,8 @@ Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDe
   memory->physical_ = physical;
   memory->device_ = device;
   memory->max_buffer_bytes_ = caps.max_allocation_bytes;
+  memory->heap_limit_bytes_ = heap_limit_bytes;
+  memory->memory_budget_ = caps.memory_budget;
   memory->debug_names_ = vkSetDebugUtilsObjectNameEXT != nullptr;
 
   memory->hardware_ = caps.device_local_bytes > 0;
@@ -59,11 +80,26 @@ Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDe
   info.vulkanApiVersion = VK_API_VERSION_1_2;
   if (caps.memory_budget)
     info.flags |= VMA_ALLOCATOR_CREATE_EXT_MEMORY_BUDGET_BIT;
+  VkPhysicalDeviceMemoryProperties properties{};
+  vkGetPhysicalDeviceMemoryProperties(physical, &properties);
   std::array<VkDeviceSize, VK_MAX_MEMORY_HEAPS> limits;
-  limits.fill(heap_limit_bytes);
+  for (uint32_t heap = 0; heap < VK_MAX_MEMORY_HEAPS; ++heap) {
+    const bool local = (properties.memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) != 0;
+    limits[heap] = local ? heap_limit_bytes : VK_WHOLE_SIZE;  // what is staged in host memory is no part of the card's
+  }
   if (heap_limit_bytes != 0)
     info.pHeapSizeLimit = limits.data();
   VL2_VK(vmaCreateAllocator(&info, &memory->allocator_));
+  memory->maps_device_buffers_ = finds_mapped_memory(memory->allocator_);
+  return memory;
+}
+
+std::unique_ptr<Memory> Memory::rehearsal(const Memory& like) {
+  std::unique_ptr<Memory> memory(new Memory);
+  memory->max_buffer_bytes_ = like.max_buffer_bytes_;
+  memory->maps_device_buffers_ = like.maps_device_buffers_;
+  memory->hardware_ = false;
+  memory->rehearsal_ = true;
   return memory;
 }
 
@@ -79,6 +115,14 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
                 max_buffer_bytes_);
 
   std::unique_ptr<Buffer> buffer(new Buffer);
+  if (rehearsal_) {
+    buffer->memory_ = this;
+    buffer->name_ = name;
+    buffer->bytes_ = rounded;
+    buffer->kind_ = kind;
+    events_.push_back({name, kind, static_cast<int64_t>(rounded)});
+    return buffer;
+  }
   if (!hardware_) {
     buffer->bytes_ = rounded;
     if (kind != MemoryKind::Device) {
@@ -87,13 +131,10 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
     }
     return buffer;
   }
-  VkBufferCreateInfo buffer_info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
-  buffer_info.size = rounded;
-  buffer_info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-                      VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT;
+  const VkBufferCreateInfo info = buffer_info(rounded);
   const VmaAllocationCreateInfo wanted = allocation_info(kind);
   VmaAllocationInfo got{};
-  const VkResult result = vmaCreateBuffer(allocator_, &buffer_info, &wanted, &buffer->handle_, &buffer->allocation_, &got);
+  const VkResult result = vmaCreateBuffer(allocator_, &info, &wanted, &buffer->handle_, &buffer->allocation_, &got);
   if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
     return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes, the device has ", available_bytes(), " left");
   VL2_TRY(vk_status(result, "vmaCreateBuffer"));
@@ -120,23 +161,31 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
 uint64_t Memory::available_bytes() const {
   if (!hardware_)
     return 0;
-  const VkPhysicalDeviceMemoryProperties* properties = nullptr;
-  vmaGetMemoryProperties(allocator_, &properties);
-  std::array<VmaBudget, VK_MAX_MEMORY_HEAPS> budgets{};
-  vmaGetHeapBudgets(allocator_, budgets.data());
+  const auto left = [](uint64_t whole, uint64_t used) { return whole > used ? whole - used : 0; };
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  VkPhysicalDeviceMemoryProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                                               memory_budget_ ? &driver : nullptr};
+  vkGetPhysicalDeviceMemoryProperties2(physical_, &properties);
+  std::array<VmaBudget, VK_MAX_MEMORY_HEAPS> held{};
+  vmaGetHeapBudgets(allocator_, held.data());
   uint64_t best = 0;
-  for (uint32_t heap = 0; heap < properties->memoryHeapCount; ++heap) {
-    if (!(properties->memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+  for (uint32_t heap = 0; heap < properties.memoryProperties.memoryHeapCount; ++heap) {
+    if (!(properties.memoryProperties.memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
       continue;
-    // Blocks that VMA holds but has not handed out count as free.
-    const uint64_t unused = budgets[heap].statistics.blockBytes - budgets[heap].statistics.allocationBytes;
-    const uint64_t budget = std::min<uint64_t>(budgets[heap].budget, properties->memoryHeaps[heap].size);
-    best = std::max(best, (budget > budgets[heap].usage ? budget - budgets[heap].usage : 0) + unused);
+    const VmaStatistics& ours = held[heap].statistics;
+    uint64_t free = memory_budget_ ? left(driver.heapBudget[heap], driver.heapUsage[heap])
+                                   : left(properties.memoryProperties.memoryHeaps[heap].size, ours.blockBytes);
+    // The limit is on what this process takes; the driver's usage may be the whole system's (lavapipe).
+    if (heap_limit_bytes_ != 0)
+      free = std::min(free, left(heap_limit_bytes_, ours.blockBytes));
+    best = std::max(best, free + ours.blockBytes - ours.allocationBytes);  // blocks held but not handed out are free
   }
   return best;
 }
 
 Buffer::~Buffer() {
+  if (memory_ != nullptr && memory_->rehearsal_)
+    memory_->events_.push_back({name_, kind_, -static_cast<int64_t>(bytes_)});
   if (handle_ == VK_NULL_HANDLE || memory_ == nullptr)
     return;
   vmaDestroyBuffer(memory_->allocator_, handle_, allocation_);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/status.h"
 #include "runtime/vulkan.h"
@@ -23,6 +24,13 @@ enum class MemoryKind {
   Device,    ///< device-local; mapped as well where such memory is host-visible (integrated GPUs, resizable BAR, CPU drivers)
   Upload,    ///< host memory that the device reads: staging
   Readback,  ///< cached host memory that the device writes
+};
+
+/// An allocation, or with negative bytes the end of one.
+struct MemoryEvent {
+  std::string name;
+  MemoryKind kind;
+  int64_t bytes;
 };
 
 /// One VkBuffer with its memory. Destroying it while the device still uses it is an error of the caller.
@@ -49,6 +57,7 @@ class Buffer {
   VmaAllocation_T* allocation_ = nullptr;
   std::byte* mapped_ = nullptr;
   std::unique_ptr<std::byte[]> shell_;  // host memory in place of a device's that has none
+  std::string name_;                    // in a rehearsal
   uint64_t bytes_ = 0;
   MemoryKind kind_ = MemoryKind::Device;
 };
@@ -56,20 +65,26 @@ class Buffer {
 /// The allocator of one device.
 class Memory {
  public:
-  /// heap_limit_bytes  pretends that no heap is larger; 0: as it is
+  /// heap_limit_bytes  pretends that no device-local heap is larger; 0: as it is
   static Result<std::unique_ptr<Memory>> create(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
                                                 const DeviceCaps& caps, uint64_t heap_limit_bytes);
+  /// Takes no memory at all: buffers are their sizes, and events() tells of each. Refuses what `like` would refuse for its size.
+  static std::unique_ptr<Memory> rehearsal(const Memory& like);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  /// Errors  OutOfMemory, with `name`, the bytes asked for and the bytes that the device still has
+  /// Errors  OutOfMemory, with `name`, the bytes asked for and the bytes that the device still has, or takes in one piece
   Result<std::unique_ptr<Buffer>> allocate(uint64_t bytes, MemoryKind kind, const std::string& name);
 
   /// Bytes that the device-local heaps may still give, by the driver's own budget where it reports one.
   uint64_t available_bytes() const;
   uint64_t device_bytes_in_use() const { return device_bytes_; }
   uint64_t device_bytes_peak() const { return device_bytes_peak_; }
+  /// Whether the host writes straight into Device buffers here, so that uploads need no staging.
+  bool maps_device_buffers() const { return maps_device_buffers_; }
+  /// Of a rehearsal: what was allocated and freed, in order.
+  const std::vector<MemoryEvent>& events() const { return events_; }
 
  private:
   friend class Buffer;
@@ -81,8 +96,13 @@ class Memory {
   std::atomic<uint64_t> device_bytes_ = 0;
   std::atomic<uint64_t> device_bytes_peak_ = 0;
   uint64_t max_buffer_bytes_ = 0;
+  uint64_t heap_limit_bytes_ = 0;
+  bool memory_budget_ = false;
   bool debug_names_ = false;
   bool hardware_ = true;  // false: there is no memory at all, and buffers are shells
+  bool rehearsal_ = false;
+  bool maps_device_buffers_ = false;
+  std::vector<MemoryEvent> events_;
 };
 
 }  // namespace vl2

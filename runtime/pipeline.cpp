@@ -52,7 +52,13 @@ Result<std::unique_ptr<PipelineStore>> PipelineStore::create(VkDevice device, co
   return store;
 }
 
+std::unique_ptr<PipelineStore> PipelineStore::rehearsal() {
+  return std::unique_ptr<PipelineStore>(new PipelineStore);
+}
+
 PipelineStore::~PipelineStore() {
+  if (device_ == VK_NULL_HANDLE)
+    return;
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -102,6 +108,8 @@ Result<const Pipeline*> PipelineStore::get(ShaderId shader, std::span<const uint
   const auto [place, inserted] = entries_.try_emplace({shader, {constants.begin(), constants.end()}});
   Entry& entry = place->second;
   entry.wanted = true;
+  if (device_ == VK_NULL_HANDLE)
+    return &entry.pipeline;
   if (entry.state == State::Queued) {  // by a worker that has not come to it, or by nobody
     std::erase(queue_, &*place);
     ++made_in_get_;
@@ -168,6 +176,11 @@ void PipelineStore::prebuild(const std::set<PipelineKey>& keys) {
 size_t PipelineStore::wait_for_prebuilt() {
   std::unique_lock lock(mutex_);
   built_.wait(lock, [&] { return queue_.empty() && building_ == 0; });
+  return entries_.size();
+}
+
+size_t PipelineStore::count() const {
+  const std::lock_guard lock(mutex_);
   return entries_.size();
 }
 

@@ -46,6 +46,8 @@ class PipelineStore {
   };
 
   static Result<std::unique_ptr<PipelineStore>> create(VkDevice device, const DeviceCaps& caps, Options options);
+  /// Makes no pipeline: get() gives empty ones, and count() tells how many were asked for.
+  static std::unique_ptr<PipelineStore> rehearsal();
   /// Waits for pipelines under way, and saves.
   ~PipelineStore();
   PipelineStore(const PipelineStore&) = delete;
@@ -76,6 +78,8 @@ class PipelineStore {
 
   /// Whether pipelines of an earlier run were found on disk.
   bool warm() const { return warm_; }
+  /// How many there are, made or under way.
+  size_t count() const;
   /// How many pipelines were made while the thread that wanted one waited. Tests.
   uint64_t made_in_get() const;
 

@@ -34,6 +34,8 @@ Status Uploader::upload(const Buffer& buffer, uint64_t place, uint64_t bytes, ui
   if (place > buffer.bytes() || bytes > buffer.bytes() - place || piece_bytes == 0)
     return fail(Code::BadArgument, "upload: ", bytes, " bytes in pieces of ", piece_bytes, " to byte ", place, " of a buffer of ",
                 buffer.bytes());
+  if (!device_.executes() && device_.memory().maps_device_buffers())
+    return {};
   const uint64_t chunk = std::max<uint64_t>(kStagingBytes / piece_bytes, 1) * piece_bytes;
   for (uint64_t first = 0; first < bytes; first += chunk) {
     const uint64_t count = std::min(chunk, bytes - first);
@@ -43,6 +45,8 @@ Status Uploader::upload(const Buffer& buffer, uint64_t place, uint64_t bytes, ui
       continue;
     }
     VL2_ASSIGN(Slot * slot, take_slot(std::max(count, std::min(kStagingBytes, bytes))));
+    if (!device_.executes())  // there is nothing to fill; what it would be staged in counts all the same
+      continue;
     VL2_TRY(source(first, {slot->staging->mapped(), count}));
     VL2_TRY(slot->staging->flush(0, count));
     const auto elements = static_cast<uint32_t>(count);

@@ -147,6 +147,24 @@ uint64_t bench_context(const BenchOptions& options, const Config& config) {
   return longest;
 }
 
+std::vector<PictureSize> bench_pictures(const BenchOptions& options, const Config& config) {
+  const uint32_t side = config.vision.image_size;
+  std::vector<PictureSize> sizes;
+  for (const uint32_t views : options.views)
+    if (views > 0)
+      sizes.push_back({side * (std::max(views, 2u) - 1), side});
+  for (const uint32_t square : options.first_token)
+    if (square > 0)
+      sizes.push_back({square, square});
+  const auto weight = [&](const PictureSize& size) {
+    const auto grid = tile_grid(size.width, size.height, config.candidate_resolutions, side, 1);
+    return std::pair(grid.ok() ? grid->width * grid->height : 0, uint64_t{size.width} * size.height);
+  };
+  const auto most =
+      std::max_element(sizes.begin(), sizes.end(), [&](const auto& a, const auto& b) { return weight(a) < weight(b); });
+  return most == sizes.end() ? sizes : std::vector{*most};
+}
+
 std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options) {
   const auto ids =
       scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())), engine.config().language.vocab_size);

@@ -28,6 +28,9 @@ struct BenchJob {
 /// The tokens that a job of these options takes at most; the first-token row's picture included. Pure.
 uint64_t bench_context(const BenchOptions& options, const Config& config);
 
+/// Of the pictures that the jobs show, the one that takes most memory. Pure.
+std::vector<PictureSize> bench_pictures(const BenchOptions& options, const Config& config);
+
 /// The jobs that `options` ask for, in the order of the report. They use the session.
 std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options);
 

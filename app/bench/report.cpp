@@ -65,8 +65,8 @@ std::string markdown(const BenchReport& report) {
   out += "\n";
   for (const auto& [what, ms] : report.breakdown)
     print(out, "%s %.1f%s", what.c_str(), ms, &what == &report.breakdown.back().first ? " (ms)\n" : ", ");
-  print(out, "device memory: peak %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n", report.peak_gb, report.weight_gb,
-        report.context, report.cache_gb);
+  print(out, "device memory: peak %.3f GB, plan %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n", report.peak_gb,
+        report.plan_gb, report.weight_gb, report.context, report.cache_gb);
   if (report.floor.read_gb_s > 0)
     print(out, "floor: one row times a large weight reads %.1f GB/s, a large product does %.0f GFLOP/s\n", report.floor.read_gb_s,
           report.floor.gflop_s);
@@ -120,7 +120,8 @@ std::string json(const BenchReport& report) {
       {"tier", report.tier},
       {"rows", rows},
       {"breakdown_ms", breakdown},
-      {"memory_gb", {{"peak", report.peak_gb}, {"weights", report.weight_gb}, {"cache", report.cache_gb}}},
+      {"memory_gb",
+       {{"peak", report.peak_gb}, {"plan", report.plan_gb}, {"weights", report.weight_gb}, {"cache", report.cache_gb}}},
       {"context", report.context},
       {"floor", {{"read_gb_per_s", report.floor.read_gb_s}, {"gflop_per_s", report.floor.gflop_s}}},
       {"ops", ops}};
@@ -137,7 +138,7 @@ std::string csv(const BenchReport& report) {
     print(out, "%s,%s,%s,%.4f,%.4f,%.4f,%zu\n", row.name.c_str(), row.unit.c_str(), speed, 1e3 * median(row.seconds),
           least_ms(row), most_ms(row), row.seconds.size());
   }
-  print(out, "peak memory,GB,%.4f,,,,1\n", report.peak_gb);
+  print(out, "peak memory,GB,%.4f,,,,1\nplanned memory,GB,%.4f,,,,1\n", report.peak_gb, report.plan_gb);
   if (report.ops.empty())
     return out;
   out += "\nphase,name,count,ms,bytes,flop,gb_per_s,gflop_per_s,floor_share\n";

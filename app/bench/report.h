@@ -43,6 +43,7 @@ struct BenchReport {
   std::vector<std::pair<std::string, double>> breakdown;
   std::vector<BenchRow> rows;
   double peak_gb = 0, cache_gb = 0;  ///< device memory
+  double plan_gb = 0;                ///< what the plan made of the peak before anything was loaded, for a session alone
   uint32_t context = 0;
   BenchFloor floor;
   std::vector<OpRow> ops;

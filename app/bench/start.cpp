@@ -76,9 +76,9 @@ Result<std::string> run_probe(const std::vector<std::string>& arguments, double&
 }  // namespace
 
 Status run_start_probe(const ModelOptions& options, const Config& config) {
-  VL2_ASSIGN(const DeviceOptions device_wanted, device_options(options.device));
+  VL2_ASSIGN(const EngineOptions wanted, engine_options(options));
   auto start = Clock::now();
-  VL2_ASSIGN(const auto device, Device::create(device_wanted));
+  VL2_ASSIGN(const auto device, Device::create(wanted.device));
   const double device_ms = ms_since(start);
   start = Clock::now();
   device->pipelines().prebuild(pipeline_tag(config));

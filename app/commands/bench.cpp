@@ -10,7 +10,6 @@
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
 #include "model/synthetic_weights.h"
-#include "model/variants.h"
 
 namespace vl2 {
 
@@ -26,18 +25,10 @@ Result<ReportForm> report_form(const std::string& name) {
   return fail(Code::BadArgument, "bench: -o ", name, ": wanted md, json or csv");
 }
 
-Result<Config> synthetic_config(const BenchOptions& options) {
-  const Variant* variant = find_variant(options.synthetic);
-  if (variant == nullptr)
-    return fail(Code::BadArgument, "bench: --synthetic ", options.synthetic, ": wanted tiny, small or base");
-  Config config = variant->config;
-  if (options.layers > 0) {
-    config.language.num_hidden_layers = std::min(config.language.num_hidden_layers, options.layers);
-    config.vision.layers = std::min(config.vision.layers, options.layers);
-  }
-  const uint64_t needed = std::max<uint64_t>(bench_context(options, config), options.model.context);
-  config.language.max_position_embeddings = static_cast<uint32_t>(std::max<uint64_t>(needed, 4096));
-  return config;
+Result<Config> shapes_to_bench(const BenchOptions& options) {
+  VL2_ASSIGN(const Config config, synthetic_config(options.synthetic, options.layers, options.model.context));
+  return synthetic_config(options.synthetic, options.layers,
+                          std::max<uint64_t>(bench_context(options, config), options.model.context));
 }
 
 Status check_options(const BenchOptions& options) {
@@ -59,13 +50,17 @@ Status check_options(const BenchOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
-  if (options.synthetic.empty() && !options.pipelines)
-    return load_engine(options.model);
   VL2_ASSIGN(EngineOptions load_options, engine_options(options.model));
+  if (options.synthetic.empty()) {
+    VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model.model));
+    VL2_ASSIGN(const Config config, files.config());
+    load_options.pictures = bench_pictures(options, config);
+    load_options.device.pipeline_statistics = options.pipelines;
+    return load_engine(options.model, files, std::move(load_options));
+  }
   load_options.device.pipeline_statistics = options.pipelines;
-  if (options.synthetic.empty())
-    return Engine::load(options.model.model, load_options);
-  VL2_ASSIGN(const Config config, synthetic_config(options));
+  VL2_ASSIGN(const Config config, shapes_to_bench(options));
+  load_options.pictures = bench_pictures(options, config);
   return Engine::synthetic("synthetic " + options.synthetic, config, load_options);
 }
 
@@ -79,10 +74,16 @@ BenchReport describe(const BenchOptions& options, const Engine& engine) {
   report.tier = engine.device().tier();
   report.context = engine.context();
   report.weight_gb = 1e-9 * static_cast<double>(engine.weights().device_bytes);
-  report.cache_gb = 1e-9 * static_cast<double>(engine.plan().cache_bytes);
+  report.cache_gb = 1e-9 * static_cast<double>(engine.plan().cache_bytes());
+  report.plan_gb = 1e-9 * static_cast<double>(engine.plan().buffer_bytes());
   const LoadTimes& load = engine.load_times();
-  report.breakdown = {{"load.checkpoint", load.checkpoint_ms}, {"load.device", load.device_ms}, {"load.match", load.match_ms},
-                      {"load.allocate", load.allocate_ms},     {"load.upload", load.upload_ms}, {"load.total", load.total_ms}};
+  report.breakdown = {{"load.checkpoint", load.checkpoint_ms},
+                      {"load.device", load.device_ms},
+                      {"load.plan", load.plan_ms},
+                      {"load.match", load.match_ms},
+                      {"load.allocate", load.allocate_ms},
+                      {"load.upload", load.upload_ms},
+                      {"load.total", load.total_ms}};
   if (options.synthetic.empty()) {
     report.load_seconds = 1e-3 * load.total_ms;
     report.rows.push_back({"load", "GB/s", report.weight_gb, {report.load_seconds}});
@@ -103,6 +104,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
     words.insert(words.end(), {"--type", options.model.type});
   if (!options.model.device.empty())
     words.insert(words.end(), {"--device", options.model.device});
+  if (!options.model.vram.empty())
+    words.insert(words.end(), {"--vram", options.model.vram});
   VL2_ASSIGN(const StartTimes start, measure_start(words, options.repeats));
   report.rows.push_back({"start", "", 1, start.seconds});
   report.breakdown.insert(report.breakdown.end(), start.breakdown.begin(), start.breakdown.end());
@@ -115,7 +118,7 @@ Status start_probe(const BenchOptions& options) {
     VL2_ASSIGN(const Config config, files.config());
     return run_start_probe(options.model, config);
   }
-  VL2_ASSIGN(const Config config, synthetic_config(options));
+  VL2_ASSIGN(const Config config, shapes_to_bench(options));
   return run_start_probe(options.model, config);
 }
 

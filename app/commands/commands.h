@@ -16,7 +16,10 @@ struct ModelOptions {
   std::string model;     ///< -m: folder with config.json, tokenizer.json, *.safetensors; or a GGUF file
   std::string type;      ///< --type: the name of a QuantizeMix that weights are turned into while they are read; empty: none
   std::string device;    ///< --device: index, name or UUID; empty: VL2_DEVICE, else the best
+  std::string vram;      ///< --vram: as parse_byte_size has it: device memory to make do with; empty: all there is
   uint32_t context = 0;  ///< -c: tokens; 0: as many as the model holds
+  uint32_t chunk = 0;    ///< --chunk: tokens a prefill step; 0: the device's default
+  uint32_t tiles = 0;    ///< --tiles: most tiles of a picture; 0: as many as the model takes
   bool quiet = false;    ///< -q: no progress on stderr
 };
 
@@ -54,7 +57,6 @@ struct LogitsOptions {
   uint32_t greedy = 0;          ///< M greedy ids after the last one
   std::string greedy_out;       ///< .npy, i32 [M]
   int64_t image_token_id = -1;  ///< -1: from tokenizer.json
-  uint32_t chunk = 0;           ///< tokens a prefill step; 0: the default
 };
 Status logits_command(const LogitsOptions& options);
 
@@ -82,6 +84,17 @@ struct InspectOptions {
   std::string path;
 };
 Status inspect_command(const InspectOptions& options);
+
+/// `vl2 plan`: the device memory that a model needs, against what there is; nothing is loaded.
+struct PlanOptions {
+  ModelOptions model;              ///< its folder may be empty: then `synthetic`
+  std::string synthetic;           ///< --synthetic: the shapes of tiny, small or base
+  uint32_t layers = 0;             ///< --layers: of the decoder and of the encoder, at most; 0: all
+  std::vector<std::string> sizes;  ///< --image-size: WxH of pictures shown; none: a photo
+  bool no_pictures = false;        ///< --no-pictures
+  bool json = false;
+};
+Status plan_command(const PlanOptions& options);
 
 /// `vl2 bench`: prefill, decode, vision, first token, load and start, timed.
 struct BenchOptions {

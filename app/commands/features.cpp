@@ -10,7 +10,7 @@ namespace vl2 {
 
 Status features_command(const FeaturesOptions& options) {
   VL2_ASSIGN(const std::vector<Image> images, read_images(options.images));
-  VL2_ASSIGN(const auto engine, load_engine(options.model, true));
+  VL2_ASSIGN(const auto engine, load_engine(options.model, images));
   VL2_ASSIGN(const auto session, Session::create(*engine));
   VL2_TRY(make_output_folder(options.out));
   for (size_t k = 0; k < images.size(); ++k) {

@@ -91,7 +91,7 @@ Status logits_command(const LogitsOptions& options) {
   if (!images.empty() || options.image_token_id >= 0) {
     VL2_ASSIGN(image_id, image_token_id(options));
   }
-  VL2_ASSIGN(const auto engine, load_engine(options.model, !images.empty()));
+  VL2_ASSIGN(const auto engine, load_engine(options.model, images));
   VL2_ASSIGN(const auto session, Session::create(*engine));
   std::vector<EncodedPicture> pictures;
   for (const Image& image : images) {
@@ -101,7 +101,7 @@ Status logits_command(const LogitsOptions& options) {
   VL2_ASSIGN(const std::vector<PictureRun> runs, find_runs(ids, image_id, pictures));
   std::vector<float> logits;
   const LogitsRequest request{options.last, &logits};
-  VL2_TRY(session->prefill(ids, runs, request, options.chunk));
+  VL2_TRY(session->prefill(ids, runs, request));
   const uint64_t vocab = engine->config().language.vocab_size;
   const uint64_t shape[] = {logits.size() / vocab, vocab};
   if (!options.out.empty())

@@ -1,0 +1,118 @@
+// What a model needs on a device, known before anything is loaded.
+//
+// Design: the plan is a rehearsal. The very code that loads, encodes, prefills and decodes runs once on a device without a driver
+// (Device::rehearsal), where buffers are sizes and dispatches are checked and counted; the plan is what that allocated at its
+// peak. So no size is written down twice, and what is added to a session is in the plan the same day. Tried before: a formula
+// beside each allocation, which was an upper estimate within a third and wrong after each change.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+
+namespace vl2 {
+
+class Checkpoint;
+class Device;
+struct QuantizeMix;
+
+struct PictureSize {
+  uint32_t width = 0, height = 0;  ///< pixels
+};
+
+/// What a session will be asked to do.
+struct MemoryUse {
+  uint32_t context = 0;  ///< tokens that it holds; all of them are used
+  uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: prefill_chunk()
+  /// Pictures in front of the prompt. Not given: a photo of 12 megapixels, of as many tiles as the context has room for.
+  std::optional<std::vector<PictureSize>> pictures;
+};
+
+/// A model before it is loaded.
+struct PlannedModel {
+  const Config& config;
+  const Checkpoint* checkpoint = nullptr;  ///< null: weights are made up
+  const QuantizeMix* mix = nullptr;        ///< not null: what the weights become while they are read
+};
+
+/// What device memory is taken for.
+enum class MemoryGroup {
+  Experts,    ///< weights of routed experts
+  Language,   ///< the language model's other weights
+  Vision,     ///< the encoder's weights
+  Projector,  ///< its weights, and the separators'
+  Loading,    ///< gone when the weights are there
+  Cache,      ///< keys and values, or latents
+  Session,    ///< the decode plan's buffers, logits, tables
+  Pictures,   ///< pixels, the encoder's activations, the pictures' rows of the prompt
+  Prefill,    ///< the language model's activations
+  Pipelines,  ///< compiled kernels: an estimate
+};
+inline constexpr size_t kMemoryGroups = 10;
+
+/// "weights: experts", for tables.
+const char* memory_group_name(MemoryGroup group);
+
+struct MemoryPlan {
+  std::array<uint64_t, kMemoryGroups> bytes{};  ///< of each group, at the moment when most is taken
+  uint64_t staging_bytes = 0;                   ///< the most host memory that copies pass through; not the device's
+  uint64_t available_bytes = 0;                 ///< what the device has
+  uint32_t context = 0, chunk = 0;
+  std::vector<PictureSize> pictures;  ///< that were planned for
+  uint32_t views = 0;                 ///< of the picture with most of them
+  size_t pipelines = 0;
+
+  uint64_t operator[](MemoryGroup group) const { return bytes[static_cast<size_t>(group)]; }
+  uint64_t weight_bytes() const;
+  uint64_t cache_bytes() const { return (*this)[MemoryGroup::Cache]; }
+  /// All that is allocated: what Memory::device_bytes_peak() will say.
+  uint64_t buffer_bytes() const;
+  /// The pipelines' estimate in it.
+  uint64_t needed_bytes() const;
+  bool fits() const { return needed_bytes() <= available_bytes; }
+};
+
+/// The plan for running `model` on a device like `device`, of which nothing is taken; available_bytes stays 0.
+///
+/// Errors  those of load_weights, which reads no weights here; OutOfMemory: a buffer is larger than this device allocates in one
+///         piece, by name; BadShape: a view is larger than it binds; BadArgument: the context, or a picture that cannot be shown
+/// Cost    milliseconds: every dispatch of a session is checked once
+Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, const MemoryUse& use);
+
+/// Which group of weights a tensor of that published name belongs to.
+MemoryGroup weight_group(const std::string& name);
+
+/// Leaves canvases of at most `tiles` tiles, so that pictures take less memory and fewer tokens, and show less. 0: as it is.
+///
+/// Errors  BadArgument: the model has no canvas so small
+Status limit_tiles(Config& config, uint32_t tiles);
+
+/// One change to what was asked for, after which it fits.
+struct WayOut {
+  std::string change;         ///< "-c 1536", "--type Q8_0"
+  uint64_t needed_bytes = 0;  ///< then
+};
+
+/// The three ways out that cost least, of those that there are: less at a time, fewer tokens, fewer tiles, fewer bits, a smaller
+/// model. Nothing is changed.
+///
+/// use  its context and chunk are not 0
+std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes);
+
+/// "DIR: needs 33.1 GB (weights ..., cache ..., the rest ...), DEVICE has 8.6 GB"
+std::string does_not_fit_text(const MemoryPlan& plan, const std::string& name, const std::string& device_name);
+/// "; what would fit: -c 1536 (3.4 GB) or --type Q8_0 (3.6 GB)", to stand behind it.
+std::string ways_out_text(std::span<const WayOut> ways);
+
+/// "3.4 GB", decimal as everywhere.
+std::string memory_size_text(uint64_t bytes);
+
+}  // namespace vl2
