@@ -49,7 +49,7 @@ constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32,
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
   const Device& device = rec.device();
   return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, slots, gated),
-                            weight.dim(0));
+                            weight.dim(0), device.tuning());
 }
 
 // Gated: an expert's weight holds gate's rows, then up's, and y = silu(gate) * up.
