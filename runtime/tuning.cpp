@@ -59,7 +59,8 @@ MatmulKernel tile_kernel(const DeviceCaps& caps, const Quirks& quirks) {
 // x 4 sums a lane: 4.9. GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy at f32.
 //
 // Where that makes too few workgroups to fill a card (the router: 64 columns), fewer rows each.
-constexpr GemmTile kGemmTile{.threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4};
+constexpr GemmTile kGemmTile{
+    .threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4};
 
 GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t columns, const DeviceTuning& tuning) {
   if (multiplies_directly(caps, quirks))
@@ -221,7 +222,8 @@ std::vector<TileRate> rated_tiles(const DeviceCaps& caps, const DeviceTuning& tu
 
 // How many times longer `lanes` invocations of a core take than their share of a busy one (a guess).
 double alone(uint64_t lanes) {
-  return lanes == 0 || lanes >= kBusyLanes ? 1 : 1 + 0.6 * std::log2(static_cast<double>(kBusyLanes) / static_cast<double>(lanes));
+  return lanes == 0 || lanes >= kBusyLanes ? 1
+                                           : 1 + 0.6 * std::log2(static_cast<double>(kBusyLanes) / static_cast<double>(lanes));
 }
 
 // Microseconds that a problem takes by a tile with K in slices: the busiest core's tiles, as many at once as keep it busy; fewer
@@ -353,9 +355,10 @@ bool tile_fits(const DeviceCaps& caps, const MatrixTile& tile) {
   const auto& shapes = caps.matrix_shapes;
   const auto divides = [](uint32_t part, uint32_t whole) { return part > 0 && whole > 0 && whole % part == 0; };
   return tile.shape.f32_sum && std::find(shapes.begin(), shapes.end(), tile.shape) != shapes.end() &&
-         tile.subgroup_size == matrix_subgroup_size(caps) && tile.subgroup_size > 0 && tile.rows <= 1024 && tile.columns <= 1024 &&
-         tile.k <= 1024 && divides(tile.subgroup_rows, tile.rows) && divides(tile.subgroup_columns, tile.columns) &&
-         divides(8, tile.k) && (tile.stages == 1 || tile.stages == 2) && fits(tile, caps);
+         tile.subgroup_size == matrix_subgroup_size(caps) && tile.subgroup_size > 0 && tile.rows <= 1024 &&
+         tile.columns <= 1024 && tile.k <= 1024 && divides(tile.subgroup_rows, tile.rows) &&
+         divides(tile.subgroup_columns, tile.columns) && divides(8, tile.k) && (tile.stages == 1 || tile.stages == 2) &&
+         fits(tile, caps);
 }
 
 bool tile_fits(const DeviceCaps& caps, const GemmTile& tile) {

@@ -90,9 +90,9 @@ struct TileRate {
 
 /// What the choices below know of a device beside its caps. The defaults are an H200's; `vl2 tune` measures a device's own.
 struct DeviceTuning {
-  double cores = 132;               ///< that each run workgroups of their own
-  double dispatch_us = 2;           ///< a dispatch behind a barrier, with next to nothing in it
-  double cache_bytes_per_us = 4e6;  ///< of results on their way to memory and back
+  double cores = 132;                     ///< that each run workgroups of their own
+  double dispatch_us = 2;                 ///< a dispatch behind a barrier, with next to nothing in it
+  double cache_bytes_per_us = 4e6;        ///< of results on their way to memory and back
   std::vector<TileRate> matrix_tiles{};   ///< measured on this device, right or wrong; empty: tuning.cpp's table
   std::optional<GemmTile> gemm_tile{};    ///< the best for large problems; empty: tuning.cpp's
   std::optional<GemvGroup> gemv_group{};  ///< for one row; empty: tuning.cpp's

@@ -102,9 +102,8 @@ bool read_tile(std::span<const std::string_view> words, const DeviceCaps& caps, 
 bool read_line(std::string_view line, const DeviceCaps& caps, DeviceTuning& tuning) {
   const std::vector<std::string_view> words = split(line, ' ');
   const auto rest = std::span(words).subspan(1);
-  const std::pair<std::string_view, double*> figures[] = {{"cores", &tuning.cores},
-                                                          {"dispatch_us", &tuning.dispatch_us},
-                                                          {"cache_bytes_per_us", &tuning.cache_bytes_per_us}};
+  const std::pair<std::string_view, double*> figures[] = {
+      {"cores", &tuning.cores}, {"dispatch_us", &tuning.dispatch_us}, {"cache_bytes_per_us", &tuning.cache_bytes_per_us}};
   for (const auto& [name, figure] : figures)
     if (words[0] == name) {
       const auto value = rest.size() == 1 ? read_number(rest[0]) : std::nullopt;
@@ -157,8 +156,7 @@ std::string format_tuning(const DeviceCaps& caps, const DeviceTuning& tuning) {
   line("dispatch_us", number(tuning.dispatch_us));
   line("cache_bytes_per_us", number(tuning.cache_bytes_per_us));
   if (const auto& t = tuning.gemm_tile)
-    line("gemm_tile",
-         counts({t->threads_along_columns, t->threads_along_rows, t->rows_per_thread, t->columns_per_thread, t->k}));
+    line("gemm_tile", counts({t->threads_along_columns, t->threads_along_rows, t->rows_per_thread, t->columns_per_thread, t->k}));
   if (const auto& g = tuning.gemv_group)
     line("gemv_group", counts({g->threads, g->columns}));
   for (const TileRate& rate : tuning.matrix_tiles) {

@@ -121,30 +121,29 @@ TEST_SUITE("cpu") {
   TEST_CASE("tuning file: figures that no device has, and tiles that this one cannot run, are refused") {
     const DeviceCaps caps = some_device();
     const std::string text = format_tuning(caps, some_tuning(caps));
-    for (const auto& [from, to] :
-         {std::pair{"cores 13", "cores 0"},
-          {"cores 13", "cores -13"},
-          {"cores 13", "cores nan"},
-          {"cores 13", "cores inf"},
-          {"cores 13", "cores"},
-          {"cores 13", "cores 13 13"},
-          {"cores 13", "cores 13x"},
-          {"cores 13", "kernels 13"},
-          {"cores 13", ""},
-          {"gemm_tile 8 8 8 4 32", "gemm_tile 8 8 8 4 31"},
-          {"gemm_tile 8 8 8 4 32", "gemm_tile 0 8 8 4 32"},
-          {"gemm_tile 8 8 8 4 32", "gemm_tile 32 32 4 4 32"},
-          {"gemm_tile 8 8 8 4 32", "gemm_tile 8 8 8 4"},
-          {"gemm_tile 8 8 8 4 32", "gemm_tile 8 8 8 4 4294967296"},
-          {"gemv_group 128 8", "gemv_group 512 8"},
-          {"gemv_group 128 8", "gemv_group 128 0"},
-          {"matrix_tile 128 128 64 64", "matrix_tile 128 128 0 64"},
-          {"matrix_tile 128 128 64 64", "matrix_tile 128 128 48 64"},
-          {"matrix_tile 128 128 64 64", "matrix_tile 0 128 64 64"},
-          {"matrix_tile 128 128 64 64", "matrix_tile 1048576 128 64 64"},
-          {"16 16 16 32", "8 8 8 32"},
-          {"16 16 16 32", "16 16 16 64"},
-          {"16 16 16 32", "0 0 0 0"}}) {
+    for (const auto& [from, to] : {std::pair{"cores 13", "cores 0"},
+                                   {"cores 13", "cores -13"},
+                                   {"cores 13", "cores nan"},
+                                   {"cores 13", "cores inf"},
+                                   {"cores 13", "cores"},
+                                   {"cores 13", "cores 13 13"},
+                                   {"cores 13", "cores 13x"},
+                                   {"cores 13", "kernels 13"},
+                                   {"cores 13", ""},
+                                   {"gemm_tile 8 8 8 4 32", "gemm_tile 8 8 8 4 31"},
+                                   {"gemm_tile 8 8 8 4 32", "gemm_tile 0 8 8 4 32"},
+                                   {"gemm_tile 8 8 8 4 32", "gemm_tile 32 32 4 4 32"},
+                                   {"gemm_tile 8 8 8 4 32", "gemm_tile 8 8 8 4"},
+                                   {"gemm_tile 8 8 8 4 32", "gemm_tile 8 8 8 4 4294967296"},
+                                   {"gemv_group 128 8", "gemv_group 512 8"},
+                                   {"gemv_group 128 8", "gemv_group 128 0"},
+                                   {"matrix_tile 128 128 64 64", "matrix_tile 128 128 0 64"},
+                                   {"matrix_tile 128 128 64 64", "matrix_tile 128 128 48 64"},
+                                   {"matrix_tile 128 128 64 64", "matrix_tile 0 128 64 64"},
+                                   {"matrix_tile 128 128 64 64", "matrix_tile 1048576 128 64 64"},
+                                   {"16 16 16 32", "8 8 8 32"},
+                                   {"16 16 16 32", "16 16 16 64"},
+                                   {"16 16 16 32", "0 0 0 0"}}) {
       CAPTURE(to);
       CHECK(parse_tuning(with(text, from, to), caps).state == TuningState::Damaged);
     }

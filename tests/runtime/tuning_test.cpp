@@ -269,7 +269,8 @@ TEST_CASE("tuning: a device with fewer cores is content with fewer workgroups") 
   // Matrix tiles too: the larger ones again where there are few cores.
   const DeviceCaps matrix = matrix_caps({16, 16, 16}, 32, 32);
   const auto results = [&](double cores) {
-    const MatrixTile t = plan_matmul(matrix, Quirks{}, 3, {.rows = 512, .columns = 512, .f16 = true}, {.cores = cores}).matrix_tile;
+    const MatrixTile t =
+        plan_matmul(matrix, Quirks{}, 3, {.rows = 512, .columns = 512, .f16 = true}, {.cores = cores}).matrix_tile;
     return t.rows * t.columns;
   };
   CHECK(results(132) < 64 * 128);
@@ -285,7 +286,8 @@ TEST_CASE("tuning: measured tiles and groups are taken where there are no matrix
   CHECK(plan_matmul(caps, Quirks{}, 1, {.rows = 3, .columns = 4096}, tuning).group == GemvGroup{128, 8, 3});
   CHECK(plan_expert_matmul(caps, Quirks{}, 1, {.rows = 6, .columns = 4096}, 64, tuning).group == GemvGroup{128, 8, 1});
   const Quirks slow{.barriers_are_slow = true};  // a CPU driver has its own, whatever a file says
-  CHECK(plan_matmul(caps, slow, 1, {.rows = 4096, .columns = 4096}, tuning) == plan_matmul(caps, slow, 1, {.rows = 4096, .columns = 4096}));
+  CHECK(plan_matmul(caps, slow, 1, {.rows = 4096, .columns = 4096}, tuning) ==
+        plan_matmul(caps, slow, 1, {.rows = 4096, .columns = 4096}));
   CHECK(gemm_tile_candidates(caps).size() >= 6);
   CHECK(gemm_tile_candidates(caps)[0] == plan_matmul(caps, Quirks{}, 1, {.rows = 4096, .columns = 4096}).tile);
   CHECK(gemv_group_candidates(caps)[0] == plan_matmul(caps, Quirks{}, 1, {.rows = 1, .columns = 4096}).group);
