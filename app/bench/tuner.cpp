@@ -116,11 +116,15 @@ Result<TensorView> Tuner::allocate(DType dtype, std::initializer_list<uint32_t> 
   return make_view(*buffers.back(), dtype, dims);
 }
 
-// Microseconds of one product: the device's own where it tells.
+// Microseconds of one product: the device's own where it tells. Its results are stored as the encoder has most of them, which is
+// no other pipeline than the one whose f32 results were compared.
 Result<double> Tuner::time(const Problem& problem, const MatmulPlan& plan) {
   const int count = rec.timing() ? 1 : 8;
+  Problem timed = problem;
+  if (plan.kernel != MatmulKernel::Gemv)
+    timed.y = make_view(*problem.y.buffer, problem.x.dtype, {problem.y.dim(0), problem.y.dim(1)});
   for (int i = 0; i < count; ++i)
-    VL2_TRY(multiply(rec, problem, plan));
+    VL2_TRY(multiply(rec, timed, plan));
   const auto begin = Clock::now();
   VL2_TRY(rec.finish());
   double us = 1e6 * seconds_since(begin) / count;
@@ -534,52 +538,71 @@ Result<TuneResult> tune_device(Device& device, const TuneOptions& options) {
   return Tuner(device, options).run();
 }
 
-Result<std::vector<PlanRow>> compare_plans(Device& device, const DeviceTuning& tuning, bool measure) {
+std::vector<PlanRow> plans_of_models(const Device& device, const DeviceTuning& tuning) {
   const bool f16 = device.act() == DType::F16;
   std::vector<PlanRow> rows;
-  const auto add = [&](const char* name, uint32_t m, uint32_t n, uint32_t k, bool sliced) {
+  const auto add = [&](const std::string& name, uint32_t m, uint32_t n, uint32_t k, bool sliced) {
     PlanRow row{.name = name, .problem = {.rows = m, .columns = n, .f16 = f16, .k = k, .sliced = sliced}};
     row.before = plan_matmul(device.caps(), device.quirks(), device.tier(), row.problem, known_tuning(device.caps()));
     row.after = plan_matmul(device.caps(), device.quirks(), device.tier(), row.problem, tuning);
     rows.push_back(row);
   };
   for (const uint32_t views : {10u, 2u}) {
-    add(views == 10 ? "vision 10, up" : "vision 2, up", 729 * views, 4304, 1152, true);
-    add(views == 10 ? "vision 10, down" : "vision 2, down", 729 * views, 1152, 4304, true);
-    add(views == 10 ? "vision 10, qkv" : "vision 2, qkv", 729 * views, 3456, 1152, true);
-    add(views == 10 ? "vision 10, out" : "vision 2, out", 729 * views, 1152, 1152, true);
+    const std::string name = "vision " + std::to_string(views);
+    add(name + ", up", 729 * views, 4304, 1152, true);
+    add(name + ", down", 729 * views, 1152, 4304, true);
+    add(name + ", qkv", 729 * views, 3456, 1152, true);
+    add(name + ", out", 729 * views, 1152, 1152, true);
   }
   add("prompt 2048, q", 2048, 3072, 2048, false);
   add("prompt 2048, out", 2048, 2048, 2048, false);
   add("prompt 2048, kv_a", 2048, 576, 2048, false);
   add("prompt 512, out", 512, 2048, 2048, false);
-  if (!measure)
-    return rows;
+  return rows;
+}
+
+Status time_plans(Device& device, std::vector<PlanRow>& rows) {
+  constexpr size_t kLast = 9;  // of each plan's times: before, the clocks may not have been up
+  std::erase_if(rows, [](const PlanRow& row) { return row.before == row.after; });
+  uint64_t x_elements = 1, w_elements = 1, y_elements = 1, slices_elements = 4;
+  for (const PlanRow& row : rows) {
+    const MatmulProblem& p = row.problem;
+    const uint64_t y = uint64_t{p.rows} * (p.columns + 3) / 4 * 4;
+    x_elements = std::max(x_elements, uint64_t{p.rows} * p.k);
+    w_elements = std::max(w_elements, uint64_t{p.columns} * p.k);
+    y_elements = std::max(y_elements, y);
+    for (const uint32_t slices : {row.before.slices, row.after.slices})
+      slices_elements = std::max(slices_elements, slices > 1 ? (slices + 1) * y : 0);
+  }
   const auto make = [&](uint64_t elements, DType dtype) {
     return device.memory().allocate((elements * dtype_bytes(dtype) + 3) / 4 * 4, MemoryKind::Device, "comparison");
   };
-  VL2_ASSIGN(const auto x_buffer, make(uint64_t{7290} * 4304, device.act()));
-  VL2_ASSIGN(const auto w_buffer, make(uint64_t{4304} * 2048, DType::F16));
-  VL2_ASSIGN(const auto y_buffer, make(uint64_t{7290} * 4304, DType::F32));
-  VL2_ASSIGN(const auto slices_buffer, make(uint64_t{7290} * 4304 * 4, DType::F32));
+  VL2_ASSIGN(const auto x_buffer, make(x_elements, device.act()));
+  VL2_ASSIGN(const auto w_buffer, make(w_elements, DType::F16));
+  VL2_ASSIGN(const auto y_buffer, make(y_elements, DType::F32));
+  VL2_ASSIGN(const auto slices_buffer, make(slices_elements, DType::F32));
+  const auto send = [&](const Buffer& buffer, uint64_t elements, DType dtype) -> Status {
+    const std::vector<float> numbers = random_numbers(elements, 0.1f);
+    if (dtype == DType::F32)
+      return upload_bytes(device, buffer, std::as_bytes(std::span(numbers)));
+    std::vector<uint16_t> halves(elements + elements % 2);
+    std::transform(numbers.begin(), numbers.end(), halves.begin(), float_to_half);
+    return upload_bytes(device, buffer, std::as_bytes(std::span(halves)));
+  };
+  VL2_TRY(send(*x_buffer, x_elements, device.act()));
+  VL2_TRY(send(*w_buffer, w_elements, DType::F16));
   Recorder rec(device);
   rec.enable_timing(true);
-  const std::vector<float> numbers = random_numbers(x_buffer->bytes() / dtype_bytes(device.act()), 0.1f);
-  std::vector<uint16_t> halves(numbers.size());
-  std::transform(numbers.begin(), numbers.end(), halves.begin(), float_to_half);
-  VL2_TRY(upload_bytes(device, *x_buffer, f16 ? std::as_bytes(std::span(halves)) : std::as_bytes(std::span(numbers))));
-  VL2_TRY(upload_bytes(device, *w_buffer, std::as_bytes(std::span(halves)).first(w_buffer->bytes())));
   for (PlanRow& row : rows) {
-    if (row.before == row.after)
-      continue;
     const MatmulProblem& p = row.problem;
+    const DType y_type = p.columns == 1152 || p.columns == 2048 ? DType::F32 : device.act();  // those are added to f32
     const TensorView x = make_view(*x_buffer, device.act(), {p.rows, p.k}),
                      w = make_view(*w_buffer, DType::F16, {p.columns, p.k}),
-                     y = make_view(*y_buffer, DType::F32, {p.rows, p.columns}),
-                     slices = make_view(*slices_buffer, DType::F32, {4, p.rows, p.columns});
+                     y = make_view(*y_buffer, y_type, {p.rows, p.columns}),
+                     slices = make_view(*slices_buffer, DType::F32, {static_cast<uint32_t>(slices_elements)});
     const auto time = [&](const MatmulPlan& plan) -> Result<double> {
       const auto begin = Clock::now();
-      VL2_TRY(matmul(rec, x, w, y, {.slices = p.sliced ? slices : TensorView{}, .plan = &plan}));
+      VL2_TRY(matmul(rec, x, w, y, {.slices = plan.slices > 1 ? slices : TensorView{}, .plan = &plan}));
       VL2_TRY(rec.finish());
       double us = rec.timing() ? 0 : 1e6 * seconds_since(begin);
       for (const DispatchTime& dispatch : rec.take_times())
@@ -587,17 +610,17 @@ Result<std::vector<PlanRow>> compare_plans(Device& device, const DeviceTuning& t
       return us;
     };
     std::vector<double> before, after;
-    for (const auto warm = Clock::now(); before.empty() || seconds_since(warm) < kWarmUpSeconds || after.size() < 9;) {
+    for (const auto warm = Clock::now(); after.size() < kLast || seconds_since(warm) < kWarmUpSeconds;) {
       VL2_ASSIGN(const double a, time(row.before));
       VL2_ASSIGN(const double b, time(row.after));
       before.push_back(a);
       after.push_back(b);
     }
-    const auto last = [](const std::vector<double>& all) { return median({all.end() - 9, all.end()}); };
+    const auto last = [](const std::vector<double>& all) { return median({all.end() - kLast, all.end()}); };
     row.before_us = last(before);
     row.after_us = last(after);
   }
-  return rows;
+  return {};
 }
 
 }  // namespace vl2

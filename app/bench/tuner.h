@@ -60,8 +60,11 @@ struct PlanRow {
   double before_us = 0, after_us = 0;  ///< 0: not measured, or the plans are the same
 };
 
-/// The plans for products of encoder and decoder before and after a tuning; timed where they differ and `measure` is set.
-Result<std::vector<PlanRow>> compare_plans(Device& device, const DeviceTuning& tuning, bool measure);
+/// The plans for products of encoder and decoder, before a tuning and by it. Pure.
+std::vector<PlanRow> plans_of_models(const Device& device, const DeviceTuning& tuning);
+
+/// Times both plans of the rows where they differ, in turn and with warm clocks; the other rows go.
+Status time_plans(Device& device, std::vector<PlanRow>& rows);
 
 /// "128 x 128 by 64 x 64, k 64, 16x8x16, fetch 2, slices 2".
 std::string plan_name(const MatmulPlan& plan);

@@ -33,16 +33,18 @@ void print_rows(const TuneResult& result, const std::vector<PlanRow>& plans) {
     std::printf("%zu more kernels were left out: the time was up\n", result.left_out);
 }
 
-void print_plans(const std::vector<PlanRow>& plans, bool measured) {
+void print_plans(const std::vector<PlanRow>& plans) {
   std::printf("\n%-18s %-52s %s\n", "product", "before", "now");
-  for (const PlanRow& row : plans) {
-    const bool same = row.before == row.after;
-    std::printf("%-18s %-52s %s", row.name.c_str(), plan_name(row.before).c_str(),
-                same ? "the same" : plan_name(row.after).c_str());
-    if (measured && !same)
-      std::printf("  %.1f -> %.1f us, %+.1f %%", row.before_us, row.after_us, 100 * (row.after_us / row.before_us - 1));
-    std::printf("\n");
-  }
+  for (const PlanRow& row : plans)
+    std::printf("%-18s %-52s %s\n", row.name.c_str(), plan_name(row.before).c_str(),
+                row.before == row.after ? "the same" : plan_name(row.after).c_str());
+}
+
+void print_times(const std::vector<PlanRow>& plans) {
+  std::printf("\n%zu plans changed\n", plans.size());
+  for (const PlanRow& row : plans)
+    std::printf("%-18s %.1f us before, %.1f us now, %+.1f %%\n", row.name.c_str(), row.before_us, row.after_us,
+                100 * (row.after_us / row.before_us - 1));
 }
 
 }  // namespace
@@ -58,19 +60,23 @@ Status tune_command(const TuneCommandOptions& options) {
     return {};
   }
   VL2_ASSIGN(const TuneResult result, tune_device(*device, {.seconds = options.seconds}));
-  VL2_ASSIGN(const std::vector<PlanRow> plans, compare_plans(*device, result.tuning, options.compare));
+  std::vector<PlanRow> plans = plans_of_models(*device, result.tuning);
   print_rows(result, plans);
-  print_plans(plans, options.compare);
+  print_plans(plans);
   std::printf("\n%.0f cores (%s), %.2f us a dependent dispatch, %.0f GB/s for slices of K; %.1f s\n", result.tuning.cores,
               result.cores_told ? "the driver's word" : "measured", result.tuning.dispatch_us,
               1e-3 * result.tuning.cache_bytes_per_us, result.seconds);
   if (device_wanted.cache_dir.empty()) {
     std::printf("not kept: there is no cache folder (VL2_CACHE_DIR is empty)\n");
-    return {};
+  } else {
+    const std::string path = tuning_path(device_wanted.cache_dir, caps);
+    VL2_TRY(write_tuning(path, caps, result.tuning));
+    std::printf("kept in %s\n", path.c_str());
   }
-  const std::string path = tuning_path(device_wanted.cache_dir, caps);
-  VL2_TRY(write_tuning(path, caps, result.tuning));
-  std::printf("kept in %s\n", path.c_str());
+  if (!options.compare)
+    return {};
+  VL2_TRY(time_plans(*device, plans));
+  print_times(plans);
   return {};
 }
 
