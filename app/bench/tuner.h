@@ -47,26 +47,9 @@ struct TuneResult {
 bool worth_tuning(const Device& device);
 
 /// Measures; with small problems on a CPU driver. Each candidate first multiplies random numbers, and its result is compared with tier 0's on the same numbers: only
-/// what is right is timed. Clocks are warm, the order is another each time, and at least three times are taken.
+/// what is right is timed; what products would get must also be right for sizes that it does not divide. Clocks are warm, the order is another each time, and at least three times are taken.
 ///
 /// Errors  DeviceLost, OutOfMemory, VulkanError. A candidate that fails otherwise is a row that is wrong
 Result<TuneResult> tune_device(Device& device, const TuneOptions& options);
-
-/// A product of the models, and what is chosen for it.
-struct PlanRow {
-  std::string name;
-  MatmulProblem problem;
-  MatmulPlan before, after;            ///< by what is known of such devices, and by the tuning
-  double before_us = 0, after_us = 0;  ///< 0: not measured, or the plans are the same
-};
-
-/// The plans for products of encoder and decoder, before a tuning and by it. Pure.
-std::vector<PlanRow> plans_of_models(const Device& device, const DeviceTuning& tuning);
-
-/// Times both plans of the rows where they differ, in turn and with warm clocks; the other rows go.
-Status time_plans(Device& device, std::vector<PlanRow>& rows);
-
-/// "128 x 128 by 64 x 64, k 64, 16x8x16, fetch 2, slices 2".
-std::string plan_name(const MatmulPlan& plan);
 
 }  // namespace vl2

@@ -1,5 +1,7 @@
 #include <cstdio>
+#include <utility>
 
+#include "app/bench/plans.h"
 #include "app/bench/tuner.h"
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
@@ -52,6 +54,7 @@ void print_times(const std::vector<PlanRow>& plans) {
 Status tune_command(const TuneCommandOptions& options) {
   VL2_ASSIGN(DeviceOptions device_wanted, device_options(options.device));
   device_wanted.tuned = false;  // what an earlier run found must not decide what this one finds
+  const std::string folder = std::exchange(device_wanted.cache_dir, "");  // few of these pipelines will ever run again
   VL2_ASSIGN(const auto device, Device::create(device_wanted));
   const DeviceCaps& caps = device->caps();
   std::printf("%s, %s %s, tier %u\n", caps.name.c_str(), caps.driver_name.c_str(), caps.driver_info.c_str(), device->tier());
@@ -66,10 +69,10 @@ Status tune_command(const TuneCommandOptions& options) {
   std::printf("\n%.0f cores (%s), %.2f us a dependent dispatch, %.0f GB/s for slices of K; %.1f s\n", result.tuning.cores,
               result.cores_told ? "the driver's word" : "measured", result.tuning.dispatch_us,
               1e-3 * result.tuning.cache_bytes_per_us, result.seconds);
-  if (device_wanted.cache_dir.empty()) {
+  if (folder.empty()) {
     std::printf("not kept: there is no cache folder (VL2_CACHE_DIR is empty)\n");
   } else {
-    const std::string path = tuning_path(device_wanted.cache_dir, caps);
+    const std::string path = tuning_path(folder, caps);
     VL2_TRY(write_tuning(path, caps, result.tuning));
     std::printf("kept in %s\n", path.c_str());
   }

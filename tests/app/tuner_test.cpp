@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <filesystem>
 
+#include "app/bench/plans.h"
 #include "runtime/ops/matmul.h"
 #include "runtime/tuning_file.h"
 #include "tests/support/gpu_test.h"
@@ -20,13 +21,13 @@ bool same_tile(const MatmulPlan& a, const MatmulPlan& b) {
   return a.kernel == b.kernel && a.tile == b.tile && a.matrix_tile == b.matrix_tile && a.group == b.group;
 }
 
-enum class Fault { None, LastOfK, LastRow, Refused };
+enum class Fault { None, LastOfK, LastOfOddK, LastRow, Refused };
 
 // matmul(), with a fault where the plan is `wrong`.
 Multiply with_fault(const MatmulPlan& wrong, Fault fault) {
   return
       [wrong, fault](Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulPlan& plan) {
-        if (!same_tile(plan, wrong) || fault == Fault::None)
+        if (!same_tile(plan, wrong) || fault == Fault::None || (fault == Fault::LastOfOddK && x.dim(1) % 2 == 0))
           return matmul(rec, x, weight, y, {.plan = &plan});
         if (fault == Fault::Refused)
           return fail(Code::VulkanError, "pipeline gemm: no such thing");
@@ -87,6 +88,7 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: a kernel that is wrong is named and never cho
 
   const MatmulPlan wrong = tiles[0].plan;
   for (const auto& [fault, message] : {std::pair{Fault::LastOfK, "tier 0 makes"},
+                                       {Fault::LastOfOddK, "tier 0 makes"},
                                        {Fault::LastRow, "nan, tier 0 makes"},
                                        {Fault::Refused, "pipeline gemm: no such thing"}}) {
     const TuneResult result = tune(device, with_fault(wrong, fault));
@@ -161,6 +163,20 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: the program keeps what it measured, later run
   CHECK(odd.exit_status == 2);
   CHECK(odd.err == "vl2: VL2_TUNING: got \"of\", wanted on or off\n");
   CHECK(run({"tune", "--seconds", "0"}).exit_status == 2);
+}
+
+TEST_CASE_FIXTURE(GpuTest, "tuner: two plans of a product are both timed, and what did not change is not") {
+  const MatmulPlan one{.kernel = MatmulKernel::GemmTiled, .tile = {8, 8, 4, 4, 16}, .group = {}};
+  MatmulPlan other = one;
+  other.tile.k = 32;
+  other.slices = 2;
+  const MatmulProblem problem{.rows = 33, .columns = 35, .k = 96, .sliced = true};
+  std::vector<PlanRow> rows = {{"same", problem, one, one}, {"other", problem, one, other}};
+  REQUIRE(time_plans(device, rows).ok());
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].name == "other");
+  CHECK(rows[0].before_us > 0);
+  CHECK(rows[0].after_us > 0);
 }
 
 TEST_SUITE("cpu") {
