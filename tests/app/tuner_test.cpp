@@ -21,13 +21,14 @@ bool same_tile(const MatmulPlan& a, const MatmulPlan& b) {
   return a.kernel == b.kernel && a.tile == b.tile && a.matrix_tile == b.matrix_tile && a.group == b.group;
 }
 
-enum class Fault { None, LastOfK, LastOfOddK, LastRow, Refused };
+enum class Fault { LastOfK, LastOfOddK, LastRow, Refused };
 
-// matmul(), with a fault where the plan is `wrong`.
+// matmul(), with a fault where the plan is `wrong`; LastOfOddK: with any tile.
 Multiply with_fault(const MatmulPlan& wrong, Fault fault) {
   return
       [wrong, fault](Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y, const MatmulPlan& plan) {
-        if (!same_tile(plan, wrong) || fault == Fault::None || (fault == Fault::LastOfOddK && x.dim(1) % 2 == 0))
+        const bool odd = fault == Fault::LastOfOddK && plan.kernel != MatmulKernel::Gemv && x.dim(1) % 2 == 1;
+        if (!odd && (fault == Fault::LastOfOddK || !same_tile(plan, wrong)))
           return matmul(rec, x, weight, y, {.plan = &plan});
         if (fault == Fault::Refused)
           return fail(Code::VulkanError, "pipeline gemm: no such thing");
@@ -88,7 +89,6 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: a kernel that is wrong is named and never cho
 
   const MatmulPlan wrong = tiles[0].plan;
   for (const auto& [fault, message] : {std::pair{Fault::LastOfK, "tier 0 makes"},
-                                       {Fault::LastOfOddK, "tier 0 makes"},
                                        {Fault::LastRow, "nan, tier 0 makes"},
                                        {Fault::Refused, "pipeline gemm: no such thing"}}) {
     const TuneResult result = tune(device, with_fault(wrong, fault));
@@ -163,6 +163,20 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: the program keeps what it measured, later run
   CHECK(odd.exit_status == 2);
   CHECK(odd.err == "vl2: VL2_TUNING: got \"of\", wanted on or off\n");
   CHECK(run({"tune", "--seconds", "0"}).exit_status == 2);
+}
+
+TEST_CASE_FIXTURE(GpuTest, "tuner: tiles that are wrong for odd sizes only are found before a product gets them") {
+  const TuneResult result = tune(device, with_fault({}, Fault::LastOfOddK));
+  CHECK(!has_verdict(result.tuning));
+  CHECK(result.tuning.gemv_group.has_value());
+  size_t wrong = 0;
+  for (const TuneRow& row : result.rows)
+    if (row.plan.kernel != MatmulKernel::Gemv) {
+      ++wrong;
+      CHECK(row.wrong.find("tier 0 makes") != std::string::npos);
+      CHECK(row.us == 0);
+    }
+  CHECK(wrong >= 2);
 }
 
 TEST_CASE_FIXTURE(GpuTest, "tuner: two plans of a product are both timed, and what did not change is not") {
