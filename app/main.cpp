@@ -92,6 +92,14 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_flag("--start-probe", options.start_probe)->group("");
 }
 
+void add_tune(CLI::App& app, TuneCommandOptions& options) {
+  CLI::App* command = app.add_subcommand("tune", "Measure this device's kernels, and use what is found from now on");
+  command->add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
+  command->add_option("--seconds", options.seconds, "Most seconds to take")->capture_default_str()->check(CLI::Range(0.1, 600.0));
+  command->add_flag("--compare", options.compare, "Also time the models' products whose plan changed, before and after");
+  command->add_flag("--force", options.force, "Measure a CPU driver too, although nothing comes of it");
+}
+
 void add_files(CLI::App& app, QuantizeCommandOptions& quantize, InspectOptions& inspect) {
   CLI::App* command = app.add_subcommand("quantize", "Write a model into one GGUF file");
   command->add_option("in", quantize.in, "Folder with config.json, tokenizer.json and *.safetensors; or a GGUF file")->required();
@@ -167,6 +175,7 @@ int main(int argc, char** argv) {
   FeaturesOptions features;
   LogitsOptions logits;
   BenchOptions bench;
+  TuneCommandOptions tune;
   QuantizeCommandOptions quantize;
   InspectOptions inspect;
   PlanOptions plan;
@@ -179,6 +188,7 @@ int main(int argc, char** argv) {
   tokenize_app->add_flag("--special", tokenize.special, "Recognise control tokens in the text; with --decode: keep them");
   add_inspection(app, tiles, features, logits);
   add_bench(app, bench);
+  add_tune(app, tune);
   add_files(app, quantize, inspect);
   add_plan(app, plan);
 
@@ -202,6 +212,8 @@ int main(int argc, char** argv) {
     return report(logits_command(logits));
   if (name == "quantize")
     return report(quantize_command(quantize));
+  if (name == "tune")
+    return report(tune_command(tune));
   if (name == "inspect")
     return report(inspect_command(inspect));
   if (name == "plan")

@@ -31,6 +31,11 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
   return result;
 }
 
+void print_tuning_notice(const Device& device) {
+  if (!device.tuning_notice().empty())
+    std::fprintf(stderr, "vl2: note: %s\n", device.tuning_notice().c_str());
+}
+
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images) {
   VL2_ASSIGN(EngineOptions load_options, engine_options(options));
   VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model));
@@ -54,6 +59,8 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const M
   auto engine = Engine::load(files, load_options);
   if (show)
     std::fprintf(stderr, "\r             \r");
+  if (engine.ok())
+    print_tuning_notice((*engine)->device());
   return engine;
 }
 

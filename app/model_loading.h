@@ -15,6 +15,9 @@ namespace vl2 {
 /// The environment's device options with --device on top.
 Result<DeviceOptions> device_options(const std::string& device);
 
+/// Says on standard error why what `vl2 tune` kept is not used; nothing when all is well.
+void print_tuning_notice(const Device& device);
+
 /// images  that will be shown to it: what the memory is planned for; a model that cannot see is refused before anything is loaded
 /// Errors  those of Engine::load
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images);

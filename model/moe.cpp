@@ -1,5 +1,9 @@
 #include "model/moe.h"
 
+#include <array>
+#include <cstdlib>
+#include <string_view>
+
 #include "model/matmul_slices.h"
 #include "runtime/device.h"
 #include "runtime/ops/expert_combine.h"
@@ -31,8 +35,14 @@ struct Routing {
   TensorView weights;  // f32 [T, top_k]
 };
 
+// Whether the experts' tiles are counted on the device, and only as many workgroups run.
+bool dispatches_indirectly() {
+  const char* text = std::getenv("VL2_EXPERT_DISPATCH");
+  return text != nullptr && std::string_view(text) == "indirect";
+}
+
 Result<Routing> route(Recorder& rec, Scratch& scratch, const LanguageConfig& config, const LayerWeights& layer,
-                      const TensorView& residual) {
+                      const TensorView& residual, const std::array<ExpertTiles, 2>& tiles) {
   const uint32_t token_count = residual.dim(0), experts = config.n_routed_experts, top_k = config.num_experts_per_tok;
   VL2_ASSIGN(const TensorView x, scratch.get("router input", DType::F32, {token_count, config.hidden_size}));
   VL2_ASSIGN(const TensorView logits, scratch.get("router logits", DType::F32, {token_count, experts}));
@@ -42,6 +52,10 @@ Result<Routing> route(Recorder& rec, Scratch& scratch, const LanguageConfig& con
   VL2_ASSIGN(routing.schedule.slot_pair, scratch.get("slot_pair", DType::U32, {token_count * top_k}));
   VL2_ASSIGN(routing.schedule.pair_slot, scratch.get("pair_slot", DType::U32, {token_count * top_k}));
   VL2_ASSIGN(routing.schedule.offsets, scratch.get("expert offsets", DType::U32, {experts + 1}));
+  if (tiles[0].rows > 0 && dispatches_indirectly()) {
+    VL2_ASSIGN(routing.schedule.commands, scratch.get("expert commands", DType::U32, {2, 3}));
+    routing.schedule.tiles = tiles;
+  }
 
   VL2_TRY(rms_norm(rec, residual, layer.post_attention_norm, x, config.rms_norm_eps));
   VL2_ASSIGN(const TensorView slices, matmul_slices(rec, scratch, x, layer.router));
@@ -69,14 +83,15 @@ Status moe_feed_forward(Recorder& rec, Scratch& scratch, const LanguageConfig& c
   const uint32_t token_count = residual.dim(0), hidden = config.hidden_size, top_k = config.num_experts_per_tok;
   const uint32_t slots = token_count * top_k, width = config.moe_intermediate_size;
   const DType act = rec.device().act();
-  VL2_ASSIGN(const Routing routing, route(rec, scratch, config, layer, residual));
-
   VL2_ASSIGN(const TensorView x, scratch.get("normed", act, {token_count, hidden}));
+  VL2_ASSIGN(const TensorView gated, scratch.get("expert gated", act, {slots, width}));
+  VL2_ASSIGN(const Routing routing, route(rec, scratch, config, layer, residual,
+                                          {expert_tiles(rec, x, layer.experts.gate_up, slots, true),
+                                           expert_tiles(rec, gated, layer.experts.down, slots, false)}));
   TensorView gate_up;
   if (expert_swiglu_needs_gate_up(rec, x, layer.experts.gate_up, slots)) {
     VL2_ASSIGN(gate_up, scratch.get("expert gate_up", act, {slots, 2 * width}));
   }
-  VL2_ASSIGN(const TensorView gated, scratch.get("expert gated", act, {slots, width}));
   VL2_ASSIGN(const TensorView routed, scratch.get("routed", DType::F32, {slots, hidden}));
   VL2_TRY(rms_norm(rec, residual, layer.post_attention_norm, x, config.rms_norm_eps));
   VL2_TRY(expert_swiglu(rec, x, layer.experts.gate_up, routing.schedule, top_k, gate_up, gated));

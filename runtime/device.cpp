@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/tuning_file.h"
+
 namespace vl2 {
 
 namespace {
@@ -67,6 +69,10 @@ Result<DeviceOptions> device_options_from_environment() {
   options.validation = is_on("VL2_VALIDATION", kValidateByDefault);
   options.count_saturation = is_on("VL2_CHECK");
   options.quirks = environment("VL2_QUIRKS");
+  const std::string tuning = environment("VL2_TUNING");
+  if (!tuning.empty() && tuning != "on" && tuning != "off")
+    return fail(Code::BadArgument, "VL2_TUNING: got \"", tuning, "\", wanted on or off");
+  options.tuned = tuning != "off";
   VL2_TRY(read_number("VL2_TIER", options.tier));
   VL2_TRY(read_number("VL2_HEAP_LIMIT", options.heap_limit_bytes));
   if (std::getenv("VL2_CACHE_DIR") != nullptr)
@@ -158,6 +164,12 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
     device->caps_.max_storage_buffer_bytes = std::min(device->caps_.max_storage_buffer_bytes, options.max_binding_bytes);
   VL2_ASSIGN(device->quirks_, find_quirks(device->caps_, options.quirks));
   device->tier_ = choose_tier(device->caps_, device->quirks_, options.tier);
+  device->tuning_ = known_tuning(device->caps_);
+  if (options.tuned && !options.cache_dir.empty()) {
+    ReadTuning read = read_tuning(tuning_path(options.cache_dir, device->caps_), device->caps_);
+    device->tuning_ = std::move(read.tuning);
+    device->tuning_notice_ = std::move(read.notice);
+  }
   VL2_TRY(device->create_logical_device(entries[index].handle, options));
   VL2_ASSIGN(device->memory_, Memory::create(device->instance_->handle(), entries[index].handle, device->handle_, device->caps_,
                                              options.heap_limit_bytes));
@@ -175,6 +187,7 @@ std::unique_ptr<Device> Device::rehearsal(const Device& like) {
   device->caps_ = like.caps_;
   device->quirks_ = like.quirks_;
   device->tier_ = like.tier_;
+  device->tuning_ = like.tuning_;
   device->memory_ = Memory::rehearsal(*like.memory_);
   device->pipelines_ = PipelineStore::rehearsal();
   return device;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "runtime/device_caps.h"
 #include "runtime/instance.h"
@@ -10,6 +11,7 @@
 #include "runtime/pipeline.h"
 #include "runtime/quirks.h"
 #include "runtime/tensor.h"
+#include "runtime/tuning.h"
 
 namespace vl2 {
 
@@ -20,17 +22,18 @@ struct DeviceOptions {
   int tier = -1;                      ///< highest tier of kernels to use; -1: the device's best
   bool pipeline_statistics = false;   ///< let PipelineStore::statistics() tell registers and spills; Unsupported where it cannot
   std::string quirks;                 ///< "+name,-name"
-  std::string cache_dir;              ///< where pipelines are kept between runs; empty: nowhere
+  std::string cache_dir;              ///< where pipelines and tuning are kept between runs; empty: nowhere
+  bool tuned = true;                  ///< go by what `vl2 tune` measured, where it did
   uint64_t heap_limit_bytes = 0;      ///< pretend that no heap is larger; 0: as it is, here and below
   uint64_t max_allocation_bytes = 0;  ///< pretend that no buffer may be larger
   uint64_t max_binding_bytes = 0;     ///< pretend that no binding may be larger
 };
 
 /// Options from the environment: VL2_DEVICE, VL2_VALIDATION, VL2_TIER, VL2_QUIRKS, VL2_CACHE_DIR, VL2_CHECK, VL2_HEAP_LIMIT
-/// (bytes).
+/// (bytes), VL2_TUNING (off: as if the device was never tuned).
 ///
 /// Without VL2_CACHE_DIR the cache is $XDG_CACHE_HOME/vl2 or ~/.cache/vl2; VL2_CACHE_DIR set but empty means no cache.
-/// Errors  BadArgument: a number that is none
+/// Errors  BadArgument: a number that is none, VL2_TUNING neither on nor off
 Result<DeviceOptions> device_options_from_environment();
 
 /// Everything a Recorder needs. One thread at a time.
@@ -51,6 +54,12 @@ class Device {
   const DeviceCaps& caps() const { return caps_; }
   const Quirks& quirks() const { return quirks_; }
   uint32_t tier() const { return tier_; }
+  /// What plans go by: measured on this device, or known of others.
+  const DeviceTuning& tuning() const { return tuning_; }
+  /// For a tuner's results, and tests; before anything is planned.
+  void set_tuning(DeviceTuning tuning) { tuning_ = std::move(tuning); }
+  /// One line about a tuning that could not be used; empty when all is well.
+  const std::string& tuning_notice() const { return tuning_notice_; }
   /// False for a driver without hardware (RADV_FORCE_FAMILY): pipelines are made, buffers are empty shells, nothing is recorded;
   /// and for a rehearsal.
   bool executes() const { return handle_ != VK_NULL_HANDLE && caps_.device_local_bytes > 0; }
@@ -77,6 +86,8 @@ class Device {
   DeviceCaps caps_;
   Quirks quirks_;
   uint32_t tier_ = 0;
+  DeviceTuning tuning_;
+  std::string tuning_notice_;
   VkDevice handle_ = VK_NULL_HANDLE;
   VkQueue queue_ = VK_NULL_HANDLE;
   uint32_t queue_family_ = 0;

@@ -44,6 +44,7 @@ struct DeviceCaps {
   uint32_t subgroup_size = 0;
   bool subgroup_arithmetic = false;  ///< basic and arithmetic subgroup operations in compute shaders
   bool subgroup_ballot = false;      ///< subgroupBroadcast among them
+  uint32_t cores = 0;                ///< that run workgroups, where the driver tells; 0: it does not
   uint32_t max_workgroup_invocations = 0;
   uint32_t max_shared_bytes = 0;
   uint32_t max_push_constant_bytes = 0;

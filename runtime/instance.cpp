@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 namespace vl2 {
 
@@ -170,6 +171,24 @@ void read_subgroup_sizes_and_dot(VkPhysicalDevice device, DeviceCaps& caps) {
   }
 }
 
+// Streaming multiprocessors, compute units, shader cores: each vendor's word for what runs a workgroup.
+uint32_t read_cores(VkPhysicalDevice device) {
+  VkPhysicalDeviceShaderSMBuiltinsPropertiesNV multiprocessors{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+  VkPhysicalDeviceShaderCoreProperties2AMD units{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_2_AMD};
+  VkPhysicalDeviceShaderCoreBuiltinsPropertiesARM cores{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_BUILTINS_PROPERTIES_ARM};
+  VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+  const auto ask = [&](const char* extension, auto& answer) {
+    if (has_device_extension(device, extension))
+      answer.pNext = std::exchange(properties.pNext, &answer);
+  };
+  ask(VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME, multiprocessors);
+  ask(VK_AMD_SHADER_CORE_PROPERTIES_2_EXTENSION_NAME, units);
+  ask(VK_ARM_SHADER_CORE_BUILTINS_EXTENSION_NAME, cores);
+  vkGetPhysicalDeviceProperties2(device, &properties);
+  return std::max({multiprocessors.shaderSMCount, units.activeComputeUnitCount, cores.shaderCoreCount});
+}
+
 DeviceCaps read_caps(VkPhysicalDevice device) {
   DeviceCaps caps;
   VkPhysicalDeviceProperties basic{};
@@ -220,6 +239,7 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
       caps.device_local_bytes = std::max<uint64_t>(caps.device_local_bytes, memory.memoryHeaps[i].size);
   // RADV without hardware has heaps of 0 bytes, and crashes when asked for their budget.
   caps.memory_budget = caps.device_local_bytes > 0 && has_device_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  caps.cores = read_cores(device);
   read_subgroup_sizes_and_dot(device, caps);
   read_matrix_caps(device, caps);
   read_workgroup_matrix_caps(device, caps);

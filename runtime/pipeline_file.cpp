@@ -57,22 +57,26 @@ std::vector<std::byte> read_pipeline_file(const std::string& path, uint64_t key)
   return blob;
 }
 
-Status write_pipeline_file(const std::string& path, uint64_t key, const std::vector<std::byte>& blob) {
+Status replace_file(const std::string& path, std::initializer_list<std::span<const std::byte>> parts, const char* what) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
   const std::string beside = path + ".new";
   {
     std::ofstream file(beside, std::ios::binary | std::ios::trunc);
-    const Header header{kMagic, key, blob.size(), fnv1a64(blob.data(), blob.size())};
-    file.write(reinterpret_cast<const char*>(&header), sizeof(header));
-    file.write(reinterpret_cast<const char*>(blob.data()), static_cast<std::streamsize>(blob.size()));
+    for (const std::span<const std::byte> part : parts)
+      file.write(reinterpret_cast<const char*>(part.data()), static_cast<std::streamsize>(part.size()));
     if (!file.flush())
-      return fail(Code::IoError, beside, ": cannot write the pipeline cache");
+      return fail(Code::IoError, beside, ": cannot write ", what);
   }
   std::filesystem::rename(beside, path, error);
   if (error)
-    return fail(Code::IoError, path, ": cannot replace the pipeline cache: ", error.message());
+    return fail(Code::IoError, path, ": cannot replace ", what, ": ", error.message());
   return {};
+}
+
+Status write_pipeline_file(const std::string& path, uint64_t key, const std::vector<std::byte>& blob) {
+  const Header header{kMagic, key, blob.size(), fnv1a64(blob.data(), blob.size())};
+  return replace_file(path, {std::as_bytes(std::span(&header, 1)), blob}, "the pipeline cache");
 }
 
 }  // namespace vl2

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,9 @@ uint64_t pipeline_cache_key(const DeviceCaps& caps);
 std::vector<std::byte> read_pipeline_file(const std::string& path, uint64_t key);
 
 /// Writes beside and renames, so that a reader never sees half a file. Makes the directory when needed.
+///
+/// what  it is, for the message
+Status replace_file(const std::string& path, std::initializer_list<std::span<const std::byte>> parts, const char* what);
 Status write_pipeline_file(const std::string& path, uint64_t key, const std::vector<std::byte>& blob);
 
 }  // namespace vl2

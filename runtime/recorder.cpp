@@ -19,6 +19,11 @@ constexpr uint32_t kSaturationBinding = 31;
 constexpr double kSubmissionNs = 50e6;
 constexpr double kBytesToWork = 16;  // a byte takes about as long as 16 operations, from phones to data centres
 
+template <typename Access>
+bool overlap(const Access& a, const Access& b) {
+  return a.buffer == b.buffer && a.begin < b.end && b.begin < a.end;
+}
+
 double work_of(Cost cost) {
   return static_cast<double>(cost.flops) + kBytesToWork * static_cast<double>(cost.bytes);
 }
@@ -275,6 +280,7 @@ Status Recorder::begin_capture() {
   VL2_TRY(capture->parts_->create(device_));
   VL2_TRY(capture->parts_->begin_part());
   capture_ = std::move(capture);
+  commands_.clear();
   capture_->dispatch_count_ = dispatch_count_;
   capture_->barrier_count_ = barrier_count_;
   pending_transfer_ = false;
@@ -296,6 +302,7 @@ Result<std::unique_ptr<Replay>> Recorder::end_capture() {
   replay->dispatch_count_ = dispatch_count_ - replay->dispatch_count_;
   replay->barrier_count_ = barrier_count_ - replay->barrier_count_;
   pending_.clear();
+  commands_.clear();
   pending_transfer_ = transferred_;
   after_replay_ = true;  // what was recorded before it is no longer known either
   return replay;
@@ -332,6 +339,7 @@ Status Recorder::replay(Replay& replay, uint32_t times) {
       work += part.work;
     }
   after_replay_ = true;
+  commands_.clear();
   dispatch_count_ += replay.dispatch_count_ * times;
   return flush();
 }
@@ -358,16 +366,35 @@ void Recorder::barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access) 
   after_replay_ = false;
 }
 
-// Before a dispatch: a narrow barrier when one of its accesses overlaps an earlier one and either of the two writes.
-void Recorder::order_dispatch(std::span<const Access> accesses) {
+// What is written is no longer what indirect dispatches were shown.
+void Recorder::forget_commands(std::span<const Access> accesses) {
+  std::erase_if(commands_, [&](const Access& command) {
+    return std::any_of(accesses.begin(), accesses.end(), [&](const Access& a) { return a.write && overlap(a, command); });
+  });
+}
+
+// Before a dispatch: a narrow barrier when one of its accesses overlaps an earlier one and either of the two writes. The barriers
+// so far may not have reached the stage that reads the number of groups: the first dispatch that reads one has its own, or one
+// that does both.
+void Recorder::order_dispatch(std::span<const Access> accesses, const Access* command) {
   const auto conflicts = [&](const Access& a) {
-    return std::any_of(pending_.begin(), pending_.end(), [&](const Access& b) {
-      return a.buffer == b.buffer && (a.write || b.write) && a.begin < b.end && b.begin < a.end;
-    });
+    return std::any_of(pending_.begin(), pending_.end(), [&](const Access& b) { return (a.write || b.write) && overlap(a, b); });
   };
-  if (after_replay_ || std::any_of(accesses.begin(), accesses.end(), conflicts))
+  const bool shown = command == nullptr || std::any_of(commands_.begin(), commands_.end(), [&](const Access& seen) {
+                       return seen.buffer == command->buffer && seen.begin <= command->begin && command->end <= seen.end;
+                     });
+  if (!shown) {
+    pending_transfer_ |= transferred_;
+    barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
+            VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_INDIRECT_COMMAND_READ_BIT);
+    commands_.push_back({command->buffer, 0, UINT64_MAX, false});  // all that was written before
+  } else if (after_replay_ || std::any_of(accesses.begin(), accesses.end(), conflicts)) {
     barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT);
+  }
+  forget_commands(accesses);
   pending_.insert(pending_.end(), accesses.begin(), accesses.end());
+  if (command != nullptr)
+    pending_.push_back(*command);  // a barrier waits for the stages before a shader's too, so that it may be written after it
 }
 
 // Before a copy or fill: always a barrier, since the narrow ones between dispatches held back dispatches only. Copies are rare.
@@ -375,6 +402,7 @@ void Recorder::order_transfer(std::span<const Access> accesses) {
   pending_transfer_ |= transferred_;
   barrier(VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
           VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
+  forget_commands(accesses);
   pending_.assign(accesses.begin(), accesses.end());
   pending_transfer_ = transferred_ = true;
 }
@@ -385,6 +413,11 @@ Status Recorder::check_bindings(ShaderId shader, std::span<const TensorView> ten
   if (groups.x > limit[0] || groups.y > limit[1] || groups.z > limit[2])
     return fail(Code::BadShape, code.name, ": ", groups.x, " x ", groups.y, " x ", groups.z, " workgroups, this device takes ",
                 limit[0], " x ", limit[1], " x ", limit[2]);
+  if (const TensorView& command = groups.command; command.buffer != nullptr) {
+    if (command.dtype != DType::U32 || command.element_count() != 3 || !command.contiguous() ||
+        command.offset_bytes() + 12 > command.buffer->bytes())
+      return fail(Code::BadShape, code.name, ": the number of groups ", command, " must be three adjacent u32 within its buffer");
+  }
   for (const ShaderBinding& binding : code.bindings) {
     if (binding.binding == kSaturationBinding)
       continue;
@@ -455,7 +488,10 @@ Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> ten
     const TensorView& view = tensors[binding.binding];
     accesses[access_count++] = {view.buffer, view.offset_bytes(), view.offset_bytes() + view.span_bytes(), binding.writes};
   }
-  order_dispatch({accesses.data(), access_count});
+  const TensorView& command = groups.command;
+  const bool indirect = command.buffer != nullptr;
+  const Access command_access{command.buffer, command.offset_bytes(), command.offset_bytes() + 12, false};
+  order_dispatch({accesses.data(), access_count}, indirect ? &command_access : nullptr);
 
   last_label_ = code.name;
   vkCmdBindPipeline(commands(), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
@@ -467,7 +503,10 @@ Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> ten
     current_->timed.emplace_back(shader, cost);
     current_->stamp();
   }
-  vkCmdDispatch(commands(), groups.x, groups.y, groups.z);
+  if (indirect)
+    vkCmdDispatchIndirect(commands(), command.buffer->handle(), command.offset_bytes());
+  else
+    vkCmdDispatch(commands(), groups.x, groups.y, groups.z);
   if (timed)
     current_->stamp();
   ++dispatch_count_;

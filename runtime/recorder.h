@@ -22,6 +22,8 @@ class Device;
 /// Workgroups of a dispatch.
 struct Groups {
   uint32_t x = 1, y = 1, z = 1;
+  /// Three u32 on the device that say how many there are: then x, y, z are the most there can be. Empty: x, y, z are the number.
+  TensorView command{};
 };
 
 /// What a dispatch moves and computes: shares of the floor in `vl2 bench --ops`, and the measure by which submissions are split.
@@ -89,6 +91,7 @@ class Recorder {
   ///
   /// tensors  one view a binding, in binding order; each view's offset is a multiple of the device's storage buffer alignment
   /// params   the shader's push constants: 4-byte members only, at most 128 bytes
+  /// groups   those that a dispatch, copy or fill wrote count when the device comes here
   /// Errors   BadShape (too many groups, misaligned or too large a view: nothing recorded), VulkanError, OutOfMemory, DeviceLost
   template <typename Params>
   Status dispatch(ShaderId shader, std::initializer_list<TensorView> tensors, const Params& params, Groups groups, Cost cost = {},
@@ -158,7 +161,8 @@ class Recorder {
   VkCommandBuffer commands() const;
   Status next_capture_part();
   void barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access);
-  void order_dispatch(std::span<const Access> accesses);
+  void order_dispatch(std::span<const Access> accesses, const Access* command);
+  void forget_commands(std::span<const Access> accesses);
   void order_transfer(std::span<const Access> accesses);
   Status account(Cost cost);
   Status describe(Status status) const;
@@ -172,6 +176,7 @@ class Recorder {
   bool after_replay_ = false;        // nothing recorded here is ordered after it yet
   std::vector<Access> pending_;      // since the last barrier
   bool pending_transfer_ = false;    // whether any of them was a copy
+  std::vector<Access> commands_;     // Groups::command that barriers showed to indirect dispatches, and nothing wrote since
   bool transferred_ = false;         // whether there ever was one
   bool timing_ = false;
   std::vector<DispatchTime> times_;

@@ -12,19 +12,32 @@ namespace vl2 {
 
 namespace {
 
-// Workgroups that a large card wants to be busy (an H200 has 132 cores).
-constexpr uint64_t kEnoughTiles = 160;
-// Its cores, and invocations that keep one busy: two subgroups of 32 for each of its four matrix units.
-constexpr uint64_t kCores = 132, kBusyLanes = 256;
-// Its time for a dispatch behind a barrier in microseconds, and what its cache gives.
-constexpr double kDispatchTime = 2, kCacheBytesPerMicrosecond = 4e6;
+// The cores of the card that this file's figures come from, the workgroups that it wants to be busy, and the invocations that
+// keep a core busy: two subgroups of 32 for each of its four matrix units.
+constexpr double kTableCores = 132, kEnoughTiles = 160;
+constexpr uint64_t kBusyLanes = 256;
 // H200, driver 580.159, 2026-11-23, 7290 x 4304 x 1152, x 1152 x 4304 and x 3456 x 1152: 240, 276 and 256 TFLOP/s with a step's
 // loads at once, 244, 288 and 265 in two parts.
 constexpr uint32_t kFetchParts = 2;
 // Slices of K: of matrix tiles; elements that are worth one; and tiles and slices that a f32 product is to have (the router's:
 // H200, driver 580.159, 2026-11-23, 2048 x 64 x 2048 by 64 x 64 tiles in 4, 8 and 16 slices 38, 35 and 36 us; by 16 x 64 ones
 // without slices 91).
-constexpr uint32_t kMatrixSlices = 4, kLeastSlice = 256, kEnoughSlices = 256;
+constexpr uint32_t kMatrixSlices = 4, kLeastSlice = 256;
+constexpr double kEnoughSlices = 256;
+
+// So many workgroups of that card, on one with other cores.
+uint64_t enough(double of_table, const DeviceTuning& tuning) {
+  return static_cast<uint64_t>(std::max(1.0, std::round(of_table * tuning.cores / kTableCores)));
+}
+
+// Devices whose figures somebody measured; the first is DeviceTuning's default, and what this file's other figures come from.
+struct KnownDevice {
+  const char* name;  // a part of DeviceCaps::name
+  double cores, dispatch_us, cache_bytes_per_us;
+};
+constexpr KnownDevice kKnownDevices[] = {
+    {"H200", 132, 2, 4e6},  // driver 580.159, 2026-11-23
+};
 
 uint64_t tiles_of(uint32_t rows, uint32_t tile_rows, uint32_t columns, uint32_t tile_columns) {
   return (uint64_t{rows} + tile_rows - 1) / tile_rows * ((uint64_t{columns} + tile_columns - 1) / tile_columns);
@@ -46,35 +59,39 @@ MatmulKernel tile_kernel(const DeviceCaps& caps, const Quirks& quirks) {
 // x 4 sums a lane: 4.9. GPUs: 64 x 64 results by 256 invocations, the usual compromise between reuse and occupancy at f32.
 //
 // Where that makes too few workgroups to fill a card (the router: 64 columns), fewer rows each.
-GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t columns) {
+constexpr GemmTile kGemmTile{
+    .threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4};
+
+GemmTile gemm_tile(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t columns, const DeviceTuning& tuning) {
   if (multiplies_directly(caps, quirks))
     return {.threads_along_columns = std::max(caps.subgroup_size, 4u),
             .threads_along_rows = 1,
             .rows_per_thread = std::max(caps.subgroup_size, 4u) * (caps.subgroup_size > 8 ? 1 : 2),
             .columns_per_thread = 4};
-  GemmTile tile{.threads_along_columns = 16, .threads_along_rows = 16, .rows_per_thread = 4, .columns_per_thread = 4};
-  while (tile.rows_per_thread > 1 && tiles_of(rows, tile.rows(), columns, tile.columns()) < kEnoughTiles)
+  GemmTile tile = tuning.gemm_tile.value_or(kGemmTile);
+  while (tile.rows_per_thread > 1 && tiles_of(rows, tile.rows(), columns, tile.columns()) < enough(kEnoughTiles, tuning))
     tile.rows_per_thread /= 2;
   return tile;
 }
 
 // Instead of fewer rows each: the whole tile, and slices of K.
-void slice_tiles(const MatmulProblem& problem, MatmulPlan& plan) {
-  GemmTile whole = plan.tile;
-  whole.rows_per_thread = 4;
+void slice_tiles(const MatmulProblem& problem, const DeviceTuning& tuning, MatmulPlan& plan) {
+  const GemmTile whole = tuning.gemm_tile.value_or(kGemmTile);
   const uint64_t tiles = tiles_of(problem.rows, whole.rows(), problem.columns, whole.columns());
-  const uint64_t slices = std::min<uint64_t>((kEnoughSlices + tiles - 1) / tiles, problem.k / kLeastSlice);
-  if (tiles >= kEnoughTiles || slices < 2)
+  const uint64_t slices = std::min<uint64_t>((enough(kEnoughSlices, tuning) + tiles - 1) / tiles, problem.k / kLeastSlice);
+  if (tiles >= enough(kEnoughTiles, tuning) || slices < 2)
     return;
   plan.tile = whole;
   plan.slices = static_cast<uint32_t>(slices);
 }
 
 // A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.
-GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows) {
+GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, const DeviceTuning& tuning) {
   if (quirks.barriers_are_slow)
     return {.threads = std::max(caps.subgroup_size, 4u), .columns = 16, .rows = std::min(rows, 2u)};
-  return {.threads = 64, .columns = 4, .rows = rows};
+  GemvGroup group = tuning.gemv_group.value_or(GemvGroup{.threads = 64, .columns = 4, .rows = 1});
+  group.rows = rows;
+  return group;
 }
 
 // Sums a lane may keep in registers beside the fragments that it multiplies: 64 x 64 of a subgroup of 32.
@@ -83,7 +100,7 @@ constexpr uint32_t kMatrixThreads = 256;
 
 struct RatedTile {
   MatrixTile tile;
-  uint32_t rate;  // TFLOP/s with a card full of them
+  uint32_t rate;  // TFLOP/s with the table's card full of them
 };
 
 // Larger first; of one size, the first is the experts'. CPU drivers get the last: they take seconds to compile more.
@@ -168,65 +185,101 @@ WorkgroupTile filling_tile(const DeviceCaps& caps, const MatmulProblem& problem)
       continue;
     best = tile;
     most = tiles;
-    if (most >= kEnoughTiles)
+    if (most >= enough(kEnoughTiles, {}))
       break;
   }
   return best;
 }
 
-std::vector<RatedTile> rated_tiles(const DeviceCaps& caps, const MatrixShape& shape) {
-  std::vector<RatedTile> tiles;
-  for (RatedTile rated : kMatrixTiles) {
-    rated.tile.shape = shape;
-    rated.tile.subgroup_size = matrix_subgroup_size(caps);
-    if (fits(rated.tile, caps))
-      tiles.push_back(rated);
+// The table's tiles that fit, in a shape.
+std::vector<TileRate> table_tiles(const DeviceCaps& caps, const MatrixShape& shape, const DeviceTuning& tuning) {
+  std::vector<TileRate> tiles;
+  for (const RatedTile& rated : kMatrixTiles) {
+    TileRate rate{rated.tile, kFetchParts, rated.rate * tuning.cores / kTableCores};
+    rate.tile.shape = shape;
+    rate.tile.subgroup_size = matrix_subgroup_size(caps);
+    if (fits(rate.tile, caps))
+      tiles.push_back(rate);
   }
   return tiles;
 }
 
+// What there is to choose from: the tiles that were measured and were right, else the table's that suit a device by what is known
+// of others.
+std::vector<TileRate> rated_tiles(const DeviceCaps& caps, const DeviceTuning& tuning) {
+  std::vector<TileRate> tiles;
+  if (!tuning.matrix_tiles.empty()) {
+    std::copy_if(tuning.matrix_tiles.begin(), tuning.matrix_tiles.end(), std::back_inserter(tiles),
+                 [&](const TileRate& rate) { return rate.tflop_s > 0 && tile_fits(caps, rate.tile); });
+    return tiles;
+  }
+  if (const std::vector<MatrixShape> shapes = gemm_shapes(caps); !shapes.empty())
+    tiles = table_tiles(caps, shapes[0], tuning);
+  if (std::any_of(tiles.begin(), tiles.end(), [&](const TileRate& rate) { return is_default(rate.tile, caps); }))
+    std::erase_if(tiles, [&](const TileRate& rate) { return !is_default(rate.tile, caps); });
+  return tiles;
+}
+
+// How many times longer `lanes` invocations of a core take than their share of a busy one (a guess).
+double alone(uint64_t lanes) {
+  return lanes == 0 || lanes >= kBusyLanes ? 1
+                                           : 1 + 0.6 * std::log2(static_cast<double>(kBusyLanes) / static_cast<double>(lanes));
+}
+
 // Microseconds that a problem takes by a tile with K in slices: the busiest core's tiles, as many at once as keep it busy; fewer
 // take longer (a guess). To cut K costs the slices' way to memory and back, which holds them in its cache, and a dispatch.
-double estimated_time(const RatedTile& rated, const MatmulProblem& problem, uint32_t slices) {
+double estimated_time(const TileRate& rated, const MatmulProblem& problem, uint32_t slices, const DeviceTuning& tuning) {
   const MatrixTile& tile = rated.tile;
   const uint64_t tiles = slices * tiles_of(problem.rows, tile.rows, problem.columns, tile.columns);
-  const uint64_t a_core = (tiles + kCores - 1) / kCores, at_once = std::max<uint64_t>(kBusyLanes / tile.threads(), 1);
-  const uint64_t rest = a_core % at_once, rest_lanes = std::min<uint64_t>(rest * tile.threads(), kBusyLanes);
-  const double alone = rest == 0 ? 0 : 1 + 0.6 * std::log2(static_cast<double>(kBusyLanes) / static_cast<double>(rest_lanes));
-  const double tile_time = 2e-6 * tile.rows * tile.columns * problem.k / slices * kCores / rated.rate;
-  const double products = (static_cast<double>(a_core - rest) + static_cast<double>(rest) * alone) * tile_time;
+  const auto a_core = static_cast<uint64_t>(std::ceil(static_cast<double>(tiles) / tuning.cores));
+  const uint64_t at_once = std::max<uint64_t>(kBusyLanes / tile.threads(), 1), rest = a_core % at_once;
+  const double tile_time = 2e-6 * tile.rows * tile.columns * problem.k / slices * tuning.cores / rated.tflop_s;
+  const double products =
+      (static_cast<double>(a_core - rest) + static_cast<double>(rest) * alone(rest * tile.threads())) * tile_time;
   const double results = static_cast<double>(problem.rows) * problem.columns;
-  return products + (slices == 1 ? 0 : kDispatchTime + 8 * slices * results / kCacheBytesPerMicrosecond);
+  return products + (slices == 1 ? 0 : tuning.dispatch_us + 8 * slices * results / tuning.cache_bytes_per_us);
 }
 
 // The fastest tile, and the slices of K.
-void choose_matrix_tile(const DeviceCaps& caps, const MatmulProblem& problem, MatmulPlan& plan) {
+void choose_matrix_tile(const DeviceCaps& caps, const MatmulProblem& problem, const DeviceTuning& tuning, MatmulPlan& plan) {
   double least = 0;
-  const auto tiles = rated_tiles(caps, gemm_shapes(caps)[0]);
-  const bool defaults = std::any_of(tiles.begin(), tiles.end(), [&](const RatedTile& t) { return is_default(t.tile, caps); });
-  for (const RatedTile& rated : tiles)
+  for (const TileRate& rated : rated_tiles(caps, tuning))
     for (uint32_t slices = 1; slices == 1 || (problem.sliced && slices <= kMatrixSlices && problem.k >= slices * kLeastSlice);
          ++slices) {
-      const double time = estimated_time(rated, problem, slices);
-      if ((defaults && !is_default(rated.tile, caps)) || (least > 0 && time >= least))
+      const double time = estimated_time(rated, problem, slices, tuning);
+      if (least > 0 && time >= least)
         continue;
       least = time;
       plan.matrix_tile = rated.tile;
+      plan.fetch_parts = rated.fetch_parts;
       plan.slices = slices;
     }
 }
 
-// Experts: the first tile with as many rows as an expert gets on average, and no more than twice.
-MatrixTile expert_matrix_tile(const DeviceCaps& caps, uint32_t rows_an_expert) {
-  MatrixTile best{};
-  for (const MatrixTile& tile : matrix_tiles(caps))
-    if (is_default(tile, caps) && (best.rows == 0 || (tile.rows < best.rows && 2 * rows_an_expert <= best.rows)))
-      best = tile;
-  return best;
+// Experts: the fastest of the tiles with as many rows as an expert gets on average, and no more than twice; as many as 128.
+MatrixTile expert_matrix_tile(const DeviceCaps& caps, uint32_t rows_an_expert, const DeviceTuning& tuning) {
+  constexpr uint32_t kMostRows = 128;
+  const std::vector<TileRate> tiles = rated_tiles(caps, tuning);
+  const auto most_rows_below = [&](uint32_t limit) {
+    uint32_t most = 0;
+    for (const TileRate& rated : tiles)
+      most = rated.tile.rows < limit ? std::max(most, rated.tile.rows) : most;
+    return most;
+  };
+  uint32_t rows = most_rows_below(kMostRows + 1);
+  if (rows == 0)
+    rows = most_rows_below(UINT32_MAX);
+  for (uint32_t fewer = most_rows_below(rows); fewer > 0 && 2 * rows_an_expert <= rows; fewer = most_rows_below(rows))
+    rows = fewer;
+  TileRate best{};
+  for (const TileRate& rated : tiles)
+    if (rated.tile.rows == rows && rated.tflop_s > best.tflop_s)
+      best = rated;
+  return best.tile;
 }
 
-bool has_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& problem) {
-  return tier >= 3 && problem.f16 && !matrix_tiles(caps).empty();
+bool has_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& problem, const DeviceTuning& tuning) {
+  return tier >= 3 && problem.f16 && !rated_tiles(caps, tuning).empty();
 }
 
 bool has_workgroup_matrices(const DeviceCaps& caps, uint32_t tier, const MatmulProblem& problem) {
@@ -271,7 +324,7 @@ std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps) {
 
 std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps, const MatrixShape& shape) {
   std::vector<MatrixTile> tiles;
-  for (const RatedTile& rated : rated_tiles(caps, shape))
+  for (const TileRate& rated : table_tiles(caps, shape, {}))
     tiles.push_back(rated.tile);
   return tiles;
 }
@@ -288,38 +341,94 @@ std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps) {
   return tiles;
 }
 
-MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem) {
+DeviceTuning known_tuning(const DeviceCaps& caps) {
+  for (const KnownDevice& known : kKnownDevices)
+    if (caps.name.find(known.name) != std::string::npos)
+      return {.cores = known.cores, .dispatch_us = known.dispatch_us, .cache_bytes_per_us = known.cache_bytes_per_us};
+  DeviceTuning tuning;
+  if (caps.cores > 0)
+    tuning.cores = caps.cores;
+  return tuning;
+}
+
+bool tile_fits(const DeviceCaps& caps, const MatrixTile& tile) {
+  const auto& shapes = caps.matrix_shapes;
+  const auto divides = [](uint32_t part, uint32_t whole) { return part > 0 && whole > 0 && whole % part == 0; };
+  return tile.shape.f32_sum && std::find(shapes.begin(), shapes.end(), tile.shape) != shapes.end() &&
+         tile.subgroup_size == matrix_subgroup_size(caps) && tile.subgroup_size > 0 && tile.rows <= 1024 &&
+         tile.columns <= 1024 && tile.k <= 1024 && divides(tile.subgroup_rows, tile.rows) &&
+         divides(tile.subgroup_columns, tile.columns) && divides(8, tile.k) && (tile.stages == 1 || tile.stages == 2) &&
+         fits(tile, caps);
+}
+
+bool tile_fits(const DeviceCaps& caps, const GemmTile& tile) {
+  for (const uint32_t part : {tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread, tile.columns_per_thread})
+    if (part == 0 || part > 64)
+      return false;
+  return tile.k > 0 && tile.k % 4 == 0 && tile.k <= 256 && tile.threads() <= caps.max_workgroup_invocations &&
+         tile.shared_bytes() <= caps.max_shared_bytes && tile.rows_per_thread * tile.columns_per_thread <= 64;
+}
+
+std::vector<GemmTile> gemm_tile_candidates(const DeviceCaps& caps) {
+  std::vector<GemmTile> tiles;
+  for (const uint32_t threads : {16u, 8u})
+    for (const uint32_t results : {4u, 8u})
+      for (const uint32_t k : {16u, 32u, 64u})
+        tiles.push_back({threads, threads, results, results == 8 && threads == 16 ? 4 : results, k});
+  std::erase_if(tiles, [&](const GemmTile& tile) { return !tile_fits(caps, tile); });
+  return tiles;
+}
+
+std::vector<GemvGroup> gemv_group_candidates(const DeviceCaps& caps) {
+  std::vector<GemvGroup> groups = {{.threads = 64, .columns = 4, .rows = 1}};
+  for (const uint32_t threads : {32u, 64u, 128u, 256u})
+    for (const uint32_t columns : {2u, 4u, 8u, 16u})
+      if (const GemvGroup group{threads, columns, 1};
+          threads <= caps.max_workgroup_invocations && threads >= caps.subgroup_size && !(group == groups[0]))
+        groups.push_back(group);
+  return groups;
+}
+
+double matrix_tile_rate(const MatrixTile& tile, const MatmulProblem& problem, double us, const DeviceTuning& tuning) {
+  return us > 0 ? estimated_time({tile, kFetchParts, 1}, problem, 1, tuning) / us : 0;
+}
+
+double matrix_tile_alone(const MatrixTile& tile) {
+  return alone(tile.threads());
+}
+
+MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
+                       const DeviceTuning& tuning) {
   MatmulPlan plan{problem.rows <= GEMV_MAX_ROWS ? MatmulKernel::Gemv : tile_kernel(caps, quirks),
-                  gemm_tile(caps, quirks, problem.rows, problem.columns),
-                  gemv_group(caps, quirks, std::min(problem.rows, GEMV_MAX_ROWS))};
+                  gemm_tile(caps, quirks, problem.rows, problem.columns, tuning),
+                  gemv_group(caps, quirks, std::min(problem.rows, GEMV_MAX_ROWS), tuning)};
   if (plan.kernel == MatmulKernel::Gemv)
     return plan;
   if (has_workgroup_matrices(caps, tier, problem)) {
     plan.kernel = MatmulKernel::GemmCoopmat2;
     plan.workgroup_tile = filling_tile(caps, problem);
-  } else if (has_matrices(caps, tier, problem)) {
+  } else if (has_matrices(caps, tier, problem, tuning)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
     if (quirks.barriers_are_slow)
       plan.matrix_tile = matrix_tiles(caps).back();
-    else {
-      choose_matrix_tile(caps, problem, plan);
-      plan.fetch_parts = kFetchParts;
-    }
+    else
+      choose_matrix_tile(caps, problem, tuning, plan);
   } else if (plan.kernel == MatmulKernel::GemmTiled && problem.sliced && !quirks.barriers_are_slow) {
-    slice_tiles(problem, plan);
+    slice_tiles(problem, tuning, plan);
   }
   return plan;
 }
 
 MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
-                              uint32_t experts) {
+                              uint32_t experts, const DeviceTuning& tuning) {
   // Gemv reads an expert once a pair, tiles once a tile; with about two pairs an expert the tiles are nearly empty.
   const bool few = problem.rows <= GEMV_MAX_ROWS || problem.rows <= 2 * uint64_t{experts};
-  MatmulPlan plan{few ? MatmulKernel::Gemv : tile_kernel(caps, quirks), gemm_tile(caps, quirks, problem.rows, problem.columns),
-                  gemv_group(caps, quirks, 1)};
-  if (!few && has_matrices(caps, tier, problem)) {
+  MatmulPlan plan{few ? MatmulKernel::Gemv : tile_kernel(caps, quirks),
+                  gemm_tile(caps, quirks, problem.rows, problem.columns, tuning), gemv_group(caps, quirks, 1, tuning)};
+  if (!few && has_matrices(caps, tier, problem, tuning)) {
     plan.kernel = MatmulKernel::GemmCoopmat;
-    plan.matrix_tile = quirks.barriers_are_slow ? matrix_tiles(caps).back() : expert_matrix_tile(caps, problem.rows / experts);
+    plan.matrix_tile =
+        quirks.barriers_are_slow ? matrix_tiles(caps).back() : expert_matrix_tile(caps, problem.rows / experts, tuning);
   }
   return plan;
 }
@@ -343,7 +452,8 @@ bool attention_shape_fits(const DeviceCaps& caps, const MatrixShape& shape) {
          std::find(shapes.begin(), shapes.end(), halves) != shapes.end();
 }
 
-std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem) {
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem,
+                                            const DeviceTuning& tuning) {
   const uint32_t depth = problem.depth, value_width = problem.value_width;
   // The narrowest tile of scores: H200, driver 580.159, 2026-11-22, 16 x 8 x 16 against 16 x 16 x 16, both with 32 keys and
   // prefetch (ms): vision of 10 views 0.18 and 0.49, MLA of 2048 queries after 2048 more 0.57 and 0.99.
@@ -368,7 +478,7 @@ std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks
   // they did there.
   const uint32_t least_row_tiles = tile.row_tiles;
   tile.row_tiles = 2;
-  if (value_width > 80 || shape->n >= 16 || problem.queries < 2 * kEnoughTiles * tile.queries())
+  if (value_width > 80 || shape->n >= 16 || problem.queries < 2 * enough(kEnoughTiles, tuning) * tile.queries())
     tile.row_tiles = least_row_tiles;
   // A CPU driver compiles every product of two tiles to hundreds of instructions, for minutes if there are many.
   // One subgroup, also because lavapipe 26.1.6 gave NaN where several of a workgroup took different ways between subgroup

@@ -80,6 +80,29 @@ struct MatmulProblem {
   bool sliced = false;   ///< there is memory for slices of K
 };
 
+/// What a device full of a matrix tile does.
+struct TileRate {
+  MatrixTile tile;
+  uint32_t fetch_parts;  ///< MatmulPlan::fetch_parts, the best for it
+  double tflop_s;        ///< 0: its results were wrong, and it is never chosen
+  bool operator==(const TileRate&) const = default;
+};
+
+/// What the choices below know of a device beside its caps. The defaults are an H200's; `vl2 tune` measures a device's own.
+struct DeviceTuning {
+  double cores = 132;                     ///< that each run workgroups of their own
+  double dispatch_us = 2;                 ///< a dispatch behind a barrier, with next to nothing in it
+  double cache_bytes_per_us = 4e6;        ///< of results on their way to memory and back
+  std::vector<TileRate> matrix_tiles{};   ///< measured on this device, right or wrong; empty: tuning.cpp's table
+  std::optional<GemmTile> gemm_tile{};    ///< the best for large problems; empty: tuning.cpp's
+  std::optional<GemvGroup> gemv_group{};  ///< for one row; empty: tuning.cpp's
+  bool operator==(const DeviceTuning&) const = default;
+};
+
+/// For a device that nobody tuned: the figures of the same model where it is known, else of the first that is, with as many cores
+/// as this one says it has.
+DeviceTuning known_tuning(const DeviceCaps& caps);
+
 /// The shapes worth trying: that sum in f32, have sides that the kernels' loads allow, and are the device's first, or the
 /// narrowest. The preferred one first; empty without matrix units.
 std::vector<MatrixShape> gemm_shapes(const DeviceCaps& caps);
@@ -92,12 +115,30 @@ std::vector<MatrixTile> matrix_tiles(const DeviceCaps& caps, const MatrixShape& 
 /// The same for workgroup matrices.
 std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps);
 
+/// Whether a tile can run on a device: its matrix units have the shape, and its memory and workgroups the room. For tiles from
+/// files.
+bool tile_fits(const DeviceCaps& caps, const MatrixTile& tile);
+bool tile_fits(const DeviceCaps& caps, const GemmTile& tile);
+
+/// The GemmTiles worth a measurement, tuning.cpp's default first.
+std::vector<GemmTile> gemm_tile_candidates(const DeviceCaps& caps);
+
+/// The GemvGroups likewise, of one row.
+std::vector<GemvGroup> gemv_group_candidates(const DeviceCaps& caps);
+
+/// The rate by which the plans' estimate for a problem, K uncut, is `us` microseconds.
+double matrix_tile_rate(const MatrixTile& tile, const MatmulProblem& problem, double us, const DeviceTuning& tuning);
+
+/// How many times longer one workgroup of a tile takes alone on a core than its share of a core full of them, by that estimate.
+double matrix_tile_alone(const MatrixTile& tile);
+
 /// The plan for y = x W^T in a tier (choose_tier).
-MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem);
+MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
+                       const DeviceTuning& tuning = {});
 
 /// The plan for rows spread over `experts` weights; nobody knows on the host how evenly.
 MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
-                              uint32_t experts);
+                              uint32_t experts, const DeviceTuning& tuning = {});
 
 /// Tokens that prefill runs at a time: what fills a GPU's matrix units (an expert of 64 gets 192 rows of 2048 tokens); CPU
 /// drivers gain nothing from more than 512, and need the memory.
@@ -144,7 +185,8 @@ struct AttentionProblem {
 
 /// The tile for attention on matrix units; nothing when the device has no shape for it or not enough shared memory, which does
 /// not depend on the number of queries.
-std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem);
+std::optional<AttentionTile> attention_tile(const DeviceCaps& caps, const Quirks& quirks, const AttentionProblem& problem,
+                                            const DeviceTuning& tuning = {});
 
 /// How many pieces of `piece_bytes` one binding may span so that the next piece can begin another: at most `max_bytes` in all,
 /// the sum a multiple of `alignment`. All `pieces` of them when they fit; 0 when not even the fewest that keep the alignment do.

@@ -131,6 +131,8 @@ Status bench_command(const BenchOptions& asked) {
   if (options.start_probe)
     return start_probe(options);
   VL2_ASSIGN(const auto engine, make_engine(options));
+  if (!options.synthetic.empty())
+    print_tuning_notice(engine->device());  // load_engine() does else
   if (!engine->config().has_vision) {  // the defaults ask for pictures, which is nobody's mistake
     options.views.clear();
     options.first_token.clear();

@@ -29,6 +29,15 @@ struct DevicesOptions {
 };
 Status devices_command(const DevicesOptions& options);
 
+/// `vl2 tune`: measures this device's kernels and keeps what it finds for later runs.
+struct TuneCommandOptions {
+  std::string device;    ///< --device
+  double seconds = 20;   ///< --seconds: in all
+  bool compare = false;  ///< --compare: time the products whose plan changed
+  bool force = false;    ///< --force: on a CPU driver too
+};
+Status tune_command(const TuneCommandOptions& options);
+
 /// `vl2 tiles`: canvas, grid and tokens of pictures; the views as u8 [views, 384, 384, 3], the whole picture first.
 struct TilesOptions {
   std::vector<std::string> images;

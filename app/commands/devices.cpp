@@ -28,6 +28,7 @@ Status devices_command(const DevicesOptions& options) {
                       {"uuid", caps.uuid},
                       {"memory_bytes", caps.device_local_bytes},
                       {"tier", tier},
+                      {"cores", caps.cores},
                       {"matrix_shapes", shapes},
                       {"chosen", is_chosen},
                       {"unusable", entries[i].unusable}});

@@ -32,7 +32,7 @@ std::optional<AttentionTile> matrix_attention(Recorder& rec, const AttentionProb
   for (const auto& [view, bound] : views)
     if (view->dtype != DType::F16 || !rows_in_16_bytes(*view, *bound))
       return {};
-  return wanted != nullptr ? *wanted : attention_tile(rec.device().caps(), rec.device().quirks(), problem);
+  return wanted != nullptr ? *wanted : attention_tile(rec.device().caps(), rec.device().quirks(), problem, rec.device().tuning());
 }
 
 }  // namespace vl2

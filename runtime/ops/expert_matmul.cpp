@@ -48,8 +48,8 @@ constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32,
 
 MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
   const Device& device = rec.device();
-  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, slots, gated),
-                            weight.dim(0));
+  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, slots, gated), weight.dim(0),
+                            device.tuning());
 }
 
 // Gated: an expert's weight holds gate's rows, then up's, and y = silu(gate) * up.
@@ -98,7 +98,9 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     const uint32_t count = std::min(piece_experts, experts - first);
     params.first_expert = first;
     params.end_expert = first + count;
-    const Groups groups{.x = groups_x, .y = gemv ? slots : slots / group_rows + count};
+    Groups groups{.x = groups_x, .y = gemv ? slots : slots / group_rows + count};
+    if (!gemv && count == experts)
+      groups.command = schedule.command({group_rows, groups_x});
     // As if the slots were spread evenly; at most as many experts are read as there are slots.
     const uint64_t results = uint64_t{slots} * columns * count / experts;
     const Cost cost{.bytes = weight_cost_bytes(weight, weight.stride(0)) * std::min(slots, experts) * count / experts +
@@ -121,6 +123,16 @@ Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weigh
     return {};
   return record(rec, x, weight, schedule, top_k, rows, y, plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), false),
                 false);
+}
+
+ExpertTiles expert_tiles(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated,
+                         const MatmulPlan* plan) {
+  const MatmulPlan chosen = plan != nullptr ? *plan : choose_plan(rec, x, weight, slots, gated);
+  const bool fused = gated && chosen.kernel == MatmulKernel::GemmCoopmat;  // else gate's columns and up's, one product
+  const auto [columns, rows] = matmul_group(chosen, fused);
+  if (chosen.kernel == MatmulKernel::Gemv)
+    return {};
+  return {rows, groups_of(fused ? weight.dim(1) / 2 : weight.dim(1), columns)};
 }
 
 bool expert_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots) {

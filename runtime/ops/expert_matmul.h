@@ -19,7 +19,7 @@ enum class ExpertRows : uint32_t {
 ///           top_k (Slots)
 /// weight    [E, N, K] of any weight format; row stride a multiple of 8, zeros beyond K; offset aligned; may be larger than one
 ///           binding, as long as one expert is not
-/// schedule  of these tokens; E = offsets.dim(0) - 1
+/// schedule  of these tokens; E = offsets.dim(0) - 1; with a command for expert_tiles(), only workgroups that have a tile run
 /// top_k     choices a token
 /// y         [token_count * top_k, N] f32 or the dtype of x, rows strided, any offset; f16 saturates
 /// plan      for measurements: instead of what tuning.h chooses
@@ -28,6 +28,11 @@ enum class ExpertRows : uint32_t {
 /// Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2MoE.moe_infer
 Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
                      ExpertRows rows, const TensorView& y, const MatmulPlan* plan = nullptr);
+
+/// The tiles that expert_matmul (gated: expert_swiglu) divides such a product into, for ExpertSchedule::tiles; none where it uses
+/// none.
+ExpertTiles expert_tiles(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated,
+                         const MatmulPlan* plan = nullptr);
 
 /// Records y[s, :] = silu(gate) * up with (gate, up) = weight[e(s)] x[token of s, :] for every slot s: in one dispatch on matrix
 /// units, else as expert_matmul and swiglu.

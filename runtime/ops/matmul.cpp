@@ -48,7 +48,7 @@ MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& wei
   const Device& device = rec.device();
   MatmulProblem problem = matmul_problem(x, weight, x.dim(0), gated);
   problem.sliced = sliced;
-  return plan_matmul(device.caps(), device.quirks(), device.tier(), problem);
+  return plan_matmul(device.caps(), device.quirks(), device.tier(), problem, device.tuning());
 }
 
 // A row of the slices' sums: at a multiple of 16 bytes.

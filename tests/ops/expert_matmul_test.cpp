@@ -1,6 +1,8 @@
 #include "runtime/ops/expert_matmul.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <numeric>
 
 #include "tests/reference/expert_matmul.h"
@@ -200,6 +202,48 @@ TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: weights larger than one binding ar
     const uint64_t before = rec.dispatch_count();
     CHECK(error(p, DType::F32, DType::F32, DType::F32, ExpertRows::Tokens) < kF32Tolerance);
     CHECK(rec.dispatch_count() - before == 2);
+  }
+}
+
+TEST_CASE_FIXTURE(ExpertTest, "expert_matmul: with the tiles counted on the device the results are the same, byte for byte") {
+  const DType act = device.act();
+  for (const auto& [tokens, experts] : {std::pair{50u, 12u}, {130u, 4u}, {9u, 2u}}) {
+    CAPTURE(tokens);
+    const Problem p{tokens, 4, experts, 40, 72};
+    const auto ids = make_ids(p);
+    const uint32_t slots = tokens * p.top_k;
+    const TensorView x = upload({tokens, p.k}, random_floats(size_t{tokens} * p.k, 1), act),
+                     up = upload({experts, 2 * p.columns, p.k}, random_floats(size_t{experts} * 2 * p.columns * p.k, 2),
+                                 DType::F16),
+                     down = upload({experts, p.k, p.columns}, random_floats(size_t{experts} * p.k * p.columns, 3), DType::F16),
+                     gate_up = tensor({slots, 2 * p.columns}, act);
+    const TensorView gated[2] = {tensor({slots, p.columns}, act), tensor({slots, p.columns}, act)},
+                     y[2] = {tensor({slots, p.k}), tensor({slots, p.k})}, cut = tensor({slots, p.k});
+    ExpertSchedule schedule{tensor({slots}, DType::U32), tensor({slots}, DType::U32), tensor({experts + 1}, DType::U32)};
+    const std::array<ExpertTiles, 2> tiles = {expert_tiles(rec, x, up, slots, true),
+                                              expert_tiles(rec, gated[0], down, slots, false)};
+    REQUIRE(tiles[0].rows > 0);
+    for (const int way : {0, 1}) {
+      if (way == 1) {
+        schedule.commands = tensor({2, 3}, DType::U32);
+        schedule.tiles = tiles;
+        CHECK(!schedule.command(tiles[1]).empty());
+      }
+      REQUIRE(expert_schedule(rec, upload_u32({tokens, p.top_k}, ids), experts, schedule).ok());
+      REQUIRE(expert_swiglu(rec, x, up, schedule, p.top_k, gate_up, gated[way]).ok());
+      REQUIRE(expert_matmul(rec, gated[way], down, schedule, p.top_k, ExpertRows::Slots, y[way]).ok());
+    }
+    CHECK(download(gated[0]) == download(gated[1]));
+    const std::vector<float> whole = download(y[0]);
+    CHECK(whole == download(y[1]));
+    CHECK(std::none_of(whole.begin(), whole.end(), [](float value) { return std::isnan(value); }));
+    // The command decides: with a tile less, the last expert's last slots stay as they were.
+    const uint32_t tile_count = download_u32(schedule.commands)[4];
+    schedule.commands = upload_u32({2, 3}, {tiles[0].groups_x, tile_count - 1, 1, tiles[1].groups_x, tile_count - 1, 1});
+    REQUIRE(expert_matmul(rec, gated[1], down, schedule, p.top_k, ExpertRows::Slots, cut).ok());
+    const std::vector<float> most = download(cut);
+    CHECK((std::isnan(most.back()) && most.front() == whole.front()));
+    CHECK(tile_count <= slots / tiles[1].rows + experts);
   }
 }
 

@@ -71,6 +71,44 @@ TEST_CASE_FIXTURE(GpuTest, "expert_schedule: takes views at any offset and write
   CHECK((around[2] == 0xdeadbeefu && around[12] == 0xdeadbeefu));
 }
 
+TEST_CASE_FIXTURE(GpuTest, "expert_schedule: counts the tiles that there are, of two kinds, at any offset") {
+  for (const auto& [tokens, experts] : {std::pair{1u, 64u}, {43u, 64u}, {300u, 72u}, {1025u, 1024u}, {2000u, 3u}}) {
+    CAPTURE(tokens);
+    const auto ids = random_experts(size_t{tokens} * 6, experts, tokens);
+    const TensorView room = tensor({9}, DType::U32);
+    ExpertSchedule schedule{tensor({tokens * 6}, DType::U32),
+                            tensor({tokens * 6}, DType::U32),
+                            tensor({experts + 1}, DType::U32),
+                            make_view(*room.buffer, DType::U32, {2, 3}, 2),
+                            {ExpertTiles{128, 22}, ExpertTiles{32, 7}}};
+    REQUIRE(expert_schedule(rec, upload_u32({tokens, 6}, ids), experts, schedule).ok());
+    std::vector<uint32_t> counts(experts);
+    for (const uint32_t id : ids)
+      ++counts[id];
+    uint32_t large = 0, small = 0;
+    for (const uint32_t count : counts) {
+      large += (count + 127) / 128;
+      small += (count + 31) / 32;
+    }
+    CHECK(download_u32(room) == std::vector<uint32_t>{0xdeadbeefu, 0xdeadbeefu, 22, large, 1, 7, small, 1, 0xdeadbeefu});
+    CHECK(download_u32(schedule.offsets) == reference::expert_schedule(ids, experts).offsets);
+    CHECK(schedule.command({32, 7}).offset == schedule.commands.offset + 3);
+    CHECK(schedule.command({32, 8}).empty());
+    schedule.tiles[1] = {};
+    CHECK(schedule.command({0, 0}).empty());
+  }
+  const TensorView ids = tensor({5, 6}, DType::U32), pairs = tensor({30}, DType::U32), commands = tensor({2, 3}, DType::U32);
+  ExpertSchedule bad{pairs, pairs, tensor({65}, DType::U32), commands};
+  CHECK(expert_schedule(rec, ids, 64, bad).message() ==
+        "expert_schedule: commands for tiles of 0 rows and 64 experts, wanted rows and at most 1024 experts");
+  bad.tiles[0] = {32, 1};
+  bad.commands = tensor({6}, DType::U32);
+  CHECK(expert_schedule(rec, ids, 64, bad).code() == Code::BadShape);
+  bad.commands = commands;
+  bad.offsets = tensor({1026}, DType::U32);
+  CHECK(expert_schedule(rec, ids, 1025, bad).code() == Code::BadArgument);
+}
+
 TEST_CASE_FIXTURE(GpuTest, "expert_schedule: refuses what does not fit") {
   const TensorView ids = tensor({5, 6}, DType::U32), pairs = tensor({30}, DType::U32), offsets = tensor({65}, DType::U32);
   CHECK(expert_schedule(rec, ids, 0, {pairs, pairs, offsets}).code() == Code::BadArgument);

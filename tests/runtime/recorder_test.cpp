@@ -1,6 +1,10 @@
 #include "runtime/recorder.h"
 
+#include <cmath>
+
+#include "runtime/ops/expert_schedule.h"
 #include "runtime/ops/rms_norm.h"
+#include "shaders/interface/rms_norm.h"
 #include "tests/support/gpu_test.h"
 
 using namespace vl2;
@@ -29,6 +33,66 @@ TEST_CASE_FIXTURE(GpuTest, "recorder: copies and fills are ordered with dispatch
   CHECK(download(b) == zeros);
   CHECK(download(a) == zeros);
   CHECK(download(c) != zeros);
+}
+
+namespace {
+// rms_norm of the first rows of a, as many as `command` says.
+Status norm_rows(Recorder& rec, const TensorView& a, const TensorView& w, const TensorView& y, const TensorView& command) {
+  const RmsNormParams params{.width = a.dim(1), .x_row_stride = a.stride(0), .y_row_stride = y.stride(0), .eps = 1e-6f};
+  return rec.dispatch(ShaderId::rms_norm_f32, {a, w, y}, params, Groups{.x = a.dim(0), .command = command});
+}
+
+size_t rows_written(GpuTest& test, const TensorView& y) {
+  size_t rows = 0;
+  const std::vector<float> values = test.download(y);
+  for (size_t at = 0; at < values.size(); at += y.dim(1))
+    rows += !std::isnan(values[at]) ? 1 : 0;
+  return rows;
+}
+}  // namespace
+
+TEST_CASE_FIXTURE(GpuTest, "recorder: an indirect dispatch has as many groups as the device says when it comes there") {
+  const TensorView a = upload({8, 64}, random_floats(8 * 64, 1)), w = upload({64}, random_floats(64, 2)), y = tensor({8, 64}),
+                   z = tensor({8, 64});
+  const TensorView wanted = upload_u32({2, 3}, {3, 1, 1, 5, 1, 1}), room = tensor({4}, DType::U32);
+  const TensorView command = make_view(*room.buffer, DType::U32, {3}, 1);
+  REQUIRE(rec.copy(wanted.rows(0, 1).reshaped({3}), command).ok());
+  uint64_t barriers = rec.barrier_count();
+  REQUIRE(norm_rows(rec, a, w, y, command).ok());
+  CHECK(rec.barrier_count() == barriers + 1);
+  REQUIRE(norm_rows(rec, a, w, z, command).ok());
+  CHECK(rec.barrier_count() == barriers + 1);  // it was shown to such dispatches before
+  REQUIRE(rec.copy(wanted.rows(1, 1).reshaped({3}), command).ok());
+  REQUIRE(norm_rows(rec, a, w, z, command).ok());
+  CHECK(rows_written(*this, y) == 3);
+  CHECK(rows_written(*this, z) == 5);
+
+  // Written by a dispatch, with a barrier in between that is none of its own.
+  const TensorView ids = upload_u32({7, 1}, {0, 1, 2, 2, 2, 2, 0}), pairs = tensor({7}, DType::U32),
+                   slots = tensor({7}, DType::U32);
+  ExpertSchedule schedule{
+      pairs, slots, tensor({4}, DType::U32), tensor({2, 3}, DType::U32), {ExpertTiles{2, 1}, ExpertTiles{1, 7}}};
+  const TensorView last = tensor({8, 64}), before = tensor({8, 64});
+  REQUIRE(rms_norm(rec, a, w, before, 1e-6f).ok());
+  REQUIRE(expert_schedule(rec, ids, 3, schedule).ok());
+  REQUIRE(rms_norm(rec, before, w, before, 1e-6f).ok());
+  barriers = rec.barrier_count();
+  REQUIRE(norm_rows(rec, a, w, last, schedule.command({1, 7})).ok());
+  CHECK(rec.barrier_count() == barriers + 1);
+  CHECK(rows_written(*this, last) == 7);
+
+  // In a replay, behind what was recorded before it.
+  const TensorView again = tensor({8, 64});
+  REQUIRE(rec.copy(wanted.rows(0, 1).reshaped({3}), command).ok());
+  REQUIRE(rec.begin_capture().ok());
+  REQUIRE(norm_rows(rec, a, w, again, command).ok());
+  auto replay = rec.end_capture();
+  REQUIRE(replay.ok());
+  REQUIRE(rec.replay(**replay, 2).ok());
+  CHECK(rows_written(*this, again) == 3);
+
+  CHECK(norm_rows(rec, a, w, y, upload_u32({2}, {3, 1})).code() == Code::BadShape);
+  CHECK(norm_rows(rec, a, w, y, make_view(*room.buffer, DType::U32, {3}, 2)).code() == Code::BadShape);
 }
 
 TEST_CASE_FIXTURE(GpuTest, "recorder: refuses a view that is misaligned, too large or past its buffer") {

@@ -206,6 +206,116 @@ TEST_CASE("tuning: an expert's tile has about as many rows as an expert gets") {
   CHECK(large().threads() == 256);
 }
 
+namespace {
+MatrixTile tile_of(uint32_t rows, uint32_t columns, uint32_t subgroup_rows, uint32_t subgroup_columns) {
+  return {.rows = rows,
+          .columns = columns,
+          .subgroup_rows = subgroup_rows,
+          .subgroup_columns = subgroup_columns,
+          .k = 32,
+          .stages = 1,
+          .shape = {16, 16, 16, true},
+          .subgroup_size = 32};
+}
+}  // namespace
+
+TEST_CASE("tuning: measured rates decide, and a tile whose results were wrong is never chosen") {
+  const DeviceCaps caps = matrix_caps({16, 16, 16}, 32, 32);
+  const MatrixTile large = tile_of(128, 128, 64, 32), small = tile_of(64, 64, 32, 32), odd = tile_of(64, 128, 32, 64);
+  DeviceTuning tuning{.cores = 20, .matrix_tiles = {{large, 4, 40}, {small, 1, 20}}};
+  const auto plan = [&](uint32_t rows, uint32_t columns) {
+    return plan_matmul(caps, Quirks{}, 3, {.rows = rows, .columns = columns, .f16 = true}, tuning);
+  };
+  const auto expert_tile = [&](uint32_t pairs) {
+    return plan_expert_matmul(caps, Quirks{}, 3, {.rows = pairs, .columns = 2816, .f16 = true}, 64, tuning).matrix_tile;
+  };
+  CHECK(plan(4096, 4096).matrix_tile == large);
+  CHECK(plan(4096, 4096).fetch_parts == 4);
+  CHECK(plan(256, 256).matrix_tile == small);  // 4 of the large ones, twice as fast, keep 4 cores of 20 busy
+  CHECK(plan(256, 256).fetch_parts == 1);
+  CHECK(expert_tile(2048 * 6) == large);
+  CHECK(expert_tile(512 * 6) == small);
+
+  tuning.matrix_tiles[0].tflop_s = 19;
+  CHECK(plan(4096, 4096).matrix_tile == small);
+  tuning.matrix_tiles[1].tflop_s = 0;
+  CHECK(plan(4096, 4096).matrix_tile == large);
+  CHECK(plan(256, 256).matrix_tile == large);
+  CHECK(expert_tile(512 * 6) == large);
+  tuning.matrix_tiles[0].tflop_s = 0;
+  CHECK(plan(4096, 4096).kernel == MatmulKernel::GemmTiled);  // no kernel on matrix units was right
+  CHECK(plan_expert_matmul(caps, Quirks{}, 3, {.rows = 12288, .columns = 2816, .f16 = true}, 64, tuning).kernel ==
+        MatmulKernel::GemmTiled);
+
+  tuning.matrix_tiles = {{odd, 2, 30}};  // no tile of the table: what was measured counts
+  CHECK(plan(4096, 4096).matrix_tile == odd);
+  tuning.matrix_tiles[0].tile.shape.n = 8;  // but not a shape that the device has not
+  CHECK(plan(4096, 4096).kernel == MatmulKernel::GemmTiled);
+}
+
+TEST_CASE("tuning: a device with fewer cores is content with fewer workgroups") {
+  const DeviceCaps caps = caps_of(DeviceType::Integrated, 32);
+  const auto tile = [&](double cores) {
+    return plan_matmul(caps, Quirks{}, 1, {.rows = 512, .columns = 512}, {.cores = cores}).tile;
+  };
+  CHECK(tile(132).rows() == 16);  // 256 workgroups
+  CHECK(tile(12).rows() == 64);   // 64
+  const auto slices = [&](double cores) {
+    return plan_matmul(caps, Quirks{}, 1, {.rows = 2048, .columns = 64, .k = 2048, .sliced = true}, {.cores = cores}).slices;
+  };
+  CHECK(slices(132) == 8);
+  CHECK(slices(33) == 2);
+  CHECK(slices(12) == 1);
+  // Matrix tiles too: the larger ones again where there are few cores.
+  const DeviceCaps matrix = matrix_caps({16, 16, 16}, 32, 32);
+  const auto results = [&](double cores) {
+    const MatrixTile t =
+        plan_matmul(matrix, Quirks{}, 3, {.rows = 512, .columns = 512, .f16 = true}, {.cores = cores}).matrix_tile;
+    return t.rows * t.columns;
+  };
+  CHECK(results(132) < 64 * 128);
+  CHECK(results(8) == 128 * 128);
+}
+
+TEST_CASE("tuning: measured tiles and groups are taken where there are no matrix units") {
+  DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
+  caps.max_workgroup_invocations = 256;
+  caps.max_shared_bytes = 32768;
+  const DeviceTuning tuning{.gemm_tile = GemmTile{8, 8, 8, 8, 32}, .gemv_group = GemvGroup{128, 8, 1}};
+  CHECK(plan_matmul(caps, Quirks{}, 1, {.rows = 4096, .columns = 4096}, tuning).tile == *tuning.gemm_tile);
+  CHECK(plan_matmul(caps, Quirks{}, 1, {.rows = 3, .columns = 4096}, tuning).group == GemvGroup{128, 8, 3});
+  CHECK(plan_expert_matmul(caps, Quirks{}, 1, {.rows = 6, .columns = 4096}, 64, tuning).group == GemvGroup{128, 8, 1});
+  const Quirks slow{.barriers_are_slow = true};  // a CPU driver has its own, whatever a file says
+  CHECK(plan_matmul(caps, slow, 1, {.rows = 4096, .columns = 4096}, tuning) ==
+        plan_matmul(caps, slow, 1, {.rows = 4096, .columns = 4096}));
+  CHECK(gemm_tile_candidates(caps).size() >= 6);
+  CHECK(gemm_tile_candidates(caps)[0] == plan_matmul(caps, Quirks{}, 1, {.rows = 4096, .columns = 4096}).tile);
+  CHECK(gemv_group_candidates(caps)[0] == plan_matmul(caps, Quirks{}, 1, {.rows = 1, .columns = 4096}).group);
+}
+
+TEST_CASE("tuning: a rate is the one by which the estimate is what was measured") {
+  // 20 cores, 128 x 128 by 256 invocations: 2048 x 2560 makes 320 tiles, 16 a core, one after the other, none left over: then the
+  // plain flops by time are the rate.
+  const MatrixTile tile = tile_of(128, 128, 64, 32);
+  const DeviceTuning tuning{.cores = 20};
+  const double flops = 2.0 * 2048 * 2560 * 1024;
+  CHECK(matrix_tile_rate(tile, {.rows = 2048, .columns = 2560, .k = 1024}, 500, tuning) == doctest::Approx(1e-6 * flops / 500));
+  // 321 tiles keep a core busy for 17: what was measured is that much slower than the rate.
+  const double more = matrix_tile_rate(tile, {.rows = 2049, .columns = 2432, .k = 1024}, 500, tuning);  // 17 x 19 = 323
+  CHECK(more == doctest::Approx(1e-6 * 2 * 128 * 128 * 1024 * 17 * 20 / 500));
+  CHECK(matrix_tile_alone(tile) == doctest::Approx(1));
+  CHECK(matrix_tile_alone(tile_of(64, 64, 32, 32)) == doctest::Approx(1.6));  // 128 invocations
+}
+
+TEST_CASE("tuning: a device nobody tuned goes by the cores it tells of") {
+  DeviceCaps caps;
+  CHECK(known_tuning(caps) == DeviceTuning{});
+  caps.cores = 40;
+  CHECK(known_tuning(caps).cores == 40);
+  caps.name = "NVIDIA H200";
+  CHECK(known_tuning(caps) == DeviceTuning{});
+}
+
 TEST_CASE("tuning: a GPU prefills 2048 tokens at a time, a CPU 512") {
   CHECK(prefill_chunk(caps_of(DeviceType::Integrated, 32)) == 2048);
   CHECK(prefill_chunk(caps_of(DeviceType::Cpu, 8)) == 512);
