@@ -111,8 +111,8 @@ function showPending() {
 }
 
 function tilesText(one) {
-  const tiles = one.tiles_x * one.tiles_y;
-  return `${one.width} × ${one.height} · ${one.tiles_x} × ${one.tiles_y} ${tiles === 1 ? 'tile' : 'tiles'} · ${one.tokens} tokens`;
+  const tiles = one.tiles_wide * one.tiles_high;
+  return `${one.width} × ${one.height} · ${one.tiles_wide} × ${one.tiles_high} ${tiles === 1 ? 'tile' : 'tiles'} · ${one.tokens} tokens`;
 }
 
 // What the question will cost, from the server that will cut the pictures. Later calls overtake earlier ones.
@@ -148,7 +148,7 @@ function showBudget(answer, count) {
   $('budget').classList.toggle('over', share >= 1);
   const parts = [`${used} of ${context} tokens`];
   if (pictureTokens) parts.push(`${pictureTokens} for ${count === 1 ? 'the picture' : `${count} pictures`}`);
-  if (answer && !answer.tiled) parts.push('more than two pictures: each is seen as one tile');
+  if (answer && count > 2 && !answer.tiled) parts.push('more than two pictures: each is seen as one tile');
   if (share >= 1) parts.push('this does not fit');
   $('budget-text').textContent = parts.join(' · ');
 }

@@ -94,7 +94,8 @@ export class BoxView {
     const tag = shape.appendChild(document.createElement('span'));
     tag.textContent = box.label;
     tag.dir = 'auto';
-    if (Math.min(box.box[1], box.box[3]) < 60) tag.className = 'inside';  // no room above it
+    tag.classList.toggle('inside', Math.min(box.box[1], box.box[3]) < 60);  // no room above it
+    tag.classList.toggle('leftward', box.box[0] + box.box[2] > kFar);         // more room on the left
     this.frame(picture).append(shape);
 
     const row = document.createElement('li');

@@ -79,7 +79,7 @@ export async function runTests(folder) {
   if (!chosen.length) giveUp(`--only: no test has "${only}" in its name`);
   const chromium = process.env.VL2_CHROMIUM || '/usr/bin/chromium';
   if (!fs.existsSync(chromium)) giveUp(`there is no ${chromium} (package chromium; set VL2_CHROMIUM for another place)`);
-  const playwright = fetchDriver(work);
+  const playwright = fetchDriver(path.resolve(work));
   const browser = await playwright.chromium.launch({executablePath: chromium, args: ['--no-sandbox', '--disable-gpu']});
   let failed = 0;
   for (const one of chosen) {

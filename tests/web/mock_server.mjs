@@ -34,7 +34,7 @@ export async function startMock(folder) {
     refuse: null,    // {status, headers, error} for the next question
     cut: null,       // bytes -> list of pieces: how the stream is cut
     lineEnd: '\n',
-    plan: (images) => images.map(({width, height}) => ({width, height, tiles_x: 2, tiles_y: 1, views: 3, tokens: 817})),
+    plan: (images) => images.map(({width, height}) => ({width, height, tiles_wide: 2, tiles_high: 1, tokens: 817})),
     script: async function* () {},  // body -> chunks
   };
 
