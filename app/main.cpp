@@ -44,6 +44,23 @@ void add_run(CLI::App& app, RunOptions& options) {
   command->add_option("--annotate", options.annotate, "Write the last picture with its boxes drawn to this PNG");
 }
 
+void add_serve(CLI::App& app, ServeOptions& options) {
+  CLI::App* command = app.add_subcommand("serve", "Answer the OpenAI API over HTTP, and show a page to ask from");
+  add_model_options(*command, options.model);
+  command->add_option("--host", options.host, "Address to listen on; one that others can reach needs --api-key")
+      ->capture_default_str();
+  command->add_option("--port", options.port, "Port; 0: any free one")->capture_default_str();
+  command->add_option("--api-key", options.api_key, "Key that clients must send; also VL2_API_KEY, which other users cannot see");
+  command->add_option("--host-name", options.host_names, "A name that clients may call this server by")->take_all()->expected(1);
+  command->add_option("--parallel", options.slots, "Answers given at a time")->capture_default_str()->check(CLI::Range(1u, 64u));
+  command->add_option("--queue", options.queue, "Requests that may wait for one of them")
+      ->capture_default_str()
+      ->check(CLI::Range(0u, 10000u));
+  command->add_option("--drain", options.drain_seconds, "Seconds that answers may still take after SIGTERM")
+      ->capture_default_str()
+      ->check(CLI::Range(0u, 86400u));
+}
+
 void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& features, LogitsOptions& logits) {
   CLI::App* command = app.add_subcommand("tiles", "Show how pictures are cut into views");
   command->add_option("image", tiles.images, "Pictures")->required();
@@ -179,7 +196,9 @@ int main(int argc, char** argv) {
   QuantizeCommandOptions quantize;
   InspectOptions inspect;
   PlanOptions plan;
+  ServeOptions serve;
   add_run(app, run);
+  add_serve(app, serve);
   app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
   CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
   tokenize_app->add_option("-m,--model", tokenize.model, "Folder with tokenizer.json, or a GGUF file")->required();
@@ -200,6 +219,8 @@ int main(int argc, char** argv) {
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run")
     return report(run_command(run));
+  if (name == "serve")
+    return report(serve_command(serve));
   if (name == "devices")
     return report(devices_command(devices));
   if (name == "tokenize")

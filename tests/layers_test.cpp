@@ -89,6 +89,27 @@ TEST_SUITE("cpu") {
     CHECK(includes == "#include <stddef.h>\n#include <stdint.h>\n");
   }
 
+  TEST_CASE("layers: the server stands on the C API, and only its command knows the rest of the program") {
+    const fs::path root = vl2::source_dir();
+    const std::vector<std::string> command_too = {"app/commands/commands.h", "app/interrupt.h", "app/progress.h",
+                                                  "app/vl2_handles.h"};
+    std::vector<fs::path> files = {root / "app/commands/serve.cpp"};
+    for (const auto& entry : fs::directory_iterator(root / "app/server"))
+      files.push_back(entry.path());
+    int of_vl2 = 0;
+    for (const fs::path& path : files) {
+      std::ifstream file(path);
+      for (std::string line; std::getline(file, line);) {
+        const std::string included = quoted_include(line);
+        of_vl2 += included == "app/vl2.h";
+        const bool command = path == files.front() && std::count(command_too.begin(), command_too.end(), included) == 1;
+        CHECK_MESSAGE((included.empty() || included == "app/vl2.h" || included.rfind("app/server/", 0) == 0 || command),
+                      path.string() << " includes " << included);
+      }
+    }
+    CHECK(of_vl2 == 1);  // vl2_backend.h: the rest is built and tested without a model
+  }
+
   TEST_CASE("layers: only runtime includes Vulkan, and a third-party header stands in few files") {
     const fs::path root = vl2::source_dir();
     for (const char* folder : {"model", "app"})

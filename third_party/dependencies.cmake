@@ -4,7 +4,8 @@
 # with the one sentence that helps. JPEG and WebP are optional: without them VL2_HAVE_JPEG or VL2_HAVE_WEBP is not defined
 # and app/image_file.cpp says which library was missing when such a picture is opened.
 #
-# Also sets VL2_GLSLC and VL2_SPIRV_VAL to the two programs that the shader build runs, and VL2_HAVE_JPEG, VL2_HAVE_WEBP.
+# Also sets VL2_GLSLC and VL2_SPIRV_VAL to the two programs that the shader build runs, and VL2_HAVE_JPEG, VL2_HAVE_WEBP,
+# VL2_HAVE_HTTPLIB.
 include_guard(GLOBAL)
 
 function(vl2_missing what)
@@ -95,6 +96,32 @@ if(VL2_HAVE_WEBP)
   target_include_directories(vl2::deps_webp SYSTEM INTERFACE "${VL2_WEBP_INCLUDE}")
   target_compile_definitions(vl2::deps_webp INTERFACE VL2_HAVE_WEBP)
   target_link_libraries(vl2::deps_webp INTERFACE "${VL2_WEBP_LIBRARY}")
+endif()
+
+# HTTP, for `vl2 serve`: may be left out. Debian compiles it into a library, with settings that change its classes: they are taken
+# from the file that comes with it. Elsewhere it is headers alone.
+find_path(VL2_HTTPLIB_INCLUDE httplib.h)
+find_library(VL2_HTTPLIB_LIBRARY cpp-httplib)
+mark_as_advanced(VL2_HTTPLIB_INCLUDE VL2_HTTPLIB_LIBRARY)
+set(VL2_HAVE_HTTPLIB OFF)
+if(VL2_HTTPLIB_INCLUDE)
+  file(STRINGS "${VL2_HTTPLIB_INCLUDE}/httplib.h" httplib_version REGEX "^#define CPPHTTPLIB_VERSION " LIMIT_COUNT 1)
+  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" httplib_version "${httplib_version}")
+  if(httplib_version VERSION_GREATER_EQUAL 0.18)
+    set(VL2_HAVE_HTTPLIB ON)
+  endif()
+endif()
+if(VL2_HAVE_HTTPLIB)
+  vl2_header_target(httplib "${VL2_HTTPLIB_INCLUDE}")
+  if(VL2_HTTPLIB_LIBRARY)
+    get_filename_component(httplib_folder "${VL2_HTTPLIB_LIBRARY}" DIRECTORY)
+    file(STRINGS "${httplib_folder}/pkgconfig/cpp-httplib.pc" httplib_flags REGEX "^Cflags:")
+    string(REGEX MATCHALL "-DCPPHTTPLIB_[A-Z_]+" httplib_flags "${httplib_flags}")
+    set(VL2_HTTPLIB_FLAGS ${httplib_flags})  # for the one file that includes it
+    target_link_libraries(vl2::deps_httplib INTERFACE "${VL2_HTTPLIB_LIBRARY}")
+  endif()
+else()
+  message(STATUS "cpp-httplib 0.18 or newer was not found: built without `vl2 serve` (third_party/setup.sh installs it)")
 endif()
 
 # vl2_find_test_python(): sets VL2_PYTHON to a python3 that has NumPy and Pillow, which not every one on the PATH has; a false

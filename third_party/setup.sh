@@ -52,6 +52,11 @@ case $system in
   debian-*) libraries="$libraries libjpeg62-turbo-dev" test_libraries="$test_libraries chromium" ;;
   *) libraries="$libraries libjpeg-dev" ;;  # Ubuntu's name for it; its chromium is a snap, without the driver we want
 esac
+# For `vl2 serve`, which is left out where the library is older: Ubuntu 24.04.
+case $system in
+  ubuntu-24.*) ;;
+  *) recent="$recent libcpp-httplib-dev:0.18" ;;
+esac
 if [ "$want_tests" = yes ]; then
   libraries="$libraries $test_libraries"
   programs="$programs $test_programs"
@@ -101,7 +106,7 @@ setup: this script installs on Debian 12, Debian 13 and Ubuntu 24.04 or newer; t
 Please install, under the names your system has for them:
   programs   a C++20 compiler (g++ 12 or newer), cmake 3.25, ninja, glslc (shaderc 2023.8), spirv-val (SPIRV-Tools)
   Vulkan     headers and loader 1.3.275, volk, Vulkan Memory Allocator 3, validation layers, a driver (Mesa's lavapipe runs anywhere)
-  libraries  doctest, stb, CLI11, nlohmann-json 3; libjpeg-turbo and libwebp for those two picture formats
+  libraries  doctest, stb, CLI11, nlohmann-json 3; libjpeg-turbo and libwebp for those two picture formats; cpp-httplib 0.18 for the server
   tests      PCRE2, Python 3 with NumPy and Pillow, npm
 and run this script again: it stops asking as soon as it finds them.
 END

@@ -143,6 +143,19 @@ struct RunOptions {
 };
 Status run_command(const RunOptions& options);
 
+/// `vl2 serve`: an OpenAI-compatible server and its page, until SIGTERM or Ctrl-C.
+struct ServeOptions {
+  ModelOptions model;
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;                 ///< 0: any free one; the address is printed
+  std::string api_key;                  ///< empty: VL2_API_KEY
+  std::vector<std::string> host_names;  ///< --host-name: names that clients may call the server by, beside the host
+  uint32_t slots = 1;                   ///< --parallel: answers at a time
+  uint32_t queue = 64;                  ///< --queue: requests that wait for a slot
+  uint32_t drain_seconds = 30;          ///< --drain: how long answers may go on after SIGTERM
+};
+Status serve_command(const ServeOptions& options);
+
 /// `vl2 tokenize`: texts to ids or back, a JSON value a line.
 struct TokenizeOptions {
   std::string model;

@@ -1,0 +1,167 @@
+// The program `vl2 serve` itself, with the demo model.
+#include <csignal>
+#include <cstdio>
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/server/raw_client.h"
+#include "tests/support/paths.h"
+#include "tests/support/program.h"
+
+using namespace vl2;
+using namespace vl2::server;
+using nlohmann::json;
+
+namespace {
+
+// `vl2 serve` as a child process; its port is read from what it prints.
+class Program {
+ public:
+  explicit Program(std::vector<std::string> arguments) {
+    int out[2];
+    REQUIRE(::pipe(out) == 0);
+    child_ = ::fork();
+    if (child_ == 0) {
+      ::dup2(out[1], 1);
+      ::close(out[0]);
+      std::vector<char*> list;
+      const std::string program = program_path();
+      list.push_back(const_cast<char*>(program.c_str()));
+      for (std::string& argument : arguments)
+        list.push_back(argument.data());
+      list.push_back(nullptr);
+      ::execv(program.c_str(), list.data());
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    FILE* const lines = ::fdopen(out[0], "r");
+    char line[200] = "";
+    REQUIRE(std::fgets(line, sizeof(line), lines) != nullptr);
+    std::fclose(lines);
+    const std::string text = line;
+    CHECK(text.rfind("http://127.0.0.1:", 0) == 0);
+    port = static_cast<uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
+  }
+  ~Program() {
+    if (child_ > 0)
+      end(SIGKILL);
+  }
+
+  // Its exit status; minus the signal when that ended it.
+  int end(int signal) {
+    ::kill(child_, signal);
+    int status = 0;
+    ::waitpid(std::exchange(child_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  uint16_t port = 0;
+
+ private:
+  pid_t child_ = -1;
+};
+
+std::string base64(const std::string& bytes) {
+  static constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t bits = 0;
+    for (size_t k = 0; k < 3; ++k)
+      bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0);
+    for (size_t k = 0; k < 4; ++k)
+      text += i + k <= bytes.size() ? kLetters[bits >> (18 - 6 * k) & 63] : '=';
+  }
+  return text;
+}
+
+json user(const std::string& text, const std::vector<std::string>& pictures) {
+  json parts = json::array();
+  for (const std::string& name : pictures)
+    parts.push_back(
+        {{"type", "image_url"},
+         {"image_url", {{"url", "data:image/png;base64," + base64(read_file(source_dir() + "/app/demo/pictures/" + name))}}}});
+  parts.push_back({{"type", "text"}, {"text", text}});
+  return {{"role", "user"}, {"content", parts}};
+}
+
+json answer_of(uint16_t port, const json& messages, const json& more = json::object()) {
+  json body = {{"messages", messages}};
+  body.update(more);
+  RawClient client(port);
+  client.send(request_text("POST", "/v1/chat/completions", body.dump()));
+  const RawResponse response = client.receive(std::chrono::minutes(2));
+  REQUIRE_MESSAGE(response.status == 200, response.body);
+  return json::parse(response.body);
+}
+
+}  // namespace
+
+TEST_SUITE("program") {
+  TEST_CASE("serve: the demo model answers its questions over HTTP, with boxes, and a second question reads only what is new") {
+    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "2"});
+    CHECK(ask(program.port, "GET", "/health").body == R"({"status":"ok"})");
+    const json total = user("What is the total?", {"receipt.png"});
+    const json first = answer_of(program.port, json::array({total}));
+    CHECK(first["choices"][0]["message"]["content"] == "$641.56");
+    CHECK(first["choices"][0]["finish_reason"] == "stop");
+    CHECK(first["model"] == "pico");
+
+    const json found =
+        answer_of(program.port, json::array({user("<|ref|>the blue circle<|/ref|>.", {"scene.png"})}), {{"logprobs", true}});
+    CHECK(found["choices"][0]["message"]["content"] == "the blue circle");
+    REQUIRE(found["vl2"]["boxes"].size() == 1);
+    CHECK(found["vl2"]["boxes"][0]["label"] == "the blue circle");
+    CHECK(found["vl2"]["boxes"][0]["box"] == json{637, 665, 905, 927});
+    CHECK(found["vl2"]["boxes"][0]["probability"] > 0);
+    CHECK(found["choices"][0]["logprobs"]["content"].size() == found["usage"]["completion_tokens"]);
+
+    const json again = answer_of(
+        program.port, json::array({total, {{"role", "assistant"}, {"content", "$641.56"}}, user("What is the total?", {})}));
+    CHECK(again["usage"]["prompt_tokens_details"]["cached_tokens"] >= first["usage"]["prompt_tokens"]);
+    const json fresh = answer_of(program.port, json::array({total}), {{"seed", 7}});
+    CHECK(fresh["usage"]["prompt_tokens_details"]["cached_tokens"] == 0);
+    CHECK(fresh["choices"][0]["message"]["content"] == "$641.56");
+    CHECK(program.end(SIGTERM) == 0);
+  }
+
+  TEST_CASE("serve: what the model refuses is a 400 with its line, and the next question is answered") {
+    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "-c", "1000"});
+    std::string broken = read_file(source_dir() + "/app/demo/pictures/receipt.png");
+    broken.resize(broken.size() / 2);
+    const auto refused = [&](const json& message) {
+      const json body = {{"messages", json::array({message})}};
+      const RawResponse response = ask(program.port, "POST", "/v1/chat/completions", body.dump());
+      CHECK(response.status == 400);
+      return json::parse(response.body)["error"];
+    };
+    const json url = {{"url", "data:image/png;base64," + base64(broken)}};
+    const json cut = json::array({{{"type", "image_url"}, {"image_url", url}}, {{"type", "text"}, {"text", "q"}}});
+    CHECK(refused({{"role", "user"}, {"content", cut}})["message"].get<std::string>().rfind("messages[0]: ", 0) == 0);
+    CHECK(refused({{"role", "user"}, {"content", "<image> what?"}})["message"].get<std::string>().find("<image>") !=
+          std::string::npos);
+    std::string words;
+    for (int i = 0; i < 1200; ++i)
+      words += " x";
+    CHECK(refused({{"role", "user"}, {"content", words}})["code"] == "context_length_exceeded");
+    CHECK(answer_of(program.port,
+                    json::array({user("What is the total?", {"receipt.png"})}))["choices"][0]["message"]["content"] == "$641.56");
+    CHECK(program.end(SIGINT) == 0);
+  }
+
+  TEST_CASE("serve: refuses an open door without a key, a port in use, a model that is not there") {
+    const std::string model = source_dir() + "/app/demo/pico";
+    const ProgramResult open = run_program({"serve", "-m", model, "--host", "0.0.0.0", "--port", "0"});
+    CHECK(open.exit_status == 2);
+    CHECK(open.err.find("--api-key") != std::string::npos);
+    const ProgramResult missing = run_program({"serve", "-m", "/nowhere/at/all", "--port", "0", "-q"});
+    CHECK(missing.exit_status == 2);
+    CHECK(missing.err.find("/nowhere/at/all") != std::string::npos);
+    Program program({"serve", "-m", model, "--port", "0", "-q"});
+    const ProgramResult taken = run_program({"serve", "-m", model, "--port", std::to_string(program.port)});
+    CHECK(taken.exit_status == 2);
+    CHECK(taken.err.find(std::to_string(program.port)) != std::string::npos);
+  }
+}
