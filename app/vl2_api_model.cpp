@@ -251,7 +251,7 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     VL2_ASSIGN(const EngineOptions engine, engine_options(options));
     std::string device_name;
     VL2_ASSIGN(const MemoryPlan memory, Engine::plan_load(files, engine, device_name));
-    value.context_tokens = options.context_tokens == 0 ? config.language.max_position_embeddings : options.context_tokens;
+    value.context_tokens = memory.context;
     value.weight_bytes = memory.weight_bytes();
     value.cache_bytes = memory.cache_bytes();
     value.working_bytes = memory.needed_bytes() - memory.weight_bytes() - memory.cache_bytes();

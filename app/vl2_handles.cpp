@@ -1,5 +1,7 @@
 #include "app/vl2_handles.h"
 
+#include "app/byte_size.h"
+
 namespace vl2 {
 
 namespace {
@@ -32,6 +34,20 @@ Code code_of(vl2_status status) {
 Status status_of_call(vl2_status status) {
   const Code code = code_of(status);
   return code == Code::Ok ? Status() : fail(code, vl2_last_error());
+}
+
+Result<vl2_load_options> load_options_of(const ModelOptions& options) {
+  vl2_load_options load{};
+  load.struct_size = sizeof(load);
+  load.device = options.device.empty() ? nullptr : options.device.c_str();
+  load.quantize = options.type.empty() ? nullptr : options.type.c_str();
+  load.context_tokens = options.context;
+  load.max_tiles = options.tiles;
+  load.prefill_tokens = options.chunk;
+  if (!options.vram.empty()) {
+    VL2_ASSIGN(load.memory_bytes, parse_byte_size(options.vram, "--vram"));
+  }
+  return load;
 }
 
 }  // namespace vl2

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "app/commands/commands.h"
 #include "app/vl2.h"
 #include "runtime/status.h"
 
@@ -18,5 +19,10 @@ using SessionHandle = std::unique_ptr<vl2_session, FreeHandle>;
 
 /// What a call of the C API on this thread returned, with its message.
 Status status_of_call(vl2_status status);
+
+/// What every command's options say of loading; texts are those of `options`.
+///
+/// Errors  BadArgument: --vram is no size
+Result<vl2_load_options> load_options_of(const ModelOptions& options);
 
 }  // namespace vl2

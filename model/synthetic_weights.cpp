@@ -97,25 +97,29 @@ class Filler {
     Block& block = blocks_[{dtype, scale}];
     if (block.codes != nullptr)
       return &block;
+    std::vector<std::byte> codes(device_code_bytes(dtype, kBlockElements)), scales(device_scale_bytes(dtype, kBlockElements));
+    if (device_.executes())
+      VL2_TRY(make_planes(dtype, scale, codes, scales));
+    if (!scales.empty()) {
+      VL2_ASSIGN(block.scales, store(scales));
+    }
+    VL2_ASSIGN(block.codes, store(codes));
+    return &block;
+  }
+
+  Status make_planes(DType dtype, float scale, std::span<std::byte> codes, std::span<std::byte> scales) const {
     if (dtype_block(dtype) == 1) {
-      std::vector<std::byte> bytes(size_t{kBlockElements} * dtype_bytes(dtype));
-      for (uint32_t i = 0; i < kBlockElements && device_.executes(); ++i)
-        write(bytes.data() + size_t{i} * dtype_bytes(dtype), i, dtype, scale);
-      VL2_ASSIGN(block.codes, store(bytes));
-      return &block;
+      for (uint32_t i = 0; i < kBlockElements; ++i)
+        write(codes.data() + size_t{i} * dtype_bytes(dtype), i, dtype, scale);
+      return {};
     }
     std::vector<float> values(values_);
     for (float& value : values)
       value *= scale;
-    std::vector<std::byte> blocks(dtype_bytes_of(dtype, kBlockElements)), codes(device_code_bytes(dtype, kBlockElements)),
-        scales(device_scale_bytes(dtype, kBlockElements));
-    if (device_.executes()) {
-      VL2_TRY(quantize_row(dtype, values, blocks, "random values"));
-      find_weight_format(dtype)->repack(blocks.data(), kBlockElements, codes.data(), scales.data());
-    }
-    VL2_ASSIGN(block.scales, store(scales));
-    VL2_ASSIGN(block.codes, store(codes));
-    return &block;
+    std::vector<std::byte> blocks(dtype_bytes_of(dtype, kBlockElements));
+    VL2_TRY(quantize_row(dtype, values, blocks, "random values"));
+    find_weight_format(dtype)->repack(blocks.data(), kBlockElements, codes.data(), scales.data());
+    return {};
   }
 
   Status fill_padded(const TensorSlot& slot, DType dtype, float scale, const Buffer& buffer) {

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "app/annotate.h"
-#include "app/byte_size.h"
 #include "app/commands/commands.h"
 #include "app/image_file.h"
 #include "app/interrupt.h"
@@ -50,17 +49,8 @@ Result<ModelHandle> load(const RunOptions& options) {
   if (!options.model.type.empty())
     VL2_TRY(quantize_mix_of(options.model.type).status());  // in the words of the command line
   const bool show = wants_progress(options.model.quiet);
-  vl2_load_options load{};
-  load.struct_size = sizeof(load);
+  VL2_ASSIGN(vl2_load_options load, load_options_of(options.model));
   load.flags = options.images.empty() ? VL2_LOAD_TEXT_ONLY : VL2_LOAD_NEEDS_EYES;
-  load.device = options.model.device.empty() ? nullptr : options.model.device.c_str();
-  load.quantize = options.model.type.empty() ? nullptr : options.model.type.c_str();
-  load.context_tokens = options.model.context;
-  load.max_tiles = options.model.tiles;
-  load.prefill_tokens = options.model.chunk;
-  if (!options.model.vram.empty()) {
-    VL2_ASSIGN(load.memory_bytes, parse_byte_size(options.model.vram, "--vram"));
-  }
   load.progress = show ? show_loading : nullptr;
   vl2_model* model = nullptr;
   const vl2_status status = vl2_model_load(options.model.model.c_str(), &load, &model);

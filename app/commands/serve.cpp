@@ -36,11 +36,7 @@ int show_loading(void* user, vl2_phase, uint64_t done, uint64_t total) {
 
 Result<ModelHandle> load(const ServeOptions& options) {
   bool show = wants_progress(options.model.quiet);
-  vl2_load_options load{};
-  load.struct_size = sizeof(load);
-  load.device = options.model.device.empty() ? nullptr : options.model.device.c_str();
-  load.quantize = options.model.type.empty() ? nullptr : options.model.type.c_str();
-  load.context_tokens = options.model.context;
+  VL2_ASSIGN(vl2_load_options load, load_options_of(options.model));
   load.progress = show_loading;
   load.progress_user = &show;
   vl2_model* model = nullptr;
