@@ -1,5 +1,6 @@
 #include "model/engine.h"
 
+#include <algorithm>
 #include <future>
 #include <sstream>
 
@@ -28,6 +29,16 @@ Result<uint32_t> context_of(const Config& config, uint32_t wanted) {
   if (wanted > longest)
     return fail(Code::BadArgument, "context: got ", wanted, " tokens, this model holds at most ", longest);
   return wanted == 0 ? longest : wanted;
+}
+
+uint32_t chunk_of(const DeviceCaps& caps, const LanguageConfig& config) {
+  constexpr uint32_t kLeastChunk = 64;  // fewer tokens at a time would read the weights for next to nothing
+  const uint64_t widest = std::max({2 * config.intermediate_size, 2 * config.num_experts_per_tok * config.moe_intermediate_size,
+                                    config.num_experts_per_tok * config.hidden_size, 3 * config.hidden_size});
+  uint32_t chunk = prefill_chunk(caps);
+  while (chunk > kLeastChunk && 4 * widest * chunk > caps.max_storage_buffer_bytes)
+    chunk /= 2;
+  return chunk;
 }
 
 // A plan that does not fit is refused with what would; so is one with a buffer that this device does not allocate in one piece, or

@@ -18,7 +18,7 @@ namespace vl2 {
 struct EngineOptions {
   DeviceOptions device;
   uint32_t context = 0;  ///< tokens a session holds; 0: max_position_embeddings
-  uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: prefill_chunk()
+  uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: chunk_of()
   uint32_t tiles = 0;    ///< most tiles of a picture; 0: as many as the model's canvases have
   /// Pictures that will be shown, for the plan; not given: as MemoryUse has it.
   std::optional<std::vector<PictureSize>> pictures;
@@ -26,6 +26,11 @@ struct EngineOptions {
   std::function<bool()> cancelled;   ///< asked by any thread before each read of a file; true ends the load
   const QuantizeMix* mix = nullptr;  ///< not null: weights become what a file of this mix would hold
 };
+
+/// Tokens that prefill runs at a time: prefill_chunk(), or fewer where the widest activations of a layer, in f32, would not fit one
+/// binding: [chunk, 2 intermediate_size] of Small's dense layer is 179 MB for 2048 tokens, and 128 MiB is all that a device must
+/// bind. Pure.
+uint32_t chunk_of(const DeviceCaps& caps, const LanguageConfig& config);
 
 /// Device, configuration and weights. One thread at a time; sessions made from it must be gone before it.
 class Engine {
@@ -60,7 +65,7 @@ class Engine {
   /// Empty on a device that does not execute.
   const MemoryPlan& plan() const { return plan_; }
   /// Tokens that prefill runs at a time, unless told otherwise.
-  uint32_t chunk() const { return chunk_ != 0 ? chunk_ : prefill_chunk(device_->caps()); }
+  uint32_t chunk() const { return chunk_ != 0 ? chunk_ : chunk_of(device_->caps(), config_.language); }
   const LoadTimes& load_times() const { return times_; }
 
  private:

@@ -31,7 +31,7 @@ struct PictureSize {
 /// What a session will be asked to do.
 struct MemoryUse {
   uint32_t context = 0;  ///< tokens that it holds; all of them are used
-  uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: prefill_chunk()
+  uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: chunk_of()
   /// Pictures in front of the prompt. Not given: a photo of 12 megapixels, of as many tiles as the context has room for.
   std::optional<std::vector<PictureSize>> pictures;
 };

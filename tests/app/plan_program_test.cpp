@@ -34,6 +34,8 @@ std::string refused(const Words& words) {
 
 }  // namespace
 
+TEST_SUITE_BEGIN("program");
+
 TEST_CASE("vl2 plan: what a model needs, without its weights being there to read") {
   // The header and the right size, but not a byte of the tensors: a file with a hole.
   const TemporaryFolder folder;
@@ -128,3 +130,5 @@ TEST_CASE("vl2 plan: bad input is one line") {
   CHECK(refused({"run", "-m", kPico, "-p", "x", "--vram", "8Q"}) ==
         "vl2: --vram: got \"8Q\", wanted a size like 512M, 8G or 8000000000\n");
 }
+
+TEST_SUITE_END();

@@ -80,7 +80,7 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: a kernel that is wrong is named and never cho
     CAPTURE(row.name);
     CHECK(row.wrong.empty());
     CHECK(row.us > 0);
-    CHECK(row.error < 1e-4);
+    CHECK(row.error < 1e-3);  // seen: lavapipe 6.3e-6; an H200, whose units cut addends off, 2.4e-4
     if (row.plan.kernel != MatmulKernel::Gemv)
       tiles.push_back(row);
   }
@@ -104,7 +104,7 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: a kernel that is wrong is named and never cho
       CHECK(row.wrong.find(message) != std::string::npos);
       CHECK(row.us == 0);
       if (fault == Fault::LastOfK)
-        CHECK(row.error > 0.1);  // seen: 0.16
+        CHECK(row.error > 0.02);  // seen: 0.16 of 192 elements on lavapipe, 0.078 of 1152 on an H200
     }
     CHECK(found >= 1);
     CHECK(!same_tile(chosen(device, result.tuning), wrong));
@@ -115,7 +115,8 @@ TEST_CASE_FIXTURE(GpuTest, "tuner: a kernel that is wrong is named and never cho
   }
 }
 
-TEST_CASE_FIXTURE(GpuTest, "tuner: the program keeps what it measured, later runs go by it, and a damaged file costs a notice") {
+TEST_CASE_FIXTURE(GpuTest, "tuner: the program keeps what it measured, later runs go by it, and a damaged file costs a notice" *
+                               doctest::test_suite("program")) {
   const TemporaryFolder folder;
   const std::string cache = folder / "cache";
   const auto run = [&](std::vector<std::string> words, std::map<std::string, std::string> more = {}) {
