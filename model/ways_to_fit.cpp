@@ -78,8 +78,6 @@ struct Search {
 
   // The first type that fits, of those that need less than what was asked for; if none does, the smallest with a shorter context.
   void smaller_type() {
-    if (model.checkpoint == nullptr)
-      return;
     const uint64_t needed_now = needed(model, use);
     const QuantizeMix* smallest = nullptr;
     uint64_t least = needed_now;
