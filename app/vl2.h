@@ -214,6 +214,7 @@ typedef struct vl2_model_info {
   const char* device_uuid;
   uint32_t device_tier;
   uint32_t reserved;
+  const char* notice; /* one line about what loading found wrong and went without, as a damaged tuning; "" when all is well */
 } vl2_model_info;
 
 VL2_API vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info);

@@ -209,7 +209,7 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
     value.has_weights = state.engine != nullptr;
     value.load_ms = state.load_ms;
     value.path = state.path.c_str();
-    value.device_name = value.device_driver = value.device_uuid = "";
+    value.device_name = value.device_driver = value.device_uuid = value.notice = "";
     if (const Engine* engine = state.engine.get()) {
       const DeviceCaps& caps = engine->device().caps();
       value.context_tokens = engine->context();
@@ -219,6 +219,7 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       value.device_driver = state.device_driver.c_str();
       value.device_uuid = caps.uuid.c_str();
       value.device_tier = engine->device().tier();
+      value.notice = engine->device().tuning_notice().c_str();
     }
     return fill_struct(info, sizeof(vl2_model_info), "vl2_model_info", value);
   });

@@ -1,5 +1,7 @@
 #include "app/vl2_handles.h"
 
+#include <cstdio>
+
 #include "app/byte_size.h"
 
 namespace vl2 {
@@ -48,6 +50,13 @@ Result<vl2_load_options> load_options_of(const ModelOptions& options) {
     VL2_ASSIGN(load.memory_bytes, parse_byte_size(options.vram, "--vram"));
   }
   return load;
+}
+
+void print_notice(const vl2_model* model) {
+  vl2_model_info info{};
+  info.struct_size = sizeof(info);
+  if (vl2_model_get_info(model, &info) == VL2_OK && *info.notice != '\0')
+    std::fprintf(stderr, "vl2: note: %s\n", info.notice);
 }
 
 }  // namespace vl2

@@ -25,4 +25,7 @@ Status status_of_call(vl2_status status);
 /// Errors  BadArgument: --vram is no size
 Result<vl2_load_options> load_options_of(const ModelOptions& options);
 
+/// Says on standard error what loading went without; nothing when all is well.
+void print_notice(const vl2_model* model);
+
 }  // namespace vl2

@@ -57,6 +57,7 @@ Result<ModelHandle> load(const RunOptions& options) {
   if (show)
     std::fprintf(stderr, "\r             \r");
   VL2_TRY(status_of_call(status));
+  print_notice(model);
   return ModelHandle(model);
 }
 

@@ -68,7 +68,7 @@ class vl2_model_info(_Struct):
                 ("end_token", c_uint32), ("image_token", c_uint32), ("has_eyes", c_int32), ("has_weights", c_int32),
                 ("weight_bytes", c_uint64), ("session_bytes", c_uint64), ("load_ms", c_double), ("path", c_char_p),
                 ("device_name", c_char_p), ("device_driver", c_char_p), ("device_uuid", c_char_p), ("device_tier", c_uint32),
-                ("reserved", c_uint32)]
+                ("reserved", c_uint32), ("notice", c_char_p)]
 
 
 class vl2_plan(_Struct):
