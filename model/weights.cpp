@@ -108,10 +108,15 @@ Status read_part(const Checkpoint& checkpoint, const Source& source, size_t inde
 }
 
 // Converts a row from what its part is to what the slot is on the device. False for a value that is not finite there.
-bool place_row(const Source& source, DType type, const std::byte* row, std::byte* codes, std::byte* scales) {
+//
+// codes  device memory as the host sees it, perhaps: written once and in order, never read, which would take microseconds a word
+bool place_row(const Source& source, DType type, const std::byte* row, std::byte* codes, std::byte* scales,
+               std::vector<std::byte>& repacked) {
   const uint64_t columns = source.slot.columns();
   if (dtype_block(source.dtype) > 1) {
-    find_weight_format(source.dtype)->repack(row, columns, codes, scales);
+    repacked.resize(source.row_bytes());
+    find_weight_format(source.dtype)->repack(row, columns, repacked.data(), scales);
+    std::memcpy(codes, repacked.data(), repacked.size());
     return true;
   }
   const bool finite = convert_row(type, row, columns, source.dtype, codes);
@@ -131,7 +136,7 @@ Status read_rows(const Checkpoint& checkpoint, const Source& source, const RowTa
   const uint64_t rows_per_part = source.slot.rows() / source.parts.size();
   const uint64_t columns = source.slot.columns(), row_floats = columns * 4;
   const uint64_t row_bytes = source.row_bytes(), row_count = target.codes.size() / row_bytes;
-  std::vector<std::byte> scratch;
+  std::vector<std::byte> scratch, repacked;
   for (uint64_t row = 0; row < row_count;) {
     const uint64_t part = (target.first_row + row) / rows_per_part, row_in_part = (target.first_row + row) % rows_per_part;
     const uint64_t batch =
@@ -141,7 +146,7 @@ Status read_rows(const Checkpoint& checkpoint, const Source& source, const RowTa
     const uint64_t part_row_bytes = dtype_bytes_of(type, columns);
     for (uint64_t i = 0; i < batch; ++i)
       if (!place_row(source, type, scratch.data() + i * part_row_bytes, target.codes.data() + (row + i) * row_bytes,
-                     target.scales == nullptr ? nullptr : target.scales + (row + i) * source.row_scale_bytes()))
+                     target.scales == nullptr ? nullptr : target.scales + (row + i) * source.row_scale_bytes(), repacked))
         overflow = true;
     row += batch;
   }

@@ -40,13 +40,13 @@ inline void store_half(std::byte* target, uint16_t bits) {
   std::memcpy(target, &bits, sizeof(bits));
 }
 
-/// Where the device has element i of groups of eight: a byte of two words, or a nibble of one (see weight_format.h).
-constexpr int byte_of_element(int i) {
-  return i / 8 * 8 + i % 4 / 2 * 4 + i % 2 * 2 + i % 8 / 4;
-}
-inline void put_nibble(std::byte* words, int i, unsigned nibble) {
-  const int place = byte_of_element(i % 8);
-  words[i / 8 * 4 + place % 4] |= static_cast<std::byte>(nibble << place / 4 * 4);
+/// Which of eight elements the device has in each byte of its two words (see weight_format.h).
+inline constexpr std::array<size_t, 8> kDeviceOrder = {0, 4, 1, 5, 2, 6, 3, 7};
+
+/// Eight codes of 0..15 as the device's word of nibbles.
+inline void store_nibbles(const uint8_t* codes, std::byte* word) {
+  for (size_t byte = 0; byte < 4; ++byte)
+    word[byte] = static_cast<std::byte>(codes[kDeviceOrder[byte]] | codes[kDeviceOrder[4 + byte]] << 4);
 }
 
 /// The f16 to use for a scale: the nearest, but never nearer to 0 where f16 is coarse (below 2^-14), since codes that overflow

@@ -33,11 +33,16 @@ void unpack_q4_0(const std::byte* source, uint64_t count, float* values) {
 }
 
 void repack_q4_0(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
-  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, codes += kBlock / 2) {
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes) {
     std::memcpy(scales + 2 * block, source, 2);
-    std::memset(codes, 0, kBlock / 2);
-    for (int i = 0; i < kBlock; ++i)
-      put_nibble(codes, i, std::to_integer<unsigned>(source[2 + i % 16] >> (i / 16 * 4)) & 15u);
+    uint8_t code[kBlock];
+    for (int j = 0; j < kBlock / 2; ++j) {
+      const auto pair = std::to_integer<uint8_t>(source[2 + j]);
+      code[j] = pair & 15u;
+      code[j + kBlock / 2] = pair >> 4;
+    }
+    for (int first = 0; first < kBlock; first += 8, codes += 4)
+      store_nibbles(code + first, codes);
   }
 }
 

@@ -154,11 +154,17 @@ void unpack_q4_k(const std::byte* source, uint64_t count, float* values) {
 }
 
 void repack_q4_k(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
-  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, codes += kBlock / 2, scales += kCodes) {
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, scales += kCodes) {
     std::memcpy(scales, source, kCodes);
-    std::memset(codes, 0, kBlock / 2);
-    for (int i = 0; i < kBlock; ++i)
-      put_nibble(codes, i, std::to_integer<unsigned>(source[kCodes + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4)) & 15u);
+    uint8_t code[kBlock];
+    for (int pair = 0; pair < kParts / 2; ++pair)
+      for (int i = 0; i < kPart; ++i) {
+        const auto both = std::to_integer<uint8_t>(source[kCodes + pair * kPart + i]);
+        code[2 * pair * kPart + i] = both & 15u;
+        code[(2 * pair + 1) * kPart + i] = both >> 4;
+      }
+    for (int first = 0; first < kBlock; first += 8, codes += 4)
+      store_nibbles(code + first, codes);
   }
 }
 

@@ -66,15 +66,23 @@ void unpack_q6_k(const std::byte* source, uint64_t count, float* values) {
 
 void repack_q6_k(const std::byte* source, uint64_t count, std::byte* codes, std::byte* scales) {
   constexpr int kScaleBytes = 96;
-  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, codes += kBlock / 2, scales += kScaleBytes) {
-    std::memset(codes, 0, kBlock / 2);
-    std::memset(scales, 0, kScaleBytes);
-    for (int i = 0; i < kBlock; ++i) {
-      const unsigned code = code_of(source, static_cast<unsigned>(i));
-      put_nibble(codes, i, code & 15u);
-      const int place = byte_of_element(i % 16);  // of the four words that 16 elements have as bytes
-      scales[i / 16 * 4 + place % 4] |= static_cast<std::byte>((code >> 4) << place / 4 * 2);
+  for (uint64_t block = 0; block < count / kBlock; ++block, source += kBytes, scales += kScaleBytes) {
+    uint8_t low[kBlock], high[kBlock];
+    for (unsigned i = 0; i < kBlock; ++i) {
+      const unsigned code = code_of(source, i);
+      low[i] = static_cast<uint8_t>(code & 15u);
+      high[i] = static_cast<uint8_t>(code >> 4);
     }
+    for (int first = 0; first < kBlock; first += 8, codes += 4)
+      store_nibbles(low + first, codes);
+    std::memset(scales, 0, kScaleBytes);
+    for (size_t word = 0; word < kBlock / 16; ++word)
+      for (size_t byte = 0; byte < 4; ++byte) {
+        const uint8_t* const first = high + 16 * word;
+        const size_t even = kDeviceOrder[byte], odd = kDeviceOrder[4 + byte];
+        scales[4 * word + byte] =
+            static_cast<std::byte>(first[even] | first[odd] << 2 | first[8 + even] << 4 | first[8 + odd] << 6);
+      }
     std::memcpy(scales + kBlock / 4, source + kScales, kParts + 2);
   }
 }
