@@ -362,8 +362,8 @@ TEST_SUITE("program") {
 
   TEST_CASE_FIXTURE(Refusals, "vl2: too little memory is refused with the plan") {
     const ProgramOptions little{.environment = {{"VL2_HEAP_LIMIT", "3000000"}}};
-    check_refused(run(), {model, "needs", "weights", "cache of 4096 tokens", "GB", "-c"}, little);
-    check_refused(logits(), {model, "needs", "weights", "cache of 4096 tokens", "GB", "-c"}, little);
+    check_refused(run(), {model, "needs", "weights", "cache of 4096 tokens", "MB", "shorter context"}, little);
+    check_refused(logits(), {model, "needs", "weights", "cache of 4096 tokens", "MB", "shorter context"}, little);
     CHECK(!fs::exists(out));
   }
 

@@ -273,7 +273,7 @@ TEST_SUITE("program") {
       CHECK_MESSAGE(std::count(line.begin(), line.end(), ',') == 6, line);
       all += line.substr(0, line.find(',')) + " ";
     }
-    CHECK(all == "name load pp16 peak memory ");
+    CHECK(all == "name load pp16 peak memory planned memory ");
   }
 
   TEST_CASE("vl2 bench --synthetic: Tiny cut to one layer needs no checkpoint") {

@@ -132,7 +132,8 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: the chosen experts' pairs and the sum o
   }
 }
 
-// x loses what 8 bits lose. Seen: 6e-3 of the largest result; planted faults: the minimum of Q4_K or the 8 of Q4_0 left out 0.3, a chunk lost 0.1.
+// x loses what 8 bits lose. Seen: 6.2e-3 of the largest result of a product, 1.2e-2 of silu(gate) * up (lavapipe). Worked out for
+// a block of 32 that is lost: 0.14.
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: dot products of bytes agree with the reference but for the rounding of x") {
   if (!device.caps().packed_dot) {
     MESSAGE("this device has no dot products of bytes");
@@ -198,7 +199,7 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: dot products of bytes agree with the re
 TEST_CASE_FIXTURE(GpuTest, "decode_gemv: a weight larger than one binding goes in pieces") {
   for (const DType format : {DType::F32, DType::Q8_0, DType::Q4_0, DType::Q6_K}) {
     CAPTURE(dtype_name(format));
-    const uint32_t rows = 100, width = whole_blocks(64, format);
+    const uint32_t rows = 400, width = whole_blocks(64, format);
     const auto x = random_floats(width, 1), exact = random_floats(rows * width, 2), weight = rounded(exact, format);
     const TensorView y = tensor({rows}), x_view = upload({width}, x), weight_view = upload_weight({rows, width}, exact, format);
     // A third of the codes, and room for a workgroup's rows after every step of the alignment.
