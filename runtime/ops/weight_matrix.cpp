@@ -5,6 +5,7 @@
 
 #include "runtime/device.h"
 #include "runtime/memory.h"
+#include "runtime/tuning.h"
 #include "runtime/weight_format.h"
 
 namespace vl2 {
@@ -28,11 +29,6 @@ TensorView words(const Buffer& buffer, uint64_t first_byte, uint64_t bytes) {
   return make_view(buffer, DType::U32, {static_cast<uint32_t>((bytes + 3) / 4)}, first_byte / 4);
 }
 
-// Entries of `entry_bytes` each after which a binding can begin.
-uint64_t binding_step(uint64_t entry_bytes, uint32_t alignment) {
-  return alignment / std::gcd(entry_bytes, uint64_t{alignment});
-}
-
 }  // namespace
 
 Status check_weight(const char* op, const TensorView& weight, uint32_t rank, Blocks blocks) {
@@ -40,7 +36,7 @@ Status check_weight(const char* op, const TensorView& weight, uint32_t rank, Blo
   const bool in_blocks = dtype_block(weight.dtype) > 1;
   if (!plain && !(in_blocks && blocks == Blocks::Yes))
     return fail(Code::BadDType, op, ": weight ", weight,
-                plain || in_blocks ? " is of a format that it has no kernel for" : " is of no weight format");
+                in_blocks ? " is of a format that it has no kernel for" : " is of no weight format");
   if (weight.rank() != rank || weight.element_count() == 0)
     return fail(Code::BadShape, op, ": weight ", weight, " must be ", rank == 2 ? "[N, K]" : "[E, N, K]", ", none of them 0");
   const uint32_t row_stride = weight.stride(rank - 2), alignment = row_alignment_of(weight.dtype);
@@ -80,8 +76,9 @@ uint32_t weight_piece_entries(const Recorder& rec, const TensorView& weight, uin
   const uint64_t most = std::min(rec.max_binding_bytes() / code_bytes, max_entries);
   if (weight.dim(0) <= most)
     return weight.dim(0);
-  const uint64_t step = std::lcm(binding_step(code_bytes, alignment), binding_step(scale_bytes, alignment));
-  return static_cast<uint32_t>(most / step * step);
+  // So many entries at a time that the plane of scales can be cut behind them.
+  const auto step = static_cast<uint32_t>(alignment / std::gcd(scale_bytes, uint64_t{alignment}));
+  return step * pieces_per_binding((weight.dim(0) + step - 1) / step, step * code_bytes, most * code_bytes, alignment);
 }
 
 uint64_t weight_cost_bytes(const TensorView& weight, uint64_t count) {
