@@ -145,9 +145,7 @@ Status Device::create_logical_device(VkPhysicalDevice physical, const DeviceOpti
   info.pQueueCreateInfos = &queue_info;
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
-  VL2_VK(vkCreateDevice(physical, &info, nullptr, &handle_));
-  if (!options.validation)
-    vkSetDebugUtilsObjectNameEXT = nullptr;  // the extension is enabled with validation only
+  VL2_ASSIGN(handle_, instance_->create_device(physical, info));
   vkGetDeviceQueue(handle_, queue_family_, 0, &queue_);
   return {};
 }
@@ -171,10 +169,10 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
     device->tuning_notice_ = std::move(read.notice);
   }
   VL2_TRY(device->create_logical_device(entries[index].handle, options));
-  VL2_ASSIGN(device->memory_, Memory::create(device->instance_->handle(), entries[index].handle, device->handle_, device->caps_,
-                                             options.heap_limit_bytes));
+  VL2_ASSIGN(device->memory_,
+             Memory::create(*device->instance_, entries[index].handle, device->handle_, device->caps_, options.heap_limit_bytes));
   VL2_ASSIGN(device->pipelines_,
-             PipelineStore::create(device->handle_, device->caps_,
+             PipelineStore::create(*device->instance_, device->handle_, device->caps_,
                                    {options.cache_dir, options.count_saturation, options.pipeline_statistics}));
   VL2_ASSIGN(device->saturation_, device->memory_->allocate(kSaturationBytes, MemoryKind::Readback, "saturation counters"));
   std::memset(device->saturation_->mapped(), 0, kSaturationBytes);
@@ -201,7 +199,7 @@ Device::~Device() {
   saturation_.reset();
   pipelines_.reset();
   memory_.reset();
-  vkDestroyDevice(handle_, nullptr);
+  instance_->destroy_device(handle_);
 }
 
 uint64_t Device::saturated_stores() const {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 namespace vl2 {
@@ -23,6 +24,11 @@ namespace {
 constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
 constexpr const char* kHowToInstall =
     "install the Vulkan loader (libvulkan1) and a driver for your GPU, or mesa-vulkan-drivers for the CPU driver lavapipe";
+
+// To name an object the loader (1.4.309) walks its lists of instances, drivers and devices without a lock, and crashes when
+// another thread changes them: who names shares this, who makes or ends an instance or a device has it alone. It guards volk's
+// table of functions as well.
+std::shared_mutex instances_mutex;
 
 std::mutex all_messages_mutex;
 std::vector<std::string> all_messages;
@@ -274,6 +280,8 @@ int rank_of(DeviceType type) {
 }  // namespace
 
 Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& options) {
+  std::unique_ptr<Instance> instance(new Instance);  // before the lock, which its destructor takes
+  const std::unique_lock lock(instances_mutex);
   if (volkInitialize() != VK_SUCCESS)
     return fail(Code::NoDevice, "vulkan: no loader (libvulkan.so.1) on this system: ", kHowToInstall);
   if (volkGetInstanceVersion() < VK_API_VERSION_1_2)
@@ -282,7 +290,6 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
     return fail(Code::NotFound, "vulkan: validation was asked for, but ", kValidationLayer,
                 " is not installed (package vulkan-validationlayers)");
 
-  std::unique_ptr<Instance> instance(new Instance);
   // 1.3 for the SPIR-V 1.6 of tier 4's shaders; everything else is content with 1.2.
   const VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "vl2", 1, "vl2", 1, VK_API_VERSION_1_3};
   VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info(&instance->validation_messages_);
@@ -306,9 +313,34 @@ Result<std::unique_ptr<Instance>> Instance::create(const InstanceOptions& option
   // Device functions too come through the loader, which finds the right driver for each handle: a process may use several
   // devices.
   volkLoadInstance(instance->handle_);
-  if (options.validation)
+  if (options.validation) {
     VL2_VK(vkCreateDebugUtilsMessengerEXT(instance->handle_, &messenger, nullptr, &instance->messenger_));
+    instance->set_name_ = vkSetDebugUtilsObjectNameEXT;
+  }
   return instance;
+}
+
+Result<VkDevice> Instance::create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo& info) const {
+  const std::unique_lock lock(instances_mutex);
+  VkDevice device = VK_NULL_HANDLE;
+  VL2_VK(vkCreateDevice(physical, &info, nullptr, &device));
+  return device;
+}
+
+void Instance::destroy_device(VkDevice device) const {
+  const std::unique_lock lock(instances_mutex);
+  vkDestroyDevice(device, nullptr);
+}
+
+void Instance::name_object(VkDevice device, VkObjectType type, uint64_t object, const char* name) const {
+  if (set_name_ == nullptr)
+    return;
+  VkDebugUtilsObjectNameInfoEXT label{VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
+  label.objectType = type;
+  label.objectHandle = object;
+  label.pObjectName = name;
+  const std::shared_lock lock(instances_mutex);
+  set_name_(device, &label);
 }
 
 std::vector<std::string> all_validation_messages() {
@@ -317,6 +349,7 @@ std::vector<std::string> all_validation_messages() {
 }
 
 Instance::~Instance() {
+  const std::unique_lock lock(instances_mutex);
   if (messenger_ != VK_NULL_HANDLE) {
     // Asked for by name: another instance without the extension may have been made since.
     const auto destroy =

@@ -36,6 +36,14 @@ class Instance {
   /// Every physical device in the driver's order: the index is what `--device N` means.
   Result<std::vector<DeviceEntry>> devices() const;
 
+  /// A logical device, which the instance outlives; destroy_device() ends it.
+  Result<VkDevice> create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo& info) const;
+  void destroy_device(VkDevice device) const;
+
+  /// Names an object of one of this instance's devices, for validation messages and capture tools; does nothing without
+  /// validation. Threads: any.
+  void name_object(VkDevice device, VkObjectType type, uint64_t object, const char* name) const;
+
   /// What the validation layers said so far, a line each.
   const std::vector<std::string>& validation_messages() const { return validation_messages_; }
 
@@ -44,6 +52,7 @@ class Instance {
 
   VkInstance handle_ = VK_NULL_HANDLE;
   VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;
+  PFN_vkSetDebugUtilsObjectNameEXT set_name_ = nullptr;
   std::vector<std::string> validation_messages_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/device_caps.h"
+#include "runtime/instance.h"
 
 #define VMA_STATIC_VULKAN_FUNCTIONS 0
 #define VMA_DYNAMIC_VULKAN_FUNCTIONS 1
@@ -55,7 +56,7 @@ bool finds_mapped_memory(VmaAllocator allocator) {
 
 }  // namespace
 
-Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
+Result<std::unique_ptr<Memory>> Memory::create(const Instance& instance, VkPhysicalDevice physical, VkDevice device,
                                                const DeviceCaps& caps, uint64_t heap_limit_bytes) {
   std::unique_ptr<Memory> memory(new Memory);
   memory->physical_ = physical;
@@ -63,7 +64,7 @@ Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDe
   memory->max_buffer_bytes_ = caps.max_allocation_bytes;
   memory->heap_limit_bytes_ = heap_limit_bytes;
   memory->memory_budget_ = caps.memory_budget;
-  memory->debug_names_ = vkSetDebugUtilsObjectNameEXT != nullptr;
+  memory->instance_ = &instance;
 
   memory->hardware_ = caps.device_local_bytes > 0;
   if (!memory->hardware_)
@@ -73,7 +74,7 @@ Result<std::unique_ptr<Memory>> Memory::create(VkInstance instance, VkPhysicalDe
   functions.vkGetInstanceProcAddr = vkGetInstanceProcAddr;
   functions.vkGetDeviceProcAddr = vkGetDeviceProcAddr;
   VmaAllocatorCreateInfo info{};
-  info.instance = instance;
+  info.instance = instance.handle();
   info.physicalDevice = physical;
   info.device = device;
   info.pVulkanFunctions = &functions;
@@ -144,13 +145,7 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
   buffer->kind_ = kind;
   buffer->mapped_ = static_cast<std::byte*>(got.pMappedData);
   vmaSetAllocationName(allocator_, buffer->allocation_, name.c_str());
-  if (debug_names_) {
-    VkDebugUtilsObjectNameInfoEXT label{VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
-    label.objectType = VK_OBJECT_TYPE_BUFFER;
-    label.objectHandle = reinterpret_cast<uint64_t>(buffer->handle_);
-    label.pObjectName = name.c_str();
-    vkSetDebugUtilsObjectNameEXT(device_, &label);
-  }
+  instance_->name_object(device_, VK_OBJECT_TYPE_BUFFER, reinterpret_cast<uint64_t>(buffer->handle_), name.c_str());
   if (kind == MemoryKind::Device) {
     device_bytes_ += rounded;
     device_bytes_peak_ = std::max<uint64_t>(device_bytes_peak_, device_bytes_);

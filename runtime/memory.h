@@ -17,6 +17,7 @@ struct VmaAllocation_T;
 namespace vl2 {
 
 struct DeviceCaps;
+class Instance;
 class Memory;
 
 /// Where a buffer lives.
@@ -65,8 +66,9 @@ class Buffer {
 /// The allocator of one device.
 class Memory {
  public:
+  /// instance          outlives it
   /// heap_limit_bytes  pretends that no device-local heap is larger; 0: as it is
-  static Result<std::unique_ptr<Memory>> create(VkInstance instance, VkPhysicalDevice physical, VkDevice device,
+  static Result<std::unique_ptr<Memory>> create(const Instance& instance, VkPhysicalDevice physical, VkDevice device,
                                                 const DeviceCaps& caps, uint64_t heap_limit_bytes);
   /// Takes no memory at all: buffers are their sizes, and events() tells of each. Refuses what `like` would refuse for its size.
   static std::unique_ptr<Memory> rehearsal(const Memory& like);
@@ -90,6 +92,7 @@ class Memory {
   friend class Buffer;
   Memory() = default;
 
+  const Instance* instance_ = nullptr;  // null in a rehearsal
   VkPhysicalDevice physical_ = VK_NULL_HANDLE;
   VkDevice device_ = VK_NULL_HANDLE;
   VmaAllocator_T* allocator_ = nullptr;
@@ -98,7 +101,6 @@ class Memory {
   uint64_t max_buffer_bytes_ = 0;
   uint64_t heap_limit_bytes_ = 0;
   bool memory_budget_ = false;
-  bool debug_names_ = false;
   bool hardware_ = true;  // false: there is no memory at all, and buffers are shells
   bool rehearsal_ = false;
   bool maps_device_buffers_ = false;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "runtime/device_caps.h"
+#include "runtime/instance.h"
 #include "runtime/pipeline_file.h"
 
 namespace vl2 {
@@ -23,8 +24,10 @@ double statistic_value(const VkPipelineExecutableStatisticKHR& statistic) {
 
 }  // namespace
 
-Result<std::unique_ptr<PipelineStore>> PipelineStore::create(VkDevice device, const DeviceCaps& caps, Options options) {
+Result<std::unique_ptr<PipelineStore>> PipelineStore::create(const Instance& instance, VkDevice device, const DeviceCaps& caps,
+                                                             Options options) {
   std::unique_ptr<PipelineStore> store(new PipelineStore);
+  store->instance_ = &instance;
   store->device_ = device;
   store->options_ = std::move(options);
   store->matrix_subgroup_size_ = matrix_subgroup_size(caps);
@@ -250,13 +253,7 @@ Status PipelineStore::make(ShaderId shader, std::span<const uint32_t> constants,
   vkDestroyShaderModule(device_, module, nullptr);
   if (result != VK_SUCCESS)
     return fail(Code::VulkanError, "pipeline ", code.name, ": ", vk_result_name(result));
-  if (vkSetDebugUtilsObjectNameEXT != nullptr) {
-    VkDebugUtilsObjectNameInfoEXT label{VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
-    label.objectType = VK_OBJECT_TYPE_PIPELINE;
-    label.objectHandle = reinterpret_cast<uint64_t>(pipeline.handle);
-    label.pObjectName = code.name;
-    vkSetDebugUtilsObjectNameEXT(device_, &label);
-  }
+  instance_->name_object(device_, VK_OBJECT_TYPE_PIPELINE, reinterpret_cast<uint64_t>(pipeline.handle), code.name);
   return {};
 }
 

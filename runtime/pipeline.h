@@ -20,6 +20,7 @@
 namespace vl2 {
 
 struct DeviceCaps;
+class Instance;
 
 /// A pipeline with what is needed to bind it.
 struct Pipeline {
@@ -45,7 +46,9 @@ class PipelineStore {
     bool statistics = false;        ///< VK_KHR_pipeline_executable_properties is enabled: keep what statistics() tells
   };
 
-  static Result<std::unique_ptr<PipelineStore>> create(VkDevice device, const DeviceCaps& caps, Options options);
+  /// instance  outlives it
+  static Result<std::unique_ptr<PipelineStore>> create(const Instance& instance, VkDevice device, const DeviceCaps& caps,
+                                                       Options options);
   /// Makes no pipeline: get() gives empty ones, and count() tells how many were asked for.
   static std::unique_ptr<PipelineStore> rehearsal();
   /// Waits for pipelines under way, and saves.
@@ -99,6 +102,7 @@ class PipelineStore {
   Status make(ShaderId shader, std::span<const uint32_t> constants, Pipeline& pipeline);
   Status make_layout(const ShaderCode& code, Pipeline& layout);
 
+  const Instance* instance_ = nullptr;  // null in a rehearsal
   VkDevice device_ = VK_NULL_HANDLE;
   Options options_;
   uint32_t matrix_subgroup_size_ = 0;

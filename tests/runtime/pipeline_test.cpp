@@ -16,7 +16,7 @@ namespace {
 const ShaderId kShaders[] = {ShaderId::rms_norm_f32, ShaderId::add_rows, ShaderId::embed_tokens_f32, ShaderId::mark_seen};
 
 std::unique_ptr<PipelineStore> open_store(Device& device, const std::string& folder) {
-  auto store = PipelineStore::create(device.handle(), device.caps(), {.cache_dir = folder});
+  auto store = PipelineStore::create(device.instance(), device.handle(), device.caps(), {.cache_dir = folder});
   REQUIRE_MESSAGE(store.ok(), store.message());
   return store.take();
 }
