@@ -16,7 +16,7 @@ namespace vl2 {
 
 /// How tokens are decoded.
 enum class PlanChoice {
-  Auto,   ///< Fused where it can be and is known to be faster
+  Auto,   ///< Fused where it can be
   Plain,  ///< one operator, one dispatch: the reference
   Fused,
 };

@@ -54,9 +54,7 @@ Status Session::create_plan(PlanChoice choice) {
   if (choice == PlanChoice::Auto) {
     VL2_ASSIGN(choice, plan_choice_from_environment());
   }
-  // CPU drivers take seconds to compile a kernel, and the plan has a dozen more of them; running, it is no slower there.
-  const bool wanted = choice == PlanChoice::Fused || (choice == PlanChoice::Auto && !engine_.device().quirks().barriers_are_slow);
-  if (!wanted)
+  if (choice == PlanChoice::Plain)
     return {};
   const LanguageConfig& config = engine_.config().language;
   const LanguageWeights& weights = engine_.weights().language;
