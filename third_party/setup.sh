@@ -34,8 +34,8 @@ libraries='doctest-dev libstb-dev libcli11-dev nlohmann-json3-dev libwebp-dev'
 # Packages that Debian 12 takes from trixie, each with the version it must have at least.
 recent='glslc:2023.8 spirv-tools:2023.6 libvulkan-dev:1.3.275 libvulkan-volk-dev:1.3.268
   libvulkan-memory-allocator-dev:3.0.1 vulkan-validationlayers:1.3.275 mesa-vulkan-drivers:24.0'
-test_libraries='curl libpcre2-dev python3-numpy python3-pil'
-test_programs='ccache=ccache npm=npm pkg-config=pkg-config'
+test_libraries='libpcre2-dev python3-numpy python3-pil'
+test_programs='ccache=ccache curl=curl npm=npm pkg-config=pkg-config'
 
 system=unknown
 if [ -r /etc/os-release ]; then
