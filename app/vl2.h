@@ -464,6 +464,8 @@ typedef struct vl2_reply_options {
  * "table"   {"columns": ["...", ...], "rows": [["...", ...], ...]}
  * "kv"      [{"key": "...", "value": "..."}, ...]
  * "object"  any JSON object
+ *
+ * Labels, keys and cells have 200 characters at most, values 1000.
  */
 VL2_API const char* vl2_builtin_schema(const char* name);
 

@@ -515,17 +515,18 @@ struct Builtin {
   std::string_view name;
   const char* text;
 };
-// Keys are not free in "kv", so that none can come twice.
+// Keys are not free in "kv", so that none can come twice. Texts are bounded, so that a model that repeats itself comes to an end.
 constexpr std::array kBuiltins = {
     Builtin{"boxes",
             R"({"type":"array","items":{"type":"object","properties":{"label":{"type":"string","minLength":1,"maxLength":200},)"
             R"("box":{"type":"array","items":{"type":"integer","minimum":0,"maximum":999},"minItems":4,"maxItems":4}},)"
             R"("required":["label","box"],"additionalProperties":false}})"},
-    Builtin{"table", R"({"type":"object","properties":{"columns":{"type":"array","items":{"type":"string"}},)"
-                     R"("rows":{"type":"array","items":{"type":"array","items":{"type":"string"}}}},)"
+    Builtin{"table", R"({"type":"object","properties":{"columns":{"type":"array","items":{"type":"string","maxLength":200}},)"
+                     R"("rows":{"type":"array","items":{"type":"array","items":{"type":"string","maxLength":200}}}},)"
                      R"("required":["columns","rows"],"additionalProperties":false})"},
-    Builtin{"kv", R"({"type":"array","items":{"type":"object","properties":{"key":{"type":"string","minLength":1},)"
-                  R"("value":{"type":"string"}},"required":["key","value"],"additionalProperties":false}})"},
+    Builtin{"kv",
+            R"({"type":"array","items":{"type":"object","properties":{"key":{"type":"string","minLength":1,"maxLength":200},)"
+            R"("value":{"type":"string","maxLength":1000}},"required":["key","value"],"additionalProperties":false}})"},
     Builtin{"object", R"({"type":"object"})"},
 };
 

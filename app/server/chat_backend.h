@@ -31,6 +31,7 @@ struct ChatOptions {
   float temperature = 0, top_p = 1, min_p = 0, repeat_penalty = 1;
   bool logprobs = false;
   uint32_t top_logprobs = 0;  ///< alternatives of each token, up to 20
+  std::string schema;         ///< JSON Schema that the answer is of; empty: any text
   bool fresh = false;         ///< use nothing that the slot still holds of earlier conversations: same bits as a new one
 };
 

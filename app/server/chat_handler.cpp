@@ -215,7 +215,7 @@ HttpResponse ChatHandler::handle(const HttpRequest& http) {
   if (const auto error = parse_json(http.body, body))
     return refuse(*error);
   ChatRequest request;
-  if (const auto error = read_chat_request(body, limits_, request))
+  if (const auto error = read_chat_request(body, http.body, limits_, request))
     return refuse(*error);
   body = nullptr;  // the pictures stood in it, too
   const ModelFacts& facts = backend_.facts();

@@ -41,7 +41,7 @@ bool begins_json(const std::string& text) {
     bool number_unsigned(uint64_t) override { return true; }
     bool number_float(double, const std::string&) override { return true; }
     bool string(std::string&) override { return true; }
-    bool binary(std::vector<uint8_t>&) override { return true; }
+    bool binary(json::binary_t&) override { return true; }
     bool start_object(size_t) override { return true; }
     bool key(std::string&) override { return true; }
     bool end_object() override { return true; }

@@ -120,6 +120,8 @@ class FakeSlot : public ChatSlot {
                  " and ", "<|ref|>", "a dog",   "<|/ref|>", "<|det|>",  "[[5, 6, 7, 8]]", "<|/det|>", "."};
     } else if (verb == "echo") {
       pieces_ = {echo(messages)};
+    } else if (verb == "schema") {
+      pieces_ = {options_.schema};
     } else if (verb == "hold") {
       pieces_ = {"held"};
       while (!backend_.released) {
