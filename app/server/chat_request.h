@@ -36,6 +36,8 @@ std::optional<ApiError> parse_json(std::string_view body, nlohmann::json& value)
 /// Reads a chat request. Members that would change the answer and are not built are refused by name; those that cannot change it
 /// (user, metadata, store, ...) are left alone; unknown ones are refused. null counts as absent.
 ///
+/// The schema of a response_format is not looked into: ChatBackend::check_schema().
+///
 /// text  the same as JSON text, where the properties of a schema still have their order
 std::optional<ApiError> read_chat_request(const nlohmann::json& body, std::string_view text, const RequestLimits& limits,
                                           ChatRequest& request);

@@ -188,6 +188,10 @@ class Vl2Backend : public ChatBackend {
     return std::nullopt;
   }
 
+  MaybeError check_schema(const std::string& schema) const override {
+    return error_of(vl2_check_schema(schema.data(), schema.size()));
+  }
+
   MaybeError tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const override {
     const uint32_t flags = special ? static_cast<uint32_t>(VL2_TOKENS_CONTROL) : 0u;
     size_t count = 0;

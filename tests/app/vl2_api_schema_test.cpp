@@ -16,10 +16,11 @@ namespace {
 class ApiSchemaTest : public GpuTest {};
 
 const std::string kShort =
-    R"({"type":"array","minItems":1,"maxItems":3,"items":{"type":"object","properties":{"key":{"type":"string","maxLength":9},)"
+    R"({"type":"array","minItems":1,"maxItems":2,"items":{"type":"object","properties":{"key":{"type":"string","maxLength":9},)"
     R"("amount":{"type":"integer","minimum":-5,"maximum":2000},"kind":{"enum":["sum","item",null]}},"required":["key","amount"],)"
     R"("additionalProperties":false}})";
 
+// The schema must outlive the options.
 vl2_reply_options with_schema(vl2_reply_options options, const std::string& schema) {
   options.schema = schema.data();
   options.schema_bytes = schema.size();
@@ -91,6 +92,7 @@ TEST_CASE_FIXTURE(ApiSchemaTest, "vl2_api: an answer with a schema is JSON of it
   auto greedy = sized<vl2_reply_options>();
   greedy.max_tokens = 120;
   ask(kv, greedy);
+  greedy.max_tokens = 400;
   ask(kShort, greedy);
   auto filtered = drawing(400, 5);
   filtered.top_k = 20;
@@ -98,10 +100,10 @@ TEST_CASE_FIXTURE(ApiSchemaTest, "vl2_api: an answer with a schema is JSON of it
   filtered.repeat_penalty = 1.3f;
   ask(kShort, filtered);
   CHECK(complete >= 2);
-  for (uint64_t seed = 1; seed <= 12; ++seed)
+  for (uint64_t seed = 1; seed <= 8; ++seed)
     ask(kShort, drawing(400, seed));
-  CHECK(complete >= 14);
-  CHECK(texts.size() > 12);
+  CHECK(complete >= 10);
+  CHECK(texts.size() > 8);
 }
 
 TEST_CASE_FIXTURE(ApiSchemaTest, "vl2_api: a schema of one text gives it, and changes nothing of the answers after it") {
@@ -113,7 +115,8 @@ TEST_CASE_FIXTURE(ApiSchemaTest, "vl2_api: a schema of one text gives it, and ch
   CHECK(before == "$641.56");
   REQUIRE(vl2_session_truncate(session.get(), 1) == VL2_OK);
 
-  auto forced = with_schema(drawing(0, 3), R"({"const":{"answer":["Grüße",null,-2.5]}})");
+  const std::string one_text = R"({"const":{"answer":["Grüße",null,-2.5]}})";
+  auto forced = with_schema(drawing(0, 3), one_text);
   const std::string text = pulled(session, forced);
   CHECK(text.find_first_not_of(' ') <= 1);
   CHECK(text.substr(text.find('{')) == R"({"answer":["Grüße",null,-2.5]})");
@@ -161,7 +164,8 @@ TEST_CASE_FIXTURE(ApiSchemaTest, "vl2_api: what a schema cannot be is refused wi
 
   // A struct of before there were schemas.
   REQUIRE(vl2_session_truncate(session.get(), 1) == VL2_OK);
-  options = with_schema(drawing(3, 1), "{");
+  const std::string broken = "{";
+  options = with_schema(drawing(3, 1), broken);
   options.struct_size = offsetof(vl2_reply_options, schema);
   CHECK(vl2_session_reply(session.get(), &options) == VL2_OK);
 }

@@ -199,10 +199,7 @@ TEST_SUITE("cpu") {
              {R"({"type":"json_schema","json_schema":{"schema":{}}})", "response_format.json_schema.name: wanted"},
              {R"({"type":"json_schema","json_schema":{"name":"n"}})", "response_format.json_schema.schema: wanted an object"},
              {R"({"type":"json_schema","json_schema":{"name":"n","schema":true}})", "json_schema.schema: wanted an object"},
-             {R"({"type":"json_schema","json_schema":{"name":"n","schemas":{}}})", "does not know its member schemas"},
-             {R"({"type":"json_schema","json_schema":{"name":"n","schema":{"type":"string","pattern":"a"}}})",
-              "response_format.json_schema.schema: the keyword \"pattern\" is not supported"},
-             {R"({"type":"json_schema","json_schema":{"name":"n","schema":{"enum":[]}}})", "no value satisfies it"}}) {
+             {R"({"type":"json_schema","json_schema":{"name":"n","schemas":{}}})", "does not know its member schemas"}}) {
       ChatRequest request;
       const auto error = read(with("\"response_format\":" + format), request);
       REQUIRE_MESSAGE(error.has_value(), format);

@@ -4,6 +4,8 @@
 #include <sstream>
 #include <thread>
 
+#include "app/vl2.h"
+
 namespace vl2::server {
 
 namespace {
@@ -171,6 +173,12 @@ std::optional<BackendError> FakeBackend::plan_picture(uint32_t width, uint32_t h
     return BackendError{Kind::Request, "picture: too narrow"};
   plan = pictures > 2 ? PicturePlan{1, 1, 421} : PicturePlan{width > 384 ? 2u : 1u, 1, width > 384 ? 817u : 421u};
   return std::nullopt;
+}
+
+std::optional<BackendError> FakeBackend::check_schema(const std::string& schema) const {
+  if (vl2_check_schema(schema.data(), schema.size()) == VL2_OK)
+    return std::nullopt;
+  return BackendError{Kind::Request, vl2_last_error()};
 }
 
 std::optional<BackendError> FakeBackend::tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const {
