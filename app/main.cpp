@@ -41,6 +41,8 @@ void add_run(CLI::App& app, RunOptions& options) {
   command->add_option("--seed", options.seed, "Seed of the draws");
   command->add_flag("--json", options.json, "Print one JSON object instead of text");
   command->add_flag("--special", options.special, "Print grounding tags as they are generated");
+  command->add_option("--json-schema", options.schema,
+                      "Answer in JSON of this schema: a file, the text itself, or one of boxes, table, kv, object");
   command->add_option("--annotate", options.annotate, "Write the last picture with its boxes drawn to this PNG");
 }
 

@@ -61,7 +61,7 @@ VL2_API const char* vl2_version(void);
 /* 1 if this library has a feature, else 0; 0 for a name it does not know, or NULL.
  *
  * name  "png", "jpeg", "webp", "bmp": pictures that are decoded; "gguf", "safetensors": models that are read;
- *       "descriptor": vl2_model_load_descriptor(); "probabilities": VL2_REPLY_PROBABILITIES
+ *       "descriptor": vl2_model_load_descriptor(); "probabilities": VL2_REPLY_PROBABILITIES; "schema": vl2_reply_options.schema
  */
 VL2_API int vl2_has_feature(const char* name);
 
@@ -440,7 +440,41 @@ typedef struct vl2_reply_options {
   void* progress_user;
   vl2_piece_fn piece; /* of vl2_session_reply(); may be NULL. vl2_session_next() does not call it */
   void* piece_user;
+  const char* schema;  /* a JSON Schema: the answer is JSON that it allows, see below; NULL: any text */
+  size_t schema_bytes; /* or VL2_NUL_TERMINATED */
 } vl2_reply_options;
+
+/* Answers of a schema. Each token is chosen among those with which the text is still the beginning of JSON that the schema allows,
+ * and the end only where it is complete. So an answer that ends with VL2_STOP_END is always right; one that is cut short, by
+ * max_tokens say, is the beginning of a right one. Temperature and the other options work on the tokens that are left. Tokens are
+ * chosen one at a time, which is slower. Not with VL2_REPLY_CONTINUE.
+ *
+ * Understood  type, enum, const, anyOf, oneOf of alternatives that cannot overlap, allOf of one, $ref to "#" and "#/$defs/NAME",
+ *             also in circles; properties, required, additionalProperties; items, minItems, maxItems; minLength, maxLength; minimum,
+ *             maximum, exclusiveMinimum and exclusiveMaximum of integers. title, description, default, examples and the like say
+ *             nothing. Any other keyword is refused by name, as `pattern` is: VL2_ERROR_UNSUPPORTED
+ * Generated   is less than is allowed: properties in the order of the schema and no others; integers of up to 18 digits, other
+ *             numbers of 15 before and behind the point; where a schema says nothing of a value, 8 levels of arrays and objects;
+ *             white space only where it is usual, one space or a line with its indent
+ */
+
+/* The text of a schema that the library brings along, for as long as it is loaded; NULL for another name.
+ *
+ * "boxes"   [{"label": "...", "box": [left, top, right, bottom]}, ...], numbers 0..999 of the picture's sides
+ * "table"   {"columns": ["...", ...], "rows": [["...", ...], ...]}
+ * "kv"      [{"key": "...", "value": "..."}, ...]
+ * "object"  any JSON object
+ *
+ * Labels, keys and cells have 200 characters at most, values 1000.
+ */
+VL2_API const char* vl2_builtin_schema(const char* name);
+
+/* Whether vl2_session_start() would take a schema. Needs no model.
+ *
+ * Returns  VL2_ERROR_ARGUMENT: not JSON, not a schema, over 256 KiB or too large, nothing satisfies it; VL2_ERROR_UNSUPPORTED: a
+ *          keyword, by name. One line says where
+ */
+VL2_API vl2_status vl2_check_schema(const char* schema, size_t schema_bytes);
 
 /* Begins an answer: encodes pictures and reads the prompt, what the device does not hold of it yet. Blocks until the first token
  * can be chosen. Then vl2_session_next() gives it piece by piece.

@@ -141,7 +141,7 @@ const char* vl2_version(void) {
 
 int vl2_has_feature(const char* name) {
   static constexpr const char* kFeatures[] = {
-      "png",  "bmp", "gguf", "safetensors", "descriptor", "probabilities",
+      "png",  "bmp", "gguf", "safetensors", "descriptor", "probabilities", "schema",
 #ifdef VL2_HAVE_JPEG
       "jpeg",
 #endif

@@ -131,9 +131,16 @@ struct ModelState {
   std::unique_ptr<Engine> engine;  // none with VL2_LOAD_NO_WEIGHTS
   double load_ms = 0;
   std::string device_driver;
-  TurnLock turn;  // held by whoever makes the device work
+  std::mutex token_tree_mutex;
+  std::shared_ptr<const TokenTree> token_tree;  // made for the first answer with a schema
+  TurnLock turn;                                // held by whoever makes the device work
   ErrorSlot error;
 };
+
+/// What vl2_reply_options.schema says.
+///
+/// Errors  those of parse_json_schema()
+Result<std::shared_ptr<const AnswerSchema>> answer_schema(ModelState& model, std::string_view text);
 
 /// A decoded picture.
 Result<std::unique_ptr<vl2_image>> decode(const uint8_t* file, size_t file_bytes, const char* where);

@@ -150,13 +150,21 @@ Outcome start(vl2_session& session, const vl2_reply_options* given) {
   if (Outcome outcome = check_not_answering(session, "vl2_session_start"); outcome.status != VL2_OK)
     return outcome;
   vl2_reply_options options{};
-  if (Outcome outcome = read_options(given, sizeof(vl2_reply_options), "vl2_reply_options", options); outcome.status != VL2_OK)
+  if (Outcome outcome = read_options(given, offsetof(vl2_reply_options, schema), "vl2_reply_options", options);
+      outcome.status != VL2_OK)
     return outcome;
   ReplyOptions wanted;
   if (Outcome outcome = reply_options(options, wanted); outcome.status != VL2_OK)
     return outcome;
   if (Outcome outcome = check_messages(session, wanted.go_on); outcome.status != VL2_OK)
     return outcome;
+  if (options.schema != nullptr) {
+    std::string_view schema;
+    if (Outcome outcome = read_text(options.schema, options.schema_bytes, "vl2_reply_options: schema", schema);
+        outcome.status != VL2_OK)
+      return outcome;
+    VL2_ASSIGN(wanted.schema, answer_schema(*session.model, schema));
+  }
 
   session.conversation->forget_stop();  // before the wait for a turn: a stop that comes while waiting counts
   std::unique_lock turn(session.model->turn);
@@ -219,7 +227,11 @@ const Shown& shown(const vl2_session& session) {
     auto made = std::make_unique<Shown>();
     made->reply = session.conversation->reply();
     const auto& picture = made->reply.picture;
-    made->grounding = parse_grounding(made->reply.tagged_text, picture ? picture->width : 1, picture ? picture->height : 1);
+    // JSON is shown as it is: what looks like a tag in it is letters.
+    if (made->reply.of_schema)
+      made->grounding.text = made->reply.text;
+    else
+      made->grounding = parse_grounding(made->reply.tagged_text, picture ? picture->width : 1, picture ? picture->height : 1);
     StreamDecoder stream(*session.model->tokenizer, true);
     size_t bytes = 0;
     for (const TokenId id : made->reply.ids)

@@ -207,6 +207,11 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
 
 Status Conversation::start(const ReplyOptions& options, const ReadProgress& progress) {
   Answer answer{.options = options, .stream = StreamDecoder(tokenizer_, options.keep_special)};
+  if (options.schema != nullptr && options.go_on)
+    return fail(Code::BadArgument, "start: a schema is of a whole answer, not of the rest of one");
+  answer.reply.of_schema = options.schema != nullptr;
+  if (options.schema != nullptr)
+    answer.mask = std::make_unique<TokenMask>(options.schema, control_.eos);
   VL2_ASSIGN(Tokens wanted, prompt(options.go_on));
   if (options.go_on)
     answer.begun.assign(wanted.ids.begin() + wanted.last_message_first, wanted.ids.end());
@@ -225,15 +230,21 @@ Status Conversation::decode_step() {
   const auto start = Clock::now();
   const ReplyOptions& options = answer.options;
   uint32_t count = options.at_a_time != 0 ? options.at_a_time : tokens_per_step(engine_.device());
-  if (options.probabilities)
-    count = 1;  // the logits of each are wanted
+  if (options.probabilities || answer.mask != nullptr)
+    count = 1;  // the logits of each are wanted, or what may come next depends on it
   const uint32_t left = answer.limit - static_cast<uint32_t>(answer.reply.ids.size());
   if (options.probabilities)
     VL2_TRY(session_->next_logits(answer.logits));
-  VL2_ASSIGN(answer.decoded, session_->decode(std::min(count, left), options.sampling));
+  const std::span<const uint32_t> allowed = answer.mask != nullptr ? answer.mask->allowed() : std::span<const uint32_t>();
+  VL2_ASSIGN(answer.decoded, session_->decode(std::min(count, left), options.sampling, allowed));
   answer.given = 0;
   cached_.ids.insert(cached_.ids.end(), answer.decoded.begin(), answer.decoded.end());
   answer.reply.times.decode_ms += ms_since(start);
+  if (answer.mask != nullptr && !answer.mask->advance(answer.decoded[0])) {
+    const TokenId id = answer.decoded[0];
+    return fail(Code::VulkanError, "decode: the device chose token ", id,
+                ", which the schema does not allow here: its logits are NaN?");
+  }
   return {};
 }
 
@@ -243,6 +254,8 @@ Result<std::optional<Piece>> Conversation::next() {
   if (answering()) {
     if (stop_.load(std::memory_order_relaxed))
       finish(StopReason::Stopped);
+    else if (answer.mask != nullptr && answer.mask->finished())
+      finish(StopReason::EndOfSequence);
     else if (reply.ids.size() == answer.limit)
       finish(answer.limit == answer.options.max_tokens ? StopReason::MaxTokens : StopReason::ContextFull);
   }

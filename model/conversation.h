@@ -16,6 +16,7 @@
 #include "model/engine.h"
 #include "model/prompt.h"
 #include "model/session.h"
+#include "model/token_mask.h"
 #include "model/token_probability.h"
 #include "model/tokenizer.h"
 #include "runtime/status.h"
@@ -43,6 +44,7 @@ struct ReplyOptions {
   bool probabilities = false;  ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
   uint32_t at_a_time = 0;      ///< tokens chosen before they are read back; 0: as suits the device
   uint32_t alternatives = 0;   ///< likeliest tokens of each piece; needs probabilities
+  std::shared_ptr<const AnswerSchema> schema;  ///< what the answer has to be; each token is chosen by itself then
 };
 
 enum class StopReason { EndOfSequence, MaxTokens, ContextFull, Stopped };
@@ -73,6 +75,7 @@ struct Reply {
   std::vector<TokenId> ids;     ///< the end token left out
   std::vector<float> logprobs;  ///< of the ids; empty unless asked for
   std::optional<StopReason> stop;
+  bool of_schema = false;                       ///< the text is JSON, or the beginning of it
   uint32_t prompt_tokens = 0;                   ///< in the context before the answer
   uint32_t cached_tokens = 0;                   ///< of those, the ones that the device held already
   uint32_t picture_tokens = 0;                  ///< of those, the ones of pictures
@@ -166,7 +169,8 @@ class Conversation {
     std::vector<uint32_t> decoded;  // chosen in the last step
     size_t given = 0;               // of those
     std::vector<float> logits;
-    std::string tail;  // the last piece
+    std::unique_ptr<TokenMask> mask;  // of the schema, if there is one
+    std::string tail;                 // the last piece
   };
 
   Conversation(Engine& engine, const Tokenizer& tokenizer) : engine_(engine), tokenizer_(tokenizer) {}

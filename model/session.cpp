@@ -1,6 +1,7 @@
 #include "model/session.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "model/attention_mla.h"
 #include "model/language_model.h"
@@ -206,19 +207,41 @@ namespace {
 // All that is fixed when a token is recorded.
 bool same_sampling(const SampleOptions& a, const SampleOptions& b) {
   return a.temperature == b.temperature && a.top_k == b.top_k && a.top_p == b.top_p && a.min_p == b.min_p &&
-         a.repetition_penalty == b.repetition_penalty && a.seed == b.seed;
+         a.repetition_penalty == b.repetition_penalty && a.seed == b.seed && a.mask.buffer == b.mask.buffer;
 }
 
 }  // namespace
 
-Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOptions& options) {
+// Nothing is running: decode() waits for its tokens.
+Status Session::write_mask(std::span<const uint32_t> allowed) {
+  const uint32_t words = seen_words(engine_.config().language.vocab_size);
+  if (allowed.size() != words)
+    return fail(Code::BadShape, "decode: a mask of ", allowed.size(), " words, wanted ", words);
+  if (mask_.empty()) {
+    VL2_ASSIGN(auto buffer, engine_.device().memory().allocate(allowed.size_bytes(), MemoryKind::Upload, "token mask"));
+    mask_ = make_view(*buffer, DType::U32, {words});
+    buffers_.push_back(std::move(buffer));
+  }
+  std::memcpy(mask_.buffer->mapped(), allowed.data(), allowed.size_bytes());
+  return mask_.buffer->flush(0, allowed.size_bytes());
+}
+
+Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOptions& options, std::span<const uint32_t> allowed) {
   if (!logits_valid_)
     return fail(Code::BadArgument, "decode: nothing was prefilled");
   if (count > cache_.capacity - cache_.length)
     return fail(Code::ContextFull, "context: it holds ", cache_.capacity, " tokens and ", cache_.length, " are in it; ", count,
                 " more do not fit");
+  SampleOptions how = options;
+  how.mask = {};
+  if (!allowed.empty()) {
+    if (count != 1)
+      return fail(Code::BadArgument, "decode: ", count, " tokens with one mask");
+    VL2_TRY(write_mask(allowed));
+    how.mask = mask_;
+  }
   std::vector<uint32_t> ids(count);
-  VL2_TRY(plan_ != nullptr ? decode_fused(count, options, ids) : decode_plain(count, options, ids));
+  VL2_TRY(plan_ != nullptr ? decode_fused(count, how, ids) : decode_plain(count, how, ids));
   scratch_.drop_outgrown();
   return ids;
 }

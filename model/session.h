@@ -85,14 +85,16 @@ class Session {
 
   /// Chooses `count` tokens one after the other on the device and puts them into the cache. Needs a prefill before it.
   ///
-  /// options  seed, temperature and so on; step and update_seen are set here
+  /// options  seed, temperature and so on; step, update_seen and mask are set here
+  /// allowed  [seen_words(vocab_size)], a bit for each id that may be chosen; `count` is 1 then. Empty: all
   /// Errors   ContextFull: fewer than `count` tokens of room
-  Result<std::vector<uint32_t>> decode(uint32_t count, const SampleOptions& options);
+  Result<std::vector<uint32_t>> decode(uint32_t count, const SampleOptions& options, std::span<const uint32_t> allowed = {});
 
  private:
   explicit Session(Engine& engine);
   Status create_buffers();
   Status create_plan(PlanChoice choice);
+  Status write_mask(std::span<const uint32_t> allowed);
   Status decode_plain(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);
   Status decode_fused(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);
   Result<std::unique_ptr<Buffer>> upload_ids(std::span<const uint32_t> ids, TensorView& view);
@@ -107,6 +109,7 @@ class Session {
   TensorView logits_;      // f32 [1, vocab_size] of the token to come
   TensorView seen_;        // u32 bits: ids so far
   TensorView tokens_;      // u32 [kTokenRing]
+  TensorView mask_;        // u32 bits: ids that may be chosen; in host memory, made when first needed
   SampleScratch sample_scratch_;
   bool logits_valid_ = false;
   Scratch scratch_;

@@ -140,6 +140,7 @@ struct RunOptions {
   bool json = false;
   bool special = false;  ///< print grounding tags as they are generated
   std::string annotate;  ///< PNG with the boxes drawn
+  std::string schema;    ///< --json-schema: a built-in one's name, a JSON Schema, or a file with one; empty: any text
 };
 Status run_command(const RunOptions& options);
 

@@ -1,6 +1,8 @@
 // `vl2 run`: one question about pictures, on nothing but the C API.
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "app/annotate.h"
@@ -40,6 +42,25 @@ Result<std::vector<Image>> read_pictures(const std::vector<std::string>& paths) 
   return images;
 }
 
+// The schema that --json-schema names, checked before anything is loaded; empty for none.
+Result<std::string> read_schema(const std::string& given) {
+  if (given.empty())
+    return std::string();
+  std::string text = given;
+  if (const char* builtin = vl2_builtin_schema(given.c_str())) {
+    text = builtin;
+  } else if (given.find('{') == std::string::npos && given != "true") {
+    constexpr std::streamsize kMost = 1 << 20;  // more than a schema may have
+    std::ifstream file(given, std::ios::binary);
+    if (!file || std::filesystem::is_directory(given))
+      return fail(Code::NotFound, "--json-schema: ", given, " is no file, no JSON and none of boxes, table, kv, object");
+    text.resize(kMost);
+    text.resize(static_cast<size_t>(file.read(text.data(), kMost).gcount()));
+  }
+  VL2_TRY(status_of_call(vl2_check_schema(text.data(), text.size())));
+  return text;
+}
+
 int show_loading(void*, vl2_phase, uint64_t done, uint64_t total) {
   std::fprintf(stderr, "\rloading %3d %%", static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total)));
   return 0;
@@ -70,7 +91,7 @@ int show_reading(void* user, vl2_phase phase, uint64_t done, uint64_t total) {
   return 0;
 }
 
-vl2_reply_options reply_options(const RunOptions& options, Progress& progress) {
+vl2_reply_options reply_options(const RunOptions& options, const std::string& schema, Progress& progress) {
   constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
   vl2_reply_options reply{};
   reply.struct_size = sizeof(reply);
@@ -84,6 +105,8 @@ vl2_reply_options reply_options(const RunOptions& options, Progress& progress) {
   reply.repeat_penalty = options.repeat_penalty;
   reply.progress = show_reading;
   reply.progress_user = &progress;
+  reply.schema = schema.empty() ? nullptr : schema.data();
+  reply.schema_bytes = schema.size();
   return reply;
 }
 
@@ -156,6 +179,7 @@ Status run_command(const RunOptions& options) {
   if (!options.annotate.empty() && options.images.empty())
     return fail(Code::BadArgument, "run: --annotate draws on a picture, and no --image was given");
   VL2_TRY(check_output_file(options.annotate));
+  VL2_ASSIGN(const std::string schema, read_schema(options.schema));
   VL2_ASSIGN(std::vector<Image> images, read_pictures(options.images));
   Timings timings;
   Watch watch;
@@ -170,7 +194,7 @@ Status run_command(const RunOptions& options) {
   for (const Image& image : images)
     VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
   VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
-  const vl2_reply_options how = reply_options(options, progress);
+  const vl2_reply_options how = reply_options(options, schema, progress);
   VL2_TRY(status_of_call(vl2_session_start(session, &how)));
   timings.prompt_ms = watch.lap_ms();
   progress.clear();

@@ -15,6 +15,7 @@ What a function does, and what it refuses, stands in vl2.h under the same name. 
 """
 import ctypes
 import ctypes.util
+import json
 import os
 from collections import namedtuple
 from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
@@ -100,7 +101,7 @@ class vl2_reply_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("max_tokens", c_uint32), ("top_k", c_uint32), ("seed", c_uint64),
                 ("temperature", c_float), ("top_p", c_float), ("min_p", c_float), ("repeat_penalty", c_float),
                 ("alternative_count", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS), ("progress_user", c_void_p),
-                ("piece", _PIECE), ("piece_user", c_void_p)]
+                ("piece", _PIECE), ("piece_user", c_void_p), ("schema", c_char_p), ("schema_bytes", c_size_t)]
 
 
 class vl2_reply(_Struct):
@@ -163,6 +164,8 @@ _FUNCTIONS = {
     "vl2_session_end": (c_int, [c_void_p]),
     "vl2_session_reply": (c_int, [c_void_p, POINTER(vl2_reply_options)]),
     "vl2_session_stop": (None, [c_void_p]),
+    "vl2_builtin_schema": (c_char_p, [c_char_p]),
+    "vl2_check_schema": (c_int, [c_char_p, c_size_t]),
     "vl2_stop_reason_name": (c_char_p, [c_int]),
     "vl2_session_get_reply": (c_int, [c_void_p, POINTER(vl2_reply)]),
     "vl2_session_box_count": (c_uint32, [c_void_p]),
@@ -204,6 +207,14 @@ def _text(address, byte_count):
 
 def _bytes(text):
     return None if text is None else os.fsencode(text) if isinstance(text, os.PathLike) else str(text).encode()
+
+
+def _schema_text(schema):
+    if schema is None or isinstance(schema, bytes):
+        return schema
+    if not isinstance(schema, str):
+        return json.dumps(schema).encode()
+    return _lib.vl2_builtin_schema(schema.encode()) or schema.encode()
 
 
 class _Callback:
@@ -417,16 +428,18 @@ class Session:
         _lib.vl2_session_stop(self._handle)
 
     def answer(self, max_tokens=0, temperature=0.0, top_k=0, top_p=0.0, min_p=0.0, repeat_penalty=0.0, seed=0, tags=False,
-               probabilities=False, alternatives=0, go_on=False, progress=None):
+               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None):
         """Reads the messages, then gives the answer piece by piece: an iterator of Piece. Leaving it early ends the answer.
 
         progress(phase, done, total) is told of pictures ("encode") and tokens ("read") and returns something true to cancel.
+        schema is a JSON Schema that the answer is of: its text, a dict, or the name of one that the library brings along.
         """
         callback = _Callback(progress)
+        schema = _schema_text(schema)
         flags = (_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
         options = vl2_reply_options(flags=flags, max_tokens=max_tokens, top_k=top_k, seed=seed, temperature=temperature,
                                     top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, alternative_count=alternatives,
-                                    progress=callback.pointer)
+                                    progress=callback.pointer, schema=schema, schema_bytes=0 if schema is None else len(schema))
         callback.check(_lib.vl2_session_start(self._handle, byref(options)))
         return self._pieces(probabilities)
 

@@ -31,6 +31,7 @@ struct ChatOptions {
   float temperature = 0, top_p = 1, min_p = 0, repeat_penalty = 1;
   bool logprobs = false;
   uint32_t top_logprobs = 0;  ///< alternatives of each token, up to 20
+  std::string schema;         ///< JSON Schema that the answer is of; empty: any text
   bool fresh = false;         ///< use nothing that the slot still holds of earlier conversations: same bits as a new one
 };
 
@@ -112,6 +113,8 @@ class ChatBackend {
   /// How a picture of width x height is cut when `pictures` are in the conversation.
   virtual std::optional<BackendError> plan_picture(uint32_t width, uint32_t height, uint32_t pictures,
                                                    PicturePlan& plan) const = 0;
+  /// Whether ChatOptions.schema can be this. Needs no device.
+  virtual std::optional<BackendError> check_schema(const std::string& schema) const = 0;
   /// special  control tokens in the text are those tokens, not letters
   virtual std::optional<BackendError> tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const = 0;
   /// May be a part of a character.

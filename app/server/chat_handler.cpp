@@ -215,8 +215,11 @@ HttpResponse ChatHandler::handle(const HttpRequest& http) {
   if (const auto error = parse_json(http.body, body))
     return refuse(*error);
   ChatRequest request;
-  if (const auto error = read_chat_request(body, limits_, request))
+  if (const auto error = read_chat_request(body, http.body, limits_, request))
     return refuse(*error);
+  if (!request.options.schema.empty())
+    if (const auto error = backend_.check_schema(request.options.schema))
+      return refuse(ApiError::bad_request("response_format", "response_format.json_schema." + error->message));
   body = nullptr;  // the pictures stood in it, too
   const ModelFacts& facts = backend_.facts();
   if (!request.model.empty() && request.model != facts.name)

@@ -285,11 +285,6 @@ MaybeError check_unsupported(const json& body) {
       return refuse(name, "not supported, wanted \"none\" or \"auto\"");
   if (const json* modalities = find(body, "modalities"); modalities != nullptr && *modalities != json::array({"text"}))
     return refuse("modalities", "not supported, wanted [\"text\"]");
-  if (const json* format = find(body, "response_format"); format != nullptr) {
-    const json* type = format->is_object() ? find(*format, "type") : nullptr;
-    if (type == nullptr || *type != "text")
-      return refuse("response_format", "not supported, wanted {\"type\": \"text\"}");
-  }
   return std::nullopt;
 }
 
@@ -305,6 +300,50 @@ MaybeError check_names(const json& body) {
       return ApiError::bad_request(name.substr(0, 60), name.substr(0, 60) + ": this server does not know it",
                                    "unsupported_parameter");
   return check_unsupported(body);
+}
+
+// The schema of a request with its properties in the order of the text, which decides about the order in the answer.
+std::string schema_text(std::string_view text) {
+  using nlohmann::ordered_json;
+  // Of the members of the request only response_format is kept: the others may hold pictures.
+  const auto keep = [](int depth, ordered_json::parse_event_t event, ordered_json& value) {
+    return depth != 1 || event != ordered_json::parse_event_t::key || value == "response_format";
+  };
+  const ordered_json body = ordered_json::parse(text, keep, /*allow_exceptions=*/false);
+  const ordered_json::json_pointer place("/response_format/json_schema/schema");
+  return body.contains(place) ? body.at(place).dump(-1, ' ', false, ordered_json::error_handler_t::replace) : std::string();
+}
+
+MaybeError read_response_format(const json& body, std::string_view text, ChatRequest& request) {
+  const auto refuse = [](const std::string& why) { return ApiError::bad_request("response_format", "response_format" + why); };
+  const json* format = find(body, "response_format");
+  if (format == nullptr)
+    return std::nullopt;
+  const json* type = format->is_object() ? find(*format, "type") : nullptr;
+  if (type == nullptr || (*type != "text" && *type != "json_object" && *type != "json_schema"))
+    return refuse(".type: wanted \"text\", \"json_object\" or \"json_schema\"");
+  if (*type == "text")
+    return std::nullopt;
+  request.tagged = true;  // what looks like a tag in JSON is letters
+  if (*type == "json_object") {
+    request.options.schema = R"({"type":"object"})";
+    return std::nullopt;
+  }
+  const json* holder = find(*format, "json_schema");
+  if (holder == nullptr || !holder->is_object())
+    return refuse(".json_schema: wanted an object with name and schema");
+  for (const auto& [name, value] : holder->items())
+    if (name != "name" && name != "description" && name != "strict" && name != "schema")
+      return refuse(".json_schema: this server does not know its member " + name.substr(0, 60));
+  const json* name = find(*holder, "name");
+  if (name == nullptr || !name->is_string())
+    return refuse(".json_schema.name: wanted a name");
+  if (const json* schema = find(*holder, "schema"); schema == nullptr || !schema->is_object())
+    return refuse(".json_schema.schema: wanted an object");
+  request.options.schema = schema_text(text);
+  if (request.options.schema.empty())
+    return refuse(".json_schema.schema: twice in one request");
+  return std::nullopt;
 }
 
 MaybeError read_stop(const json& body, std::vector<std::string>& out) {
@@ -368,7 +407,8 @@ std::optional<ApiError> parse_json(std::string_view body, nlohmann::json& value)
   return std::nullopt;
 }
 
-std::optional<ApiError> read_chat_request(const nlohmann::json& body, const RequestLimits& limits, ChatRequest& request) {
+std::optional<ApiError> read_chat_request(const nlohmann::json& body, std::string_view text, const RequestLimits& limits,
+                                          ChatRequest& request) {
   if (auto error = check_names(body))
     return error;
   if (const json* model = find(body, "model")) {
@@ -395,6 +435,8 @@ std::optional<ApiError> read_chat_request(const nlohmann::json& body, const Requ
     }
   if (find(body, "stream_options") != nullptr && !request.stream)
     return ApiError::bad_request("stream_options", "stream_options: needs \"stream\": true");
+  if (auto error = read_response_format(body, text, request))
+    return error;
   return read_messages(body, limits, request.messages);
 }
 

@@ -27,7 +27,7 @@ struct ChatRequest {
   std::vector<std::string> stop;
   bool stream = false;
   bool include_usage = false;
-  bool tagged = false;  ///< {"vl2": {"tags": true}}: the content keeps grounding tags and the numbers of boxes
+  bool tagged = false;  ///< {"vl2": {"tags": true}}: the content keeps grounding tags and the numbers of boxes; JSON does, too
 };
 
 /// Parses JSON that comes from anywhere: at most 32 levels deep and 100 000 values, both checked before any memory is taken for it.
@@ -35,6 +35,11 @@ std::optional<ApiError> parse_json(std::string_view body, nlohmann::json& value)
 
 /// Reads a chat request. Members that would change the answer and are not built are refused by name; those that cannot change it
 /// (user, metadata, store, ...) are left alone; unknown ones are refused. null counts as absent.
-std::optional<ApiError> read_chat_request(const nlohmann::json& body, const RequestLimits& limits, ChatRequest& request);
+///
+/// The schema of a response_format is not looked into: ChatBackend::check_schema().
+///
+/// text  the same as JSON text, where the properties of a schema still have their order
+std::optional<ApiError> read_chat_request(const nlohmann::json& body, std::string_view text, const RequestLimits& limits,
+                                          ChatRequest& request);
 
 }  // namespace vl2::server

@@ -54,6 +54,8 @@ vl2_reply_options reply_options(const ChatOptions& options) {
   reply.top_p = options.top_p == 0 ? kLeastTopP : options.top_p;
   reply.min_p = options.min_p;
   reply.repeat_penalty = options.repeat_penalty;
+  reply.schema = options.schema.empty() ? nullptr : options.schema.data();
+  reply.schema_bytes = options.schema.size();
   reply.alternative_count = options.logprobs ? options.top_logprobs : 0;
   return reply;
 }
@@ -184,6 +186,10 @@ class Vl2Backend : public ChatBackend {
       return error;
     plan = {found.tiles_wide, found.tiles_high, found.tokens};
     return std::nullopt;
+  }
+
+  MaybeError check_schema(const std::string& schema) const override {
+    return error_of(vl2_check_schema(schema.data(), schema.size()));
   }
 
   MaybeError tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const override {

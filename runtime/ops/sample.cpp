@@ -23,8 +23,8 @@ Status check_options(const SampleOptions& options) {
   return {};
 }
 
-Status check_views(const TensorView& logits, const TensorView& seen, bool needs_seen, const SampleScratch& scratch,
-                   const TensorView& token) {
+Status check_views(const TensorView& logits, const TensorView& seen, bool needs_seen, const TensorView& mask,
+                   const SampleScratch& scratch, const TensorView& token) {
   if (logits.rank() != 1 || !logits.contiguous() || logits.dim(0) == 0 || logits.dim(0) >= 1u << 28)
     return fail(Code::BadShape, "sample: logits ", logits, " must be [vocab_size], adjacent, 1 .. 2^28 - 1");
   if (needs_seen && seen.empty())
@@ -32,14 +32,17 @@ Status check_views(const TensorView& logits, const TensorView& seen, bool needs_
   if (!seen.empty() && (seen.rank() != 1 || seen.dim(0) != seen_words(logits.dim(0)) || !seen.contiguous()))
     return fail(Code::BadShape, "sample: seen ", seen, " must be [", seen_words(logits.dim(0)), "], a bit for each of logits ",
                 logits);
+  if (!mask.empty() && (mask.rank() != 1 || mask.dim(0) != seen_words(logits.dim(0)) || !mask.contiguous()))
+    return fail(Code::BadShape, "sample: mask ", mask, " must be [", seen_words(logits.dim(0)), "], a bit for each of logits ",
+                logits);
   if (scratch.words.rank() != 1 || scratch.words.dim(0) < SAMPLE_SCRATCH_WORDS || !scratch.words.contiguous())
     return fail(Code::BadShape, "sample: scratch ", scratch.words, " must be [", SAMPLE_SCRATCH_WORDS, "]");
   if (token.rank() != 1 || token.dim(0) != 1)
     return fail(Code::BadShape, "sample: token ", token, " must be [1]");
   if (logits.dtype != DType::F32 || scratch.words.dtype != DType::U32 || token.dtype != DType::U32 ||
-      (!seen.empty() && seen.dtype != DType::U32))
-    return fail(Code::BadDType, "sample: logits must be f32, seen, scratch and token u32, got ", logits, ", ", seen, ", ",
-                scratch.words, ", ", token);
+      (!seen.empty() && seen.dtype != DType::U32) || (!mask.empty() && mask.dtype != DType::U32))
+    return fail(Code::BadDType, "sample: logits must be f32, seen, mask, scratch and token u32, got ", logits, ", ", seen, ", ",
+                mask, ", ", scratch.words, ", ", token);
   return {};
 }
 
@@ -70,7 +73,9 @@ SampleParams params_of(const SampleOptions& options, uint32_t vocab_size) {
           .seed_low = static_cast<uint32_t>(options.seed),
           .seed_high = static_cast<uint32_t>(options.seed >> 32),
           .step = options.step,
-          .use_position = !options.position.empty()};
+          .use_position = !options.position.empty(),
+          .use_mask = !options.mask.empty(),
+          .mask_offset = 0};
 }
 
 }  // namespace
@@ -82,18 +87,21 @@ uint32_t sample_scratch_words() {
 Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,
               const SampleScratch& scratch, const TensorView& token) {
   VL2_TRY(check_options(options));
-  VL2_TRY(check_views(logits, seen, options.update_seen || options.repetition_penalty != 1, scratch, token));
+  VL2_TRY(check_views(logits, seen, options.update_seen || options.repetition_penalty != 1, options.mask, scratch, token));
 
-  const AlignedView logits_bound = rec.aligned(logits), seen_bound = rec.aligned(seen), token_bound = rec.aligned(token);
+  const AlignedView logits_bound = rec.aligned(logits), seen_bound = rec.aligned(seen), token_bound = rec.aligned(token),
+                    mask_bound = rec.aligned(options.mask);
   SampleParams params = params_of(options, logits.dim(0));
   params.logits_offset = logits_bound.remainder;
   params.seen_offset = seen_bound.remainder;
   params.token_offset = token_bound.remainder;
+  params.mask_offset = mask_bound.remainder;
 
   const Cost all_logits{.bytes = 4 * logits.element_count(), .flops = 4 * logits.element_count()};
   const Cost one_block{.bytes = 4 * uint64_t{params.block_ids}, .flops = 4 * uint64_t{params.block_ids}};
   const Groups blocks{.x = params.blocks};
-  VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+  VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_bound.view, logits_bound.view, {}, {}, mask_bound.view}, params,
+                       blocks, all_logits));
   if (options.temperature == 0)
     return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_bound.view, TensorView{}, token_bound.view}, params,
                         Groups{}, Cost{});
@@ -103,14 +111,15 @@ Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, c
     const bool wanted_by_top_p = (params.pass == 0 || params.pass >= SAMPLE_LEVELS) && params.use_top_p != 0;
     if (!wanted_by_top_k && !wanted_by_top_p)
       continue;
-    VL2_TRY(rec.dispatch(ShaderId::sample_histogram, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks,
-                         all_logits));
+    VL2_TRY(rec.dispatch(ShaderId::sample_histogram, {scratch.words, seen_bound.view, logits_bound.view, {}, {}, mask_bound.view},
+                         params, blocks, all_logits));
     VL2_TRY(rec.dispatch(ShaderId::sample_descend, {scratch.words}, params, Groups{}, Cost{}));
   }
-  VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view}, params, blocks, all_logits));
+  VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view, {}, {}, mask_bound.view},
+                       params, blocks, all_logits));
   return rec.dispatch(ShaderId::sample_draw,
-                      {scratch.words, seen_bound.view, logits_bound.view, token_bound.view, options.position}, params, Groups{},
-                      one_block);
+                      {scratch.words, seen_bound.view, logits_bound.view, token_bound.view, options.position, mask_bound.view},
+                      params, Groups{}, one_block);
 }
 
 }  // namespace vl2

@@ -14,6 +14,7 @@ struct SampleOptions {
   uint64_t seed = 0;
   uint32_t step = 0;         ///< position of the sampled token: the counter of the random stream
   TensorView position;       ///< u32, added to step where given: for what is recorded once and runs many times; its first word
+  TensorView mask;           ///< u32 [seen_words(vocab_size)], bits as in `seen`: the ids that may be chosen; empty: all
   bool update_seen = false;  ///< set the bit of the sampled id in `seen`
 };
 
@@ -33,13 +34,14 @@ constexpr uint32_t seen_words(uint32_t vocab_size) {
 /// Records the choice of one token.
 ///
 /// In this order, as the logits processors of transformers do:
+///   mask                ids that it leaves out are as if they were NaN
 ///   repetition_penalty  each id in `seen`, once: logit > 0 divided by it, else multiplied (also when greedy)
 ///   temperature         0: the highest logit wins, the lowest id on a tie; nothing below applies
 ///   top_k               exactly top_k ids stay; of equal logits the lower ids
 ///   top_p               of the distribution renormalised over those; the id that crosses the limit stays, so at least one always
 ///   does min_p               relative to the likeliest draw                inverse of the cumulative sum over ids ascending, at
 ///   a 64-bit random number made of seed and step
-/// NaN never wins and is never drawn; when all logits are NaN the token is 0. +inf wins over all that is finite.
+/// NaN never wins and is never drawn; when all logits are NaN the token is 0, whatever the mask says. +inf wins over all that is finite.
 ///
 /// logits   [vocab_size] f32, adjacent, any offset; not modified; vocab_size 1 .. 2^28 - 1
 /// seen     u32 [seen_words(vocab_size)], adjacent; may be empty when repetition_penalty is 1 and update_seen false

@@ -7,8 +7,8 @@ VL2_SHARED_BEGIN
 VL2_CONST uint SAMPLE_THREADS = 256u;     // per workgroup
 VL2_CONST uint SAMPLE_MAX_BLOCKS = 256u;  // one workgroup reads one result of each block: at most one an invocation
 VL2_CONST uint SAMPLE_BLOCK_IDS = 2048u;  // ids of a block, more where SAMPLE_MAX_BLOCKS would not cover the vocabulary
-VL2_CONST uint SAMPLE_SCRATCH = 0u, SAMPLE_SEEN = 1u, SAMPLE_LOGITS = 2u, SAMPLE_TOKEN = 3u,
-               SAMPLE_POSITION = 4u;  // bindings
+VL2_CONST uint SAMPLE_SCRATCH = 0u, SAMPLE_SEEN = 1u, SAMPLE_LOGITS = 2u, SAMPLE_TOKEN = 3u, SAMPLE_POSITION = 4u,
+               SAMPLE_MASK = 5u;  // bindings
 
 // The key of the last id that stays is searched by its bits from the top, SAMPLE_DIGIT_BITS a level.
 VL2_CONST uint SAMPLE_DIGIT_BITS = 8u;
@@ -51,6 +51,8 @@ struct SampleParams {
   uint seed_high;
   uint step;
   uint use_position;  // the first word of SAMPLE_POSITION is added to step
+  uint use_mask;      // 0: SAMPLE_MASK is not read, every id may be chosen
+  uint mask_offset;
 };
 
 VL2_SHARED_END

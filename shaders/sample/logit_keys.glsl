@@ -1,4 +1,4 @@
-// The logits as `sample` orders them: with the repetition penalty, as ordered keys; and the blocks of ids of a workgroup.
+// The logits as `sample` orders them: masked, with the repetition penalty, as ordered keys; and the blocks of ids of a workgroup.
 #ifndef VL2_LOGIT_KEYS_GLSL
 #define VL2_LOGIT_KEYS_GLSL
 #include "interface/sample.h"
@@ -12,7 +12,12 @@ layout(binding = SAMPLE_SEEN) readonly buffer Seen { uint seen[]; };
 layout(binding = SAMPLE_SEEN) buffer Seen { uint seen[]; };
 #endif
 
+layout(binding = SAMPLE_MASK) readonly buffer Mask { uint mask[]; };
+
+/// What the mask leaves out is as NaN: it never wins, and has no mass.
 uint key_of(uint id) {
+  if (p.use_mask != 0u && (mask[p.mask_offset + id / 32u] >> (id % 32u) & 1u) == 0u)
+    return KEY_OF_NAN;
   precise float logit = logits[p.logits_offset + id];
   if (p.use_penalty != 0u && (seen[p.seen_offset + id / 32u] >> (id % 32u) & 1u) != 0u)
     logit = logit > 0.0 ? logit / p.penalty : logit * p.penalty;

@@ -1,6 +1,6 @@
 // Draws a token: the first id at which the sum of masses over ids ascending passes a random point. Last pass of sample.
 //
-// Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface    token [1] u32    position [1] u32
+// Shapes    logits [vocab] f32    seen, mask [vocab / 32] u32    scratch: see the interface    token [1] u32    position [1] u32
 // Work      one workgroup: finds the block, then the run of neighbours in it (one an invocation), then walks that run
 // Numbers   the point is 64 random bits * total mass / 2^64, so every id has its share to within 2^-28 of the likeliest's
 // Needs     subgroup arithmetic, any subgroup size

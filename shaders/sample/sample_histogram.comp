@@ -1,6 +1,6 @@
 // A histogram of the ids and their masses by one digit of their keys, among those that sample_descend has come down to.
 //
-// Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface
+// Shapes    logits [vocab] f32    seen, mask [vocab / 32] u32    scratch: see the interface
 // Work      one workgroup a block of ids
 // Numbers   integers; added by atomics, which is exact in any order: the low words' overflows are carried by whoever sees one
 // Needs     subgroup arithmetic, any subgroup size

@@ -1,6 +1,6 @@
 // The highest logit of each block of ids, and the lowest id that has it. First pass of sample.
 //
-// Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface
+// Shapes    logits [vocab] f32    seen, mask [vocab / 32] u32    scratch: see the interface
 // Work      one workgroup a block; also clears the histograms that later passes add to
 // Numbers   ordered keys: NaN lowest
 // Needs     subgroup arithmetic, any subgroup size

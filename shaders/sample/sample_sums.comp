@@ -1,6 +1,6 @@
 // Of each block of ids: the mass of those above the limit, and how many are at the limit.
 //
-// Shapes    logits [vocab] f32    seen [vocab / 32] u32    scratch: see the interface
+// Shapes    logits [vocab] f32    seen, mask [vocab / 32] u32    scratch: see the interface
 // Work      one workgroup a block
 // Numbers   integers
 // Needs     subgroup arithmetic, any subgroup size

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """app/python/vl2.py against app/vl2.h and the demo model: python3 tests/app/python_test.py, with VL2_LIBRARY set."""
 import ctypes
+import json
 import os
 import re
 import sys
@@ -132,6 +133,21 @@ class Talk(unittest.TestCase):
                 break
             self.assertEqual(session.reply().stop_reason, "stopped")
             self.assertEqual(session.message_count, 2)
+
+    def test_a_schema_makes_json(self):
+        with self.model.session(context_tokens=512) as session:
+            session.add_message("Tell me everything.")
+            schema = {"type": "object", "properties": {"b": {"type": "string", "maxLength": 5}, "a": {"type": "boolean"}},
+                      "required": ["b", "a"], "additionalProperties": False}
+            for given in schema, json.dumps(schema):
+                value = json.loads("".join(piece.text for piece in session.answer(temperature=2, seed=4, schema=given)))
+                self.assertEqual(list(value), ["b", "a"])
+                self.assertIsInstance(value["a"], bool)
+                session.truncate(1)
+            self.assertRegex("".join(piece.text for piece in session.answer(max_tokens=4, schema="kv")), r"^ ?\[")
+            session.truncate(1)
+            with self.assertRaisesRegex(vl2.Error, "pattern"):
+                session.answer(schema={"type": "string", "pattern": "a"})
 
     def test_stop_from_another_thread(self):
         with self.model.session() as session:

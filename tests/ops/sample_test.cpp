@@ -71,6 +71,33 @@ std::vector<float> random_logits(size_t count, uint32_t seed, float scale, float
   return logits;
 }
 
+/// What can be drawn when only some ids are allowed: the reference of those alone.
+reference::Candidates candidates_of(const std::vector<float>& logits, const std::set<uint32_t>& seen,
+                                    const SampleOptions& options, const std::set<uint32_t>& allowed) {
+  const std::vector<uint32_t> ids(allowed.begin(), allowed.end());
+  std::vector<float> some;
+  std::set<uint32_t> some_seen;
+  for (const uint32_t id : ids) {
+    if (seen.contains(id))
+      some_seen.insert(static_cast<uint32_t>(some.size()));
+    some.push_back(logits[id]);
+  }
+  auto found = reference::candidates(some, some_seen, filters_of(options));
+  for (uint32_t& id : found.ids)
+    id = ids[id];
+  return found;
+}
+
+/// Every id whose place in a random stream is below `share`, and `at_least`.
+std::set<uint32_t> random_ids(uint32_t vocab_size, uint32_t seed, float share, uint32_t at_least) {
+  std::set<uint32_t> ids = {at_least};
+  const auto draws = random_floats(vocab_size, seed, 1);
+  for (uint32_t id = 0; id < vocab_size; ++id)
+    if (draws[id] < 2 * share - 1)
+      ids.insert(id);
+  return ids;
+}
+
 }  // namespace
 
 TEST_CASE_FIXTURE(SampleTest, "sample: greedy takes the highest logit, the lowest id on a tie, in two dispatches") {
@@ -279,6 +306,82 @@ TEST_CASE_FIXTURE(SampleTest, "sample: a vocabulary beyond 65535 groups of 256")
           std::vector<uint32_t>{5, vocab_size / 2, vocab_size - 1}[static_cast<size_t>(reference::sample_random(1, step) * 3)]);
 }
 
+TEST_CASE_FIXTURE(SampleTest,
+                  "sample: with a mask, greedy takes the highest of the logits that it leaves, the lowest id on a tie") {
+  for (const uint32_t vocab_size : {1u, 2u, 31u, 32u, 33u, 1000u, 102400u, 129280u})
+    for (const float share : {0.0f, 0.01f, 0.5f}) {
+      CAPTURE(vocab_size);
+      CAPTURE(share);
+      const auto logits = random_logits(vocab_size, vocab_size, 3, share == 0.5f ? 4.0f : 0.0f);  // with ties, too
+      const auto allowed = random_ids(vocab_size, 71, share, vocab_size / 2);
+      uint32_t best = *allowed.begin();
+      for (const uint32_t id : allowed)
+        if (logits[id] > logits[best])
+          best = id;
+      const uint64_t before = rec.dispatch_count();
+      CHECK(token(logits, {.mask = upload_seen(vocab_size, allowed)}) == best);
+      CHECK(rec.dispatch_count() - before == 2);
+    }
+}
+
+TEST_CASE_FIXTURE(SampleTest, "sample: with a mask, penalty and filters work on what it leaves") {
+  const SampleOptions all[] = {{.temperature = 2},
+                               {.temperature = 1, .top_k = 5},
+                               {.temperature = 1, .top_k = 100000},
+                               {.temperature = 0.8f, .top_p = 0.7f},
+                               {.temperature = 1.5f, .top_k = 300, .top_p = 0.9f, .min_p = 0.02f, .repetition_penalty = 1.4f},
+                               {.temperature = 2, .min_p = 0.3f, .repetition_penalty = 0.7f}};
+  for (const uint32_t vocab_size : {33u, 1000u, 129280u})
+    for (const float share : {0.02f, 0.5f})
+      for (const SampleOptions& one : all) {
+        CAPTURE(vocab_size);
+        CAPTURE(share);
+        CAPTURE(one.top_k);
+        CAPTURE(one.top_p);
+        const auto logits = random_logits(vocab_size, 19, 4);
+        const auto allowed = random_ids(vocab_size, 5, share, vocab_size - 1), seen = random_ids(vocab_size, 6, 0.3f, 0);
+        SampleOptions options = one;
+        options.seed = 11;
+        options.mask = upload_seen(vocab_size, allowed);
+        const auto wanted = candidates_of(logits, seen, options, allowed);
+        const auto got = tokens(logits, options, 6, upload_seen(vocab_size, seen));
+        for (uint32_t step = 0; step < got.size(); ++step) {
+          CHECK(allowed.contains(got[step]));
+          CHECK(reference::share_of(wanted, got[step]).holds(reference::sample_random(11, step), kShareTolerance));
+        }
+      }
+}
+
+TEST_CASE_FIXTURE(SampleTest, "sample: with a mask of one, that is the token, however unlikely") {
+  auto logits = random_logits(3000, 2, 5);
+  logits[7] = logits[2999] = -1e30f;
+  logits[31] = -kInfinity;
+  for (const uint32_t id : {0u, 7u, 31u, 32u, 63u, 2047u, 2048u, 2999u})
+    for (const SampleOptions& one : {SampleOptions{}, SampleOptions{.temperature = 2},
+                                     SampleOptions{.temperature = 1, .top_k = 40, .top_p = 0.5f, .min_p = 0.5f},
+                                     SampleOptions{.temperature = 0.1f, .repetition_penalty = 3}}) {
+      SampleOptions options = one;
+      options.mask = upload_seen(3000, {id});
+      CHECK(token(logits, options, upload_seen(3000, {id, 5})) == id);
+    }
+}
+
+TEST_CASE_FIXTURE(SampleTest, "sample: takes a mask at any offset, and leaves it as it is") {
+  const auto logits = random_logits(1000, 4, 2);
+  const auto allowed = random_ids(1000, 8, 0.1f, 500);
+  std::vector<uint32_t> words(37, 0xffffffffu);
+  for (uint32_t i = 0; i < 32; ++i)
+    words[3 + i] = 0;
+  for (const uint32_t id : allowed)
+    words[3 + id / 32] |= 1u << (id % 32);
+  const TensorView room = upload_u32({37}, words);
+  const auto got = tokens(logits, {.temperature = 3, .mask = make_view(*room.buffer, DType::U32, {32}, 3)}, 200);
+  for (const uint32_t id : got)
+    CHECK(allowed.contains(id));
+  CHECK(std::set<uint32_t>(got.begin(), got.end()).size() > allowed.size() / 2);
+  CHECK(download_u32(room) == words);
+}
+
 TEST_CASE_FIXTURE(SampleTest, "sample: refuses what makes no sense") {
   const TensorView logits = tensor({100}), seen = tensor({4}, DType::U32), ring = tensor({1}, DType::U32);
   const auto code = [&](const SampleOptions& options) { return sample(rec, logits, seen, options, scratch, ring).code(); };
@@ -296,6 +399,9 @@ TEST_CASE_FIXTURE(SampleTest, "sample: refuses what makes no sense") {
   CHECK(sample(rec, logits, seen, {}, {tensor({100}, DType::U32)}, ring).code() == Code::BadShape);
   CHECK(sample(rec, logits, seen, {}, scratch, tensor({2}, DType::U32)).code() == Code::BadShape);
   CHECK(sample(rec, tensor({100}, DType::F16), seen, {}, scratch, ring).code() == Code::BadDType);
+  CHECK(sample(rec, logits, seen, {.mask = tensor({3}, DType::U32)}, scratch, ring).message() ==
+        "sample: mask [3] u32 must be [4], a bit for each of logits [100] f32");
+  CHECK(sample(rec, logits, seen, {.mask = tensor({4})}, scratch, ring).code() == Code::BadDType);
   const Status s = sample(rec, logits, tensor({3}, DType::U32), {}, scratch, ring);
   CHECK(s.message() == "sample: seen [3] u32 must be [4], a bit for each of logits [100] f32");
   CHECK(rec.dispatch_count() == 0);

@@ -47,7 +47,7 @@ std::optional<ApiError> read(const std::string& body, ChatRequest& request) {
   nlohmann::json value;
   if (auto error = parse_json(body, value))
     return error;
-  return read_chat_request(value, {}, request);
+  return read_chat_request(value, body, {}, request);
 }
 
 std::string with(const std::string& members) {
@@ -155,19 +155,17 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("chat_request: what would change the answer and is not built is refused by name") {
-    for (const auto& [param, member] : std::vector<std::pair<std::string, std::string>>{
-             {"response_format", R"("response_format":{"type":"json_schema","json_schema":{}})"},
-             {"response_format", R"("response_format":{"type":"json_object"})"},
-             {"n", R"("n":2)"},
-             {"tools", R"("tools":[{"type":"function"}])"},
-             {"tool_choice", R"("tool_choice":"required")"},
-             {"logit_bias", R"("logit_bias":{"1":2})"},
-             {"presence_penalty", R"("presence_penalty":0.5)"},
-             {"frequency_penalty", R"("frequency_penalty":-1)"},
-             {"modalities", R"("modalities":["text","audio"])"},
-             {"reasoning_effort", R"("reasoning_effort":"high")"},
-             {"web_search_options", R"("web_search_options":{})"},
-             {"max_token", R"("max_token":5)"}}) {
+    for (const auto& [param, member] :
+         std::vector<std::pair<std::string, std::string>>{{"n", R"("n":2)"},
+                                                          {"tools", R"("tools":[{"type":"function"}])"},
+                                                          {"tool_choice", R"("tool_choice":"required")"},
+                                                          {"logit_bias", R"("logit_bias":{"1":2})"},
+                                                          {"presence_penalty", R"("presence_penalty":0.5)"},
+                                                          {"frequency_penalty", R"("frequency_penalty":-1)"},
+                                                          {"modalities", R"("modalities":["text","audio"])"},
+                                                          {"reasoning_effort", R"("reasoning_effort":"high")"},
+                                                          {"web_search_options", R"("web_search_options":{})"},
+                                                          {"max_token", R"("max_token":5)"}}) {
       ChatRequest request;
       const auto error = read(with(member), request);
       CAPTURE(member);
@@ -176,6 +174,38 @@ TEST_SUITE("cpu") {
       CHECK(error->param == param);
       CHECK(error->code == "unsupported_parameter");
       CHECK(error->message.find(param) == 0);
+    }
+  }
+
+  TEST_CASE("chat_request: response_format becomes a schema with its properties in their order") {
+    const auto schema_of = [&](const std::string& format) {
+      ChatRequest request;
+      const auto error = read(with("\"response_format\":" + format), request);
+      CHECK_MESSAGE(!error.has_value(), format);
+      CHECK(request.tagged == !request.options.schema.empty());
+      return request.options.schema;
+    };
+    CHECK(schema_of("null").empty());
+    CHECK(schema_of(R"({"type":"text"})").empty());
+    CHECK(schema_of(R"({"type":"json_object"})") == R"({"type":"object"})");
+    CHECK(schema_of(R"({"type":"json_schema","json_schema":{"strict":true,"name":"n","schema":
+        {"properties": {"z": {"type": "string"}, "a": {"const": "ü"}, "response_format": true}, "required": ["z"]}}})") ==
+          R"({"properties":{"z":{"type":"string"},"a":{"const":"ü"},"response_format":true},"required":["z"]})");
+
+    for (const auto& [format, part] : std::vector<std::pair<std::string, std::string>>{
+             {"5", "response_format.type: wanted"},
+             {R"({"type":"yaml"})", "response_format.type: wanted"},
+             {R"({"type":"json_schema"})", "response_format.json_schema: wanted an object"},
+             {R"({"type":"json_schema","json_schema":{"schema":{}}})", "response_format.json_schema.name: wanted"},
+             {R"({"type":"json_schema","json_schema":{"name":"n"}})", "response_format.json_schema.schema: wanted an object"},
+             {R"({"type":"json_schema","json_schema":{"name":"n","schema":true}})", "json_schema.schema: wanted an object"},
+             {R"({"type":"json_schema","json_schema":{"name":"n","schemas":{}}})", "does not know its member schemas"}}) {
+      ChatRequest request;
+      const auto error = read(with("\"response_format\":" + format), request);
+      REQUIRE_MESSAGE(error.has_value(), format);
+      CHECK(error->status == 400);
+      CHECK(error->param == "response_format");
+      CHECK_MESSAGE(error->message.find(part) != std::string::npos, error->message);
     }
   }
 

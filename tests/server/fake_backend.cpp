@@ -4,6 +4,8 @@
 #include <sstream>
 #include <thread>
 
+#include "app/vl2.h"
+
 namespace vl2::server {
 
 namespace {
@@ -120,6 +122,8 @@ class FakeSlot : public ChatSlot {
                  " and ", "<|ref|>", "a dog",   "<|/ref|>", "<|det|>",  "[[5, 6, 7, 8]]", "<|/det|>", "."};
     } else if (verb == "echo") {
       pieces_ = {echo(messages)};
+    } else if (verb == "schema") {
+      pieces_ = {options_.schema};
     } else if (verb == "hold") {
       pieces_ = {"held"};
       while (!backend_.released) {
@@ -169,6 +173,12 @@ std::optional<BackendError> FakeBackend::plan_picture(uint32_t width, uint32_t h
     return BackendError{Kind::Request, "picture: too narrow"};
   plan = pictures > 2 ? PicturePlan{1, 1, 421} : PicturePlan{width > 384 ? 2u : 1u, 1, width > 384 ? 817u : 421u};
   return std::nullopt;
+}
+
+std::optional<BackendError> FakeBackend::check_schema(const std::string& schema) const {
+  if (vl2_check_schema(schema.data(), schema.size()) == VL2_OK)
+    return std::nullopt;
+  return BackendError{Kind::Request, vl2_last_error()};
 }
 
 std::optional<BackendError> FakeBackend::tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const {

@@ -25,6 +25,7 @@ class FakeBackend : public ChatBackend {
   const ModelFacts& facts() const override { return facts_; }
   std::optional<BackendError> create_slot(std::unique_ptr<ChatSlot>& slot) override;
   std::optional<BackendError> plan_picture(uint32_t width, uint32_t height, uint32_t pictures, PicturePlan& plan) const override;
+  std::optional<BackendError> check_schema(const std::string& schema) const override;
   std::optional<BackendError> tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const override;
   std::string token_bytes(uint32_t id) const override;
   BackendHealth check() override { return health_state; }

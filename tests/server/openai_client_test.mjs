@@ -235,10 +235,36 @@ test('logprobs in a stream', async () => {
 });
 test('no logprobs unless asked for', async () => assert.equal((await chat('say a')).choices[0].logprobs, null));
 
+// --- Schemas ------------------------------------------------------------------------------------------------------------------
+
+const jsonSchema = (schema, more = {}) => ({response_format: {type: 'json_schema', json_schema: {name: 'test', schema, ...more}}});
+const shape = {type: 'object', properties: {zebra: {type: 'string'}, ant: {type: 'array', items: {$ref: '#/$defs/one'}}}, required: ['zebra', 'ant'],
+               additionalProperties: false, $defs: {one: {anyOf: [{type: 'null'}, {type: 'integer', minimum: 0}]}}};
+test('json_schema comes to the model with its properties in their order', async () =>
+  assert.equal(await text('schema', jsonSchema(shape, {strict: true, description: 'd'})), JSON.stringify(shape)));
+test('json_schema in a stream', async () => {
+  const chunks = await collect(await chat('schema', {stream: true, ...jsonSchema(shape)}));
+  assert.equal(chunks.map(({choices}) => choices[0]?.delta.content ?? '').join(''), JSON.stringify(shape));
+});
+test('json_schema by the parsing helper of the client', async () => {
+  const {choices: [{message}]} = await client.chat.completions.parse(
+      {model: 'fake', messages: [{role: 'user', content: 'say {"zebra":"z","ant":[1,null]}'}], ...jsonSchema(shape, {strict: true})});
+  assert.deepEqual(message.parsed, {zebra: 'z', ant: [1, null]});
+});
+test('json_object', async () => assert.equal(await text('schema', {response_format: {type: 'json_object'}}), '{"type":"object"}'));
+test('no schema unless asked for', async () => assert.equal(await text('schema', {response_format: {type: 'text'}}), ''));
+test('what looks like tags in JSON stays', async () =>
+  assert.equal(await text('say {"a":"<|det|>[[1, 2, 3, 4]]<|/det|>"}', {response_format: {type: 'json_object'}}), '{"a":"<|det|>[[1, 2, 3, 4]]<|/det|>"}'));
+
 // --- Refusals -----------------------------------------------------------------------------------------------------------------
 
 test('another model', () => refused(chat('say a', {model: 'gpt-4o'}), 404, {code: 'model_not_found', param: 'model'}));
-test('json_schema', () => refused(chat('say a', {response_format: {type: 'json_schema', json_schema: {name: 'x', schema: {}}}}), 400, {param: 'response_format', code: 'unsupported_parameter'}));
+test('a schema with a keyword that is not built', () => refused(chat('say a', jsonSchema({type: 'string', pattern: 'a'})), 400, {param: 'response_format', type: 'invalid_request_error', message: /"pattern" is not supported/}));
+test('a schema that nothing satisfies', () => refused(chat('say a', jsonSchema({type: 'integer', minimum: 3, maximum: 2})), 400, {param: 'response_format', message: /no value satisfies it/}));
+test('a schema that is none', () => refused(chat('say a', jsonSchema({type: 'strin'})), 400, {param: 'response_format', message: /type: got "strin"/}));
+test('a schema without a name', () => refused(chat('say a', {response_format: {type: 'json_schema', json_schema: {schema: {}}}}), 400, {param: 'response_format', message: /name/}));
+test('a format that is not known', () => refused(chat('say a', {response_format: {type: 'grammar'}}), 400, {param: 'response_format'}));
+test('a schema refused before a stream has its status', () => refused(chat('say a', {stream: true, ...jsonSchema({not: {}})}), 400, {param: 'response_format'}));
 test('two answers', () => refused(chat('say a', {n: 2}), 400, {param: 'n'}));
 test('tools', () => refused(chat('say a', {tools: [{type: 'function', function: {name: 'f'}}]}), 400, {param: 'tools'}));
 test('penalties', () => refused(chat('say a', {presence_penalty: 1}), 400, {param: 'presence_penalty'}));

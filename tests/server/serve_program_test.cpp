@@ -10,6 +10,7 @@
 #include "tests/server/raw_client.h"
 #include "tests/support/paths.h"
 #include "tests/support/program.h"
+#include "tests/support/schema_validator.h"
 
 using namespace vl2;
 using namespace vl2::server;
@@ -124,6 +125,35 @@ TEST_SUITE("program") {
     const json fresh = answer_of(program.port, json::array({total}), {{"seed", 7}});
     CHECK(fresh["usage"]["prompt_tokens_details"]["cached_tokens"] == 0);
     CHECK(fresh["choices"][0]["message"]["content"] == "$641.56");
+    CHECK(program.end(SIGTERM) == 0);
+  }
+
+  TEST_CASE("serve: with a response_format the demo model answers in JSON of it, and in words again without") {
+    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q"});
+    const json question = json::array({user("What is the total?", {"receipt.png"})});
+    const json rules = json::parse(
+        R"({"type":"object","properties":{"total":{"type":"string","maxLength":12},"currency":{"enum":["USD","EUR"]},"items":
+           {"type":"array","items":{"type":"integer"},"maxItems":2}},"required":["total","currency"],"additionalProperties":false})");
+    const auto format = [](const json& schema) {
+      return json{{"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "n"}, {"schema", schema}}}}}};
+    };
+    for (const double temperature : {0.0, 2.0}) {
+      json more = format(rules);
+      more["temperature"] = temperature;
+      const json answer = answer_of(program.port, question, more);
+      const std::string text = answer["choices"][0]["message"]["content"];
+      CHECK(answer["choices"][0]["finish_reason"] == "stop");
+      const json value = json::parse(text, nullptr, false);
+      REQUIRE_MESSAGE(!value.is_discarded(), text);
+      CHECK_MESSAGE(satisfies(value, rules, rules), text);
+    }
+    json cut = format(rules);
+    cut["max_tokens"] = 3;
+    CHECK(answer_of(program.port, question, cut)["choices"][0]["finish_reason"] == "length");
+    const json any = answer_of(program.port, question, {{"response_format", {{"type", "json_object"}}}, {"max_tokens", 20}});
+    const std::string begun = any["choices"][0]["message"]["content"];
+    CHECK(begun.find('{') <= 1);
+    CHECK(answer_of(program.port, question)["choices"][0]["message"]["content"] == "$641.56");
     CHECK(program.end(SIGTERM) == 0);
   }
 
