@@ -368,6 +368,37 @@ VL2_API vl2_status vl2_session_add_message(vl2_session* session, vl2_role role, 
 /* How many messages there are, answers included; 0 for NULL. */
 VL2_API uint32_t vl2_session_message_count(const vl2_session* session);
 
+typedef struct vl2_message {
+  uint32_t struct_size;
+  vl2_role role;
+  const char* text; /* as it was added, or, of an answer that was generated, with grounding tags. NUL-terminated; pointers here
+                       and below: until the next call on the session but for those that begin with vl2_session_get_ */
+  size_t text_bytes;
+  uint32_t first_picture; /* of the conversation: the index of its first one */
+  uint32_t picture_count;
+  int32_t is_open; /* 1: an answer that was ended before its end, which VL2_REPLY_CONTINUE takes up */
+  uint32_t reserved;
+} vl2_message;
+
+/* index    0 .. vl2_session_message_count() - 1
+ * Returns  VL2_ERROR_ARGUMENT: no such message
+ */
+VL2_API vl2_status vl2_session_get_message(const vl2_session* session, uint32_t index, vl2_message* message);
+
+typedef struct vl2_picture {
+  uint32_t struct_size;
+  uint32_t width, height;
+  uint32_t reserved;
+  const uint8_t* rgb; /* [height, width, 3], as it was added */
+} vl2_picture;
+
+/* Pictures of all messages; one of a message being written is not among them. 0 for NULL. */
+VL2_API uint32_t vl2_session_picture_count(const vl2_session* session);
+/* index    0 .. vl2_session_picture_count() - 1, in the order of the messages, as vl2_box.picture counts
+ * Returns  VL2_ERROR_ARGUMENT: no such picture
+ */
+VL2_API vl2_status vl2_session_get_picture(const vl2_session* session, uint32_t index, vl2_picture* picture);
+
 /* Forgets all messages but the first `message_count`, pictures of a message being written, and the last answer's details.
  *
  * What is left of the conversation on the device is used again: the next vl2_session_start() reads from the first token on that

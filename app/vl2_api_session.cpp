@@ -366,6 +366,42 @@ uint32_t vl2_session_message_count(const vl2_session* session) {
   return session == nullptr ? 0 : static_cast<uint32_t>(session->conversation->message_count());
 }
 
+vl2_status vl2_session_get_message(const vl2_session* session, uint32_t index, vl2_message* message) {
+  return with_const_session(session, "vl2_session_get_message", [&](const vl2_session& s) -> Outcome {
+    if (index >= s.conversation->message_count())
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_session_get_message: got index ", index, ", there are ",
+                    s.conversation->message_count(), " messages");
+    const MessageView from = s.conversation->message(index);
+    vl2_message value{};
+    constexpr vl2_role kRoles[] = {VL2_ROLE_SYSTEM, VL2_ROLE_USER, VL2_ROLE_ASSISTANT};
+    value.role = kRoles[static_cast<int>(from.role)];
+    value.text = from.text.c_str();
+    value.text_bytes = from.text.size();
+    value.first_picture = from.first_picture;
+    value.picture_count = from.picture_count;
+    value.is_open = from.open;
+    return fill_struct(message, sizeof(vl2_message), "vl2_message", value);
+  });
+}
+
+uint32_t vl2_session_picture_count(const vl2_session* session) {
+  return session == nullptr ? 0 : session->conversation->picture_count();
+}
+
+vl2_status vl2_session_get_picture(const vl2_session* session, uint32_t index, vl2_picture* picture) {
+  return with_const_session(session, "vl2_session_get_picture", [&](const vl2_session& s) -> Outcome {
+    if (index >= s.conversation->picture_count())
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_session_get_picture: got index ", index, ", there are ",
+                    s.conversation->picture_count(), " pictures");
+    const OwnedPicture& from = s.conversation->picture(index);
+    vl2_picture value{};
+    value.width = from.width;
+    value.height = from.height;
+    value.rgb = from.rgb.data();
+    return fill_struct(picture, sizeof(vl2_picture), "vl2_picture", value);
+  });
+}
+
 vl2_status vl2_session_truncate(vl2_session* session, uint32_t message_count) {
   return with_session(session, "vl2_session_truncate", [&](vl2_session& s) -> Outcome {
     if (Outcome outcome = check_not_answering(s, "vl2_session_truncate"); outcome.status != VL2_OK)

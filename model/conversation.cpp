@@ -73,6 +73,21 @@ uint32_t Conversation::picture_count() const {
   return static_cast<uint32_t>(count);
 }
 
+MessageView Conversation::message(size_t index) const {
+  uint32_t first_picture = 0;
+  for (size_t i = 0; i < index; ++i)
+    first_picture += static_cast<uint32_t>(messages_[i].pictures.size());
+  const Message& message = messages_[index];
+  return {message.turn.role, message.turn.text, first_picture, static_cast<uint32_t>(message.pictures.size()), message.open};
+}
+
+const OwnedPicture& Conversation::picture(uint32_t index) const {
+  size_t message = 0;
+  while (index >= messages_[message].pictures.size())
+    index -= static_cast<uint32_t>(messages_[message++].pictures.size());
+  return *messages_[message].pictures[index];
+}
+
 Result<std::vector<TileGrid>> Conversation::count_image_tokens(Message& message, uint32_t pictures_in_conversation) const {
   const Config& config = engine_.config();
   std::vector<TileGrid> grids;

@@ -29,6 +29,15 @@ struct OwnedPicture {
   bool operator==(const OwnedPicture&) const = default;
 };
 
+/// A message as it stands in a conversation, which owns the text.
+struct MessageView {
+  Role role;
+  const std::string& text;  ///< of an answer that was generated, with grounding tags
+  uint32_t first_picture;   ///< its index among all pictures
+  uint32_t picture_count;
+  bool open;  ///< an answer without its end token
+};
+
 /// What is being read, for progress: pictures or tokens are counted.
 enum class ReadPhase { Pictures, Tokens };
 
@@ -103,6 +112,10 @@ class Conversation {
 
   size_t message_count() const { return messages_.size(); }
   uint32_t picture_count() const;
+  /// index < message_count()
+  MessageView message(size_t index) const;
+  /// Of all messages' pictures; index < picture_count()
+  const OwnedPicture& picture(uint32_t index) const;
   Role last_role() const { return messages_.back().turn.role; }
 
   /// Tokens of the prompt that start() makes of all messages. Runs nothing. There is a message.

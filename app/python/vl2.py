@@ -86,6 +86,15 @@ class vl2_session_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32)]
 
 
+class vl2_message(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("role", c_int), ("text", c_void_p), ("text_bytes", c_size_t), ("first_picture", c_uint32),
+                ("picture_count", c_uint32), ("is_open", c_int32), ("reserved", c_uint32)]
+
+
+class vl2_picture(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("reserved", c_uint32), ("rgb", c_void_p)]
+
+
 class vl2_alternative(ctypes.Structure):
     _fields_ = [("token_id", c_uint32), ("logprob", c_float)]
 
@@ -153,6 +162,9 @@ _FUNCTIONS = {
     "vl2_session_add_image_file": (c_int, [c_void_p, c_char_p, c_size_t]),
     "vl2_session_add_message": (c_int, [c_void_p, c_int, c_char_p, c_size_t]),
     "vl2_session_message_count": (c_uint32, [c_void_p]),
+    "vl2_session_get_message": (c_int, [c_void_p, c_uint32, POINTER(vl2_message)]),
+    "vl2_session_picture_count": (c_uint32, [c_void_p]),
+    "vl2_session_get_picture": (c_int, [c_void_p, c_uint32, POINTER(vl2_picture)]),
     "vl2_session_truncate": (c_int, [c_void_p, c_uint32]),
     "vl2_session_clear": (c_int, [c_void_p]),
     "vl2_session_count_prompt": (c_int, [c_void_p, POINTER(c_uint32)]),
@@ -233,6 +245,7 @@ Plan = namedtuple("Plan", "context_tokens weight_bytes cache_bytes working_bytes
 PicturePlan = namedtuple("PicturePlan", "tiles_wide tiles_high canvas_width canvas_height resized_width resized_height tokens")
 Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  # ids and numbers None where there are none
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
+Message = namedtuple("Message", "role text picture_count")
 Reply = namedtuple("Reply", "text tagged_text plain_text stop_reason token_ids logprobs prompt_tokens cached_tokens picture_tokens "
                             "resize_ms encode_ms prefill_ms decode_ms boxes problems")
 
@@ -392,6 +405,17 @@ class Session:
     @property
     def message_count(self):
         return _lib.vl2_session_message_count(self._handle)
+
+    @property
+    def messages(self):
+        """Every message: a Message, its role and its text, answers with their grounding tags."""
+        found = []
+        for index in range(self.message_count):
+            message = vl2_message()
+            _check(_lib.vl2_session_get_message(self._handle, index, byref(message)))
+            role = next(name for name, number in _ROLES.items() if number == message.role)
+            found.append(Message(role, _text(message.text, message.text_bytes), message.picture_count))
+        return found
 
     @property
     def token_count(self):
