@@ -42,6 +42,8 @@ void add_chat(CLI::App& app, ChatOptions& options) {
   add_model_options(*command, options.model);
   command->add_option("--image", options.images, "A picture for the first message; may be given again")->take_all()->expected(1);
   add_answer_options(*command, options.answer);
+  command->add_option("--session", options.session,
+                      "Go on with the conversation in this file, if there is one; saved to it at the end");
 }
 
 void add_run(CLI::App& app, RunOptions& options) {

@@ -280,30 +280,66 @@ vl2_box box_of(const Shown& all, const GroundedBox& from) {
 
 // ---- Life --------------------------------------------------------------------------------------------------------------------
 
-vl2_status vl2_session_create(vl2_model* model, const vl2_session_options* given, vl2_session** session) {
+namespace {
+
+// Makes a handle of what `make` gives: Result<std::unique_ptr<Conversation>>(ModelState&, uint32_t context).
+template <typename Make>
+vl2_status make_session(const char* where, vl2_model* model, const vl2_session_options* given, vl2_session** session,
+                        const Make& make) {
   ErrorSlot* const slot = model == nullptr ? nullptr : &model->state->error;
   return guarded(
       [&]() -> Outcome {
         if (session == nullptr)
-          return refuse(VL2_ERROR_ARGUMENT, "vl2_session_create: session is NULL, wanted a place for the session");
+          return refuse(VL2_ERROR_ARGUMENT, where, ": session is NULL, wanted a place for the session");
         *session = nullptr;
         if (model == nullptr)
-          return refuse(VL2_ERROR_ARGUMENT, "vl2_session_create: model is NULL");
+          return refuse(VL2_ERROR_ARGUMENT, where, ": model is NULL");
         vl2_session_options options{};
         if (Outcome outcome = read_options(given, sizeof(vl2_session_options), "vl2_session_options", options);
             outcome.status != VL2_OK)
           return outcome;
         if (model->state->engine == nullptr)
-          return refuse(VL2_ERROR_STATE, "vl2_session_create: the model was loaded without weights");
+          return refuse(VL2_ERROR_STATE, where, ": the model was loaded without weights");
         auto made = std::make_unique<vl2_session>();
         made->model = model->state;
         const std::lock_guard turn(made->model->turn);
-        VL2_ASSIGN(made->conversation,
-                   Conversation::create(*made->model->engine, *made->model->tokenizer, options.context_tokens));
+        VL2_ASSIGN(made->conversation, make(*made->model, options.context_tokens));
         *session = made.release();
         return {};
       },
       slot);
+}
+
+}  // namespace
+
+vl2_status vl2_session_create(vl2_model* model, const vl2_session_options* given, vl2_session** session) {
+  return make_session("vl2_session_create", model, given, session, [](ModelState& state, uint32_t context) {
+    return Conversation::create(*state.engine, *state.tokenizer, context);
+  });
+}
+
+vl2_status vl2_session_load(vl2_model* model, const char* path, const vl2_session_options* given, vl2_session** session) {
+  return make_session("vl2_session_load", model, given, session,
+                      [&](ModelState& state, uint32_t context) -> Result<std::unique_ptr<Conversation>> {
+                        if (path == nullptr)
+                          return fail(Code::BadArgument, "vl2_session_load: path is NULL, wanted a file");
+                        return Conversation::load(*state.engine, *state.tokenizer, path, context);
+                      });
+}
+
+vl2_status vl2_session_save(vl2_session* session, const char* path) {
+  return with_session(session, "vl2_session_save", [&](vl2_session& s) -> Outcome {
+    if (path == nullptr)
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_session_save: path is NULL, wanted a file");
+    if (Outcome outcome = check_not_answering(s, "vl2_session_save"); outcome.status != VL2_OK)
+      return outcome;
+    if (!s.pictures.empty())
+      return refuse(VL2_ERROR_STATE, "vl2_session_save: ", s.pictures.size(),
+                    " pictures were added and no message after them; vl2_session_truncate() takes them back");
+    const std::lock_guard turn(s.model->turn);
+    VL2_TRY(s.conversation->save(path));
+    return {};
+  });
 }
 
 void vl2_session_free(vl2_session* session) {

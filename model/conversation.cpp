@@ -42,11 +42,17 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const
 // ---- Messages ----------------------------------------------------------------------------------------------------------------
 
 Status Conversation::add(Role role, std::string text, std::vector<OwnedPicture> pictures) {
+  std::vector<SharedPicture> shared;
+  for (OwnedPicture& picture : pictures)
+    shared.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+  return add_shared(role, std::move(text), std::move(shared));
+}
+
+Status Conversation::add_shared(Role role, std::string text, std::vector<SharedPicture> pictures) {
   Message message;
   message.turn.role = role;
   message.turn.text = std::move(text);
-  for (OwnedPicture& picture : pictures)
-    message.pictures.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+  message.pictures = std::move(pictures);
   if (!message.pictures.empty())
     VL2_TRY(check_sees(engine_.config()));
   VL2_TRY(count_image_tokens(message, picture_count() + static_cast<uint32_t>(message.pictures.size())).status());

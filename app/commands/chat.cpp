@@ -43,6 +43,8 @@ class Chat {
     const bool asks = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
     if (asks && !options_.model.quiet)
       std::fputs("/help lists the commands, Ctrl-D ends\n", stderr);
+    if (const uint32_t count = vl2_session_message_count(session_); count > 0 && asks && !options_.model.quiet)
+      std::fprintf(stderr, "%s: %u messages so far\n", options_.session.c_str(), count);
     for (const std::string& path : options_.images)
       VL2_TRY(attach(path));
     LineReader lines(STDIN_FILENO);
@@ -65,7 +67,11 @@ class Chat {
       reset_interrupt();
     }
     reset_interrupt();  // that was the way to end it
-    return {};
+    if (attached_.empty())
+      return {};
+    if (!options_.session.empty())
+      print_warning("pictures of a message that was not written are not saved");
+    return detach();
   }
 
  private:
@@ -288,12 +294,18 @@ class Chat {
 
 Status chat_command(const ChatOptions& options) {
   constexpr int kStopsAtOnce = 3;  // the first ends an answer, the second the conversation
+  VL2_TRY(check_output_file(options.session));
   VL2_ASSIGN(const ModelHandle model, open_model(options.model, options.images.empty() ? 0 : VL2_LOAD_NEEDS_EYES));
+  const char* const file = options.session.c_str();
   vl2_session* made = nullptr;
-  VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
+  vl2_status status = options.session.empty() ? VL2_ERROR_NOT_FOUND : vl2_session_load(model.get(), file, nullptr, &made);
+  if (status == VL2_ERROR_NOT_FOUND)
+    status = vl2_session_create(model.get(), nullptr, &made);
+  VL2_TRY(status_of_call(status));
   const SessionHandle session(made);
   catch_interrupts(kStopsAtOnce);
-  return Chat(options, model.get(), session.get()).run();
+  VL2_TRY(Chat(options, model.get(), session.get()).run());
+  return options.session.empty() ? Status() : status_of_call(vl2_session_save(session.get(), file));
 }
 
 }  // namespace vl2

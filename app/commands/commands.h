@@ -174,6 +174,7 @@ struct ChatOptions {
   ModelOptions model;
   std::vector<std::string> images;  ///< of the first message
   AnswerOptions answer;
+  std::string session;  ///< --session: file that the conversation is taken from, if there is one, and saved to at the end
 };
 Status chat_command(const ChatOptions& options);
 

@@ -156,6 +156,8 @@ _FUNCTIONS = {
     "vl2_image_free": (None, [c_void_p]),
     "vl2_model_plan_picture": (c_int, [c_void_p, c_uint32, c_uint32, c_uint32, POINTER(vl2_picture_plan)]),
     "vl2_session_create": (c_int, [c_void_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
+    "vl2_session_save": (c_int, [c_void_p, c_char_p]),
+    "vl2_session_load": (c_int, [c_void_p, c_char_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
     "vl2_session_free": (None, [c_void_p]),
     "vl2_session_last_error": (c_char_p, [c_void_p]),
     "vl2_session_add_image": (c_int, [c_void_p, c_char_p, c_uint32, c_uint32]),
@@ -360,16 +362,25 @@ class Model:
         _check(_lib.vl2_model_plan_picture(self._handle, width, height, pictures, byref(plan)))
         return PicturePlan(*(getattr(plan, name) for name in PicturePlan._fields))
 
-    def session(self, context_tokens=0):
-        return Session(self, context_tokens)
+    def session(self, context_tokens=0, path=None):
+        """A new conversation, or the one that Session.save() wrote to `path`."""
+        return Session(self, context_tokens, path)
 
 
 class Session:
     """One conversation. Used by one thread at a time, but for stop()."""
 
-    def __init__(self, model, context_tokens=0):
+    def __init__(self, model, context_tokens=0, path=None):
         self._handle = c_void_p()
-        _check(_lib.vl2_session_create(model._handle, byref(vl2_session_options(context_tokens=context_tokens)), byref(self._handle)))
+        options = vl2_session_options(context_tokens=context_tokens)
+        if path is None:
+            _check(_lib.vl2_session_create(model._handle, byref(options), byref(self._handle)))
+        else:
+            _check(_lib.vl2_session_load(model._handle, _bytes(path), byref(options), byref(self._handle)))
+
+    def save(self, path):
+        """Writes the conversation to a file, from which Model.session(path=...) goes on."""
+        _check(_lib.vl2_session_save(self._handle, _bytes(path)))
 
     def close(self):
         handle, self._handle = self._handle, c_void_p()

@@ -255,6 +255,35 @@ TEST_SUITE("program") {
     CHECK(terminal.exit_status() == 0);
   }
 
+  TEST_CASE("vl2 chat --session: three processes say what one says") {
+    const TemporaryFolder folder;
+    const std::string file = folder / "talk.vl2", picture = write_picture(folder / "a.png", 500, 375);
+    const Words draw = {"chat", "-m", small_model(), "-n", "30", "--temp", "2", "--seed", "3"};
+    Words with_file = draw;
+    with_file.insert(with_file.end(), {"--session", file});
+    const Words parts = {"/image " + picture + "\nWhat is this?\n", "/regen\nAnd where?\n",
+                         "/save " + (folder / "all.json") + "\nWhy?\n"};
+    std::string all, one_by_one;
+    for (const std::string& part : parts) {
+      all += part;
+      one_by_one += printed(with_file, part);
+    }
+    CHECK(one_by_one.size() > 60);
+    // /regen counts afresh in each process: here it is the first in both.
+    CHECK(printed(draw, all) == one_by_one);
+    const json saved = json::parse(read_file(folder / "all.json"));
+    CHECK(saved["messages"].size() == 4);
+    CHECK(saved["messages"][0]["pictures"][0]["width"] == 500);
+
+    const std::string before = read_file(file);
+    const ProgramResult other = refused({"chat", "-m", kPicoModel, "--session", file}, "hello\n", "saved with another model");
+    CHECK(other.out.empty());
+    write_file(file, before.substr(0, before.size() - 1));
+    CHECK(refused(with_file, "hello\n", "wanted " + std::to_string(before.size())).out.empty());
+    CHECK(read_file(file).size() + 1 == before.size());
+    CHECK(refused({"chat", "-m", small_model(), "--session", folder / "none/talk.vl2"}, "", "is no folder").out.empty());
+  }
+
   TEST_CASE("vl2 ground: a box a line in pixels, the same in JSON with its probability, and drawn") {
     const TemporaryFolder folder;
     const std::string drawn = folder / "drawn.png", by_run = folder / "run.png";

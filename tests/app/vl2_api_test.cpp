@@ -80,6 +80,8 @@ TEST_SUITE("cpu") {
         {vl2_session_add_image(nullptr, &byte, 1, 1), "session is NULL"},
         {vl2_session_add_image_file(nullptr, &byte, 1), "session is NULL"},
         {vl2_session_add_message(nullptr, VL2_ROLE_USER, "a", 1), "session is NULL"},
+        {vl2_session_save(nullptr, "x"), "session is NULL"},
+        {vl2_session_load(nullptr, "x", nullptr, &session), "model is NULL"},
         {vl2_session_get_message(nullptr, 0, &message), "session is NULL"},
         {vl2_session_get_picture(nullptr, 0, &shown), "session is NULL"},
         {vl2_session_truncate(nullptr, 0), "session is NULL"},
