@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "app/command_table.h"
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
 #include "app/vl2.h"
@@ -60,7 +61,7 @@ void add_run(CLI::App& app, RunOptions& options) {
 void add_presets(CLI::App& app, GroundOptions& ground, RunOptions& ocr) {
   CLI::App* command = app.add_subcommand("ground", "Print where a thing is in a picture: a box a line, in pixels");
   add_model_options(*command, ground.run.model);
-  command->add_option("--image", ground.run.images, "The picture")->required()->expected(1);
+  command->add_option("--image", ground.run.images, "The picture")->required()->expected(1)->allow_extra_args(false);
   command->add_option("what", ground.what, "The thing, in words: \"the red car\"")->required();
   command->add_flag("--all", ground.all, "Every one of them: \"cars\"");
   command->add_flag("--json", ground.run.json, "Print one JSON object, its boxes with their probability");
@@ -68,7 +69,7 @@ void add_presets(CLI::App& app, GroundOptions& ground, RunOptions& ocr) {
 
   command = app.add_subcommand("ocr", "Print the text in a picture");
   add_model_options(*command, ocr.model);
-  command->add_option("--image", ocr.images, "The picture")->required()->expected(1);
+  command->add_option("--image", ocr.images, "The picture")->required()->expected(1)->allow_extra_args(false);
   ocr.prompt = kReadingPrompt;
   command->add_option("-p,--prompt", ocr.prompt, "How the model is asked")->capture_default_str();
   ocr.answer.max_tokens = 2048;  // a page; what the authors' evaluation allows
@@ -210,6 +211,12 @@ int report(const CLI::ParseError& error, const CLI::App& app) {
   return refuse(std::string(error.what()) + " (see `" + help + "`)");
 }
 
+Status print_completion(const CLI::App& app, const std::string& shell) {
+  VL2_ASSIGN(const std::string script, completion_script(command_table(app), shell));
+  std::fputs(script.c_str(), stdout);
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -247,6 +254,11 @@ int main(int argc, char** argv) {
   add_tune(app, tune);
   add_files(app, quantize, inspect);
   add_plan(app, plan);
+  std::string shell;
+  app.add_subcommand("completion", "Print a script by which a shell completes commands and options")
+      ->add_option("shell", shell, "bash, zsh or fish")
+      ->required();
+  app.add_subcommand("man", "Print the manual page: vl2 man | man -l -");
 
   try {
     app.parse(argc, argv);
@@ -254,6 +266,12 @@ int main(int argc, char** argv) {
     return report(error, app);
   }
   const std::string name = app.get_subcommands().front()->get_name();
+  if (name == "completion")
+    return report(print_completion(app, shell));
+  if (name == "man") {
+    std::fputs(man_page(command_table(app), vl2_version()).c_str(), stdout);
+    return report(Status());
+  }
   if (name == "run")
     return report(run_command(run));
   if (name == "chat")

@@ -231,7 +231,7 @@ TEST_SUITE("program") {
     CHECK(result.exit_status == 0);
     CHECK_MESSAGE(result.err.empty(), result.err);
     CHECK(result.out.ends_with("it ends the conversation.\n"));
-    CHECK(result.out.size() > 800);
+    CHECK(result.out.find("/image FILE") >= 3);  // behind what there was of the answer
   }
 
   TEST_CASE("vl2 chat: on a terminal it asks, tells what failed and goes on, and ends with Ctrl-C or Ctrl-D") {
