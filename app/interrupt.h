@@ -7,13 +7,17 @@ namespace vl2 {
 /// tell.
 inline constexpr int kInterruptedExitStatus = 130;
 
-/// From now on the first SIGINT or SIGTERM only makes interrupted() true, and the second ends the program with that status.
-void catch_interrupts();
+/// From now on SIGINT and SIGTERM only make interrupted() true, until there were `ends_at` of them: that one ends the program with
+/// that status. Where more than two are waited for, a SIGTERM counts as two: what is under way stops, and what comes after it too.
+void catch_interrupts(int ends_at = 2);
 
 /// Whether the user has asked to stop. Any thread.
 bool interrupted();
 
-/// Forgets the first Ctrl-C, for the next answer of a conversation.
+/// How many there were. Any thread.
+int interrupt_count();
+
+/// Forgets them, for the next answer of a conversation.
 void reset_interrupt();
 
 }  // namespace vl2

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "app/command_table.h"
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
 #include "app/vl2.h"
@@ -24,26 +25,58 @@ CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
   return model->required();
 }
 
+void add_answer_options(CLI::App& command, AnswerOptions& options) {
+  command.add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
+      ->capture_default_str();
+  command.add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
+  command.add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
+  command.add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
+  command.add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
+      ->check(CLI::Range(0.01, 100.0));
+  command.add_option("--seed", options.seed, "Seed of the draws");
+}
+
+void add_chat(CLI::App& app, ChatOptions& options) {
+  CLI::App* command = app.add_subcommand("chat", "Talk about pictures, a line a message; /help lists what else a line can be");
+  add_model_options(*command, options.model);
+  command->add_option("--image", options.images, "A picture for the first message; may be given again")->take_all()->expected(1);
+  add_answer_options(*command, options.answer);
+  command->add_option("--session", options.session,
+                      "Go on with the conversation in this file, if there is one; saved to it at the end");
+}
+
 void add_run(CLI::App& app, RunOptions& options) {
   CLI::App* command = app.add_subcommand("run", "Answer a question about pictures");
   add_model_options(*command, options.model);
   command->add_option("--image", options.images, "A picture; may be given again")->take_all()->expected(1);
   command->add_option("-p,--prompt", options.prompt, "The question")->required();
-  command->add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
-      ->capture_default_str();
-  command->add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
-  command->add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
-  command->add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
-      ->check(CLI::Range(0.01, 100.0));
-  command->add_option("--seed", options.seed, "Seed of the draws");
+  add_answer_options(*command, options.answer);
   command->add_flag("--json", options.json, "Print one JSON object instead of text");
   command->add_flag("--special", options.special, "Print grounding tags as they are generated");
   command->add_option("--json-schema", options.schema,
                       "Answer in JSON of this schema: a file, the text itself, or one of boxes, table, kv, object");
   command->add_option("--annotate", options.annotate, "Write the last picture with its boxes drawn to this PNG");
+}
+
+void add_presets(CLI::App& app, GroundOptions& ground, RunOptions& ocr) {
+  CLI::App* command = app.add_subcommand("ground", "Print where a thing is in a picture: a box a line, in pixels");
+  add_model_options(*command, ground.run.model);
+  command->add_option("--image", ground.run.images, "The picture")->required()->expected(1)->allow_extra_args(false);
+  command->add_option("what", ground.what, "The thing, in words: \"the red car\"")->required();
+  command->add_flag("--all", ground.all, "Every one of them: \"cars\"");
+  command->add_flag("--json", ground.run.json, "Print one JSON object, its boxes with their probability");
+  command->add_option("--annotate", ground.run.annotate, "Write the picture with the boxes drawn to this PNG");
+
+  command = app.add_subcommand("ocr", "Print the text in a picture");
+  add_model_options(*command, ocr.model);
+  command->add_option("--image", ocr.images, "The picture")->required()->expected(1)->allow_extra_args(false);
+  ocr.prompt = kReadingPrompt;
+  command->add_option("-p,--prompt", ocr.prompt, "How the model is asked")->capture_default_str();
+  ocr.answer.max_tokens = 2048;  // a page; what the authors' evaluation allows
+  add_answer_options(*command, ocr.answer);
+  command->add_flag("--json", ocr.json, "Print one JSON object, its boxes (if any) with their probability");
 }
 
 void add_serve(CLI::App& app, ServeOptions& options) {
@@ -180,6 +213,12 @@ int report(const CLI::ParseError& error, const CLI::App& app) {
   return refuse(std::string(error.what()) + " (see `" + help + "`)");
 }
 
+Status print_completion(const CLI::App& app, const std::string& shell) {
+  VL2_ASSIGN(const std::string script, completion_script(command_table(app), shell));
+  std::fputs(script.c_str(), stdout);
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -188,6 +227,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("vl2 ") + vl2_version());
 
   RunOptions run;
+  ChatOptions chat;
+  GroundOptions ground;
+  RunOptions ocr;
   DevicesOptions devices;
   TokenizeOptions tokenize;
   TilesOptions tiles;
@@ -200,6 +242,8 @@ int main(int argc, char** argv) {
   PlanOptions plan;
   ServeOptions serve;
   add_run(app, run);
+  add_chat(app, chat);
+  add_presets(app, ground, ocr);
   add_serve(app, serve);
   app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
   CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
@@ -212,6 +256,11 @@ int main(int argc, char** argv) {
   add_tune(app, tune);
   add_files(app, quantize, inspect);
   add_plan(app, plan);
+  std::string shell;
+  app.add_subcommand("completion", "Print a script by which a shell completes commands and options")
+      ->add_option("shell", shell, "bash, zsh or fish")
+      ->required();
+  app.add_subcommand("man", "Print the manual page: vl2 man | man -l -");
 
   try {
     app.parse(argc, argv);
@@ -219,8 +268,22 @@ int main(int argc, char** argv) {
     return report(error, app);
   }
   const std::string name = app.get_subcommands().front()->get_name();
+  if (name == "completion")
+    return report(print_completion(app, shell));
+  if (name == "man") {
+    std::fputs(man_page(command_table(app), vl2_version()).c_str(), stdout);
+    return report(Status());
+  }
   if (name == "run")
     return report(run_command(run));
+  if (name == "chat")
+    return report(chat_command(chat));
+  if (name == "ground")
+    return report(ground_command(ground));
+  if (name == "ocr") {
+    ocr.probabilities = ocr.json;
+    return report(run_command(ocr));
+  }
   if (name == "serve")
     return report(serve_command(serve));
   if (name == "devices")

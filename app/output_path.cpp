@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 #include <unistd.h>
 
@@ -39,6 +40,26 @@ Status make_output_folder(const std::string& path) {
   if (error || !fs::is_directory(path))
     return fail(Code::IoError, path, ": cannot be made a folder", error ? ": " + error.message() : std::string());
   return check_writable(path, path);
+}
+
+Status replace_text_file(const std::string& path, const std::string& text) {
+  VL2_TRY(check_output_file(path));
+  const std::string beside = path + ".part-" + std::to_string(::getpid());
+  std::error_code error;
+  std::ofstream file(beside, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) {
+    const int why = errno;
+    fs::remove(beside, error);
+    return fail(Code::IoError, path, ": cannot be written: ", std::strerror(why));
+  }
+  fs::rename(beside, path, error);
+  if (!error)
+    return {};
+  const std::string why = error.message();
+  fs::remove(beside, error);
+  return fail(Code::IoError, path, ": cannot be written: ", why);
 }
 
 }  // namespace vl2

@@ -18,4 +18,9 @@ Status check_output_file(const std::string& path);
 /// Errors  IoError, with the path
 Status make_output_folder(const std::string& path);
 
+/// Writes a file beside `path`, then renames it over: who reads sees the old file or the whole new one.
+///
+/// Errors  IoError, with the path; nothing is left behind, and what was there stays
+Status replace_text_file(const std::string& path, const std::string& text);
+
 }  // namespace vl2

@@ -82,7 +82,7 @@ typedef enum vl2_status {
   VL2_ERROR_NO_DEVICE = -9,        /* no usable Vulkan device */
   VL2_ERROR_DEVICE_LOST = -10,     /* the driver gave up: free the model and load it again */
   VL2_ERROR_DEVICE = -11,          /* any other error of the driver */
-  VL2_ERROR_IO = -12,              /* the operating system refused to read */
+  VL2_ERROR_IO = -12,              /* the operating system refused to read or write */
   VL2_ERROR_CANCELLED = -13,       /* a callback or vl2_session_stop() ended the call before it had a result */
   VL2_ERROR_INTERNAL = -14         /* a mistake of this library */
 } vl2_status;
@@ -334,6 +334,29 @@ typedef struct vl2_session_options {
  * Returns  VL2_ERROR_OUT_OF_MEMORY: its cache does not fit on the device; VL2_ERROR_STATE: the model has no weights
  */
 VL2_API vl2_status vl2_session_create(vl2_model* model, const vl2_session_options* options, vl2_session** session);
+/* Writes a session to a file, with which vl2_session_load() goes on, in this process or another, to the bit as if it had not ended:
+ * messages, pictures, the last answer and the cache of the device. The file holds all that was said and shown, and only its owner may
+ * read it. It appears under its name when it is whole; on an error what was there stays.
+ *
+ * path     of the file. It takes about vl2_model_info.session_bytes / context_tokens a token and 3 bytes a pixel
+ * Returns  VL2_ERROR_IO; VL2_ERROR_STATE: an answer is being given, or pictures were added and no message after them; those of the
+ *          device
+ */
+VL2_API vl2_status vl2_session_save(vl2_session* session, const char* path);
+
+/* Makes the session that vl2_session_save() wrote. Everything in the file is checked before it is used.
+ *
+ * model    with the same weights in the same format, on a device that computes in the same number format; max_tiles and prefill_tokens
+ *          may differ
+ * options  as for vl2_session_create()
+ * session  gets the session, or NULL on an error
+ * Returns  VL2_ERROR_NOT_FOUND, _IO: the file; VL2_ERROR_FILE: none of ours, torn, changed, or saved with another model;
+ *          VL2_ERROR_UNSUPPORTED: of another version of the format; VL2_ERROR_CONTEXT_FULL: it holds more tokens than this session;
+ *          else as vl2_session_create()
+ */
+VL2_API vl2_status vl2_session_load(vl2_model* model, const char* path, const vl2_session_options* options,
+                                    vl2_session** session);
+
 /* NULL is fine. No other call on it may be under way, vl2_session_stop() included. */
 VL2_API void vl2_session_free(vl2_session* session);
 
@@ -367,6 +390,37 @@ VL2_API vl2_status vl2_session_add_message(vl2_session* session, vl2_role role, 
 
 /* How many messages there are, answers included; 0 for NULL. */
 VL2_API uint32_t vl2_session_message_count(const vl2_session* session);
+
+typedef struct vl2_message {
+  uint32_t struct_size;
+  vl2_role role;
+  const char* text; /* as it was added, or, of an answer that was generated, with grounding tags. NUL-terminated; pointers here
+                       and below: until the next call on the session but for those that begin with vl2_session_get_ */
+  size_t text_bytes;
+  uint32_t first_picture; /* of the conversation: the index of its first one */
+  uint32_t picture_count;
+  int32_t is_open; /* 1: an answer that was ended before its end, which VL2_REPLY_CONTINUE takes up */
+  uint32_t reserved;
+} vl2_message;
+
+/* index    0 .. vl2_session_message_count() - 1
+ * Returns  VL2_ERROR_ARGUMENT: no such message
+ */
+VL2_API vl2_status vl2_session_get_message(const vl2_session* session, uint32_t index, vl2_message* message);
+
+typedef struct vl2_picture {
+  uint32_t struct_size;
+  uint32_t width, height;
+  uint32_t reserved;
+  const uint8_t* rgb; /* [height, width, 3], as it was added */
+} vl2_picture;
+
+/* Pictures of all messages; one of a message being written is not among them. 0 for NULL. */
+VL2_API uint32_t vl2_session_picture_count(const vl2_session* session);
+/* index    0 .. vl2_session_picture_count() - 1, in the order of the messages, as vl2_box.picture counts
+ * Returns  VL2_ERROR_ARGUMENT: no such picture
+ */
+VL2_API vl2_status vl2_session_get_picture(const vl2_session* session, uint32_t index, vl2_picture* picture);
 
 /* Forgets all messages but the first `message_count`, pictures of a message being written, and the last answer's details.
  *

@@ -292,30 +292,66 @@ vl2_box box_of(const Shown& all, const GroundedBox& from) {
 
 // ---- Life --------------------------------------------------------------------------------------------------------------------
 
-vl2_status vl2_session_create(vl2_model* model, const vl2_session_options* given, vl2_session** session) {
+namespace {
+
+// Makes a handle of what `make` gives: Result<std::unique_ptr<Conversation>>(ModelState&, uint32_t context).
+template <typename Make>
+vl2_status make_session(const char* where, vl2_model* model, const vl2_session_options* given, vl2_session** session,
+                        const Make& make) {
   ErrorSlot* const slot = model == nullptr ? nullptr : &model->state->error;
   return guarded(
       [&]() -> Outcome {
         if (session == nullptr)
-          return refuse(VL2_ERROR_ARGUMENT, "vl2_session_create: session is NULL, wanted a place for the session");
+          return refuse(VL2_ERROR_ARGUMENT, where, ": session is NULL, wanted a place for the session");
         *session = nullptr;
         if (model == nullptr)
-          return refuse(VL2_ERROR_ARGUMENT, "vl2_session_create: model is NULL");
+          return refuse(VL2_ERROR_ARGUMENT, where, ": model is NULL");
         vl2_session_options options{};
         if (Outcome outcome = read_options(given, sizeof(vl2_session_options), "vl2_session_options", options);
             outcome.status != VL2_OK)
           return outcome;
         if (model->state->engine == nullptr)
-          return refuse(VL2_ERROR_STATE, "vl2_session_create: the model was loaded without weights");
+          return refuse(VL2_ERROR_STATE, where, ": the model was loaded without weights");
         auto made = std::make_unique<vl2_session>();
         made->model = model->state;
         const std::lock_guard turn(made->model->turn);
-        VL2_ASSIGN(made->conversation,
-                   Conversation::create(*made->model->engine, *made->model->tokenizer, options.context_tokens));
+        VL2_ASSIGN(made->conversation, make(*made->model, options.context_tokens));
         *session = made.release();
         return {};
       },
       slot);
+}
+
+}  // namespace
+
+vl2_status vl2_session_create(vl2_model* model, const vl2_session_options* given, vl2_session** session) {
+  return make_session("vl2_session_create", model, given, session, [](ModelState& state, uint32_t context) {
+    return Conversation::create(*state.engine, *state.tokenizer, context);
+  });
+}
+
+vl2_status vl2_session_load(vl2_model* model, const char* path, const vl2_session_options* given, vl2_session** session) {
+  return make_session("vl2_session_load", model, given, session,
+                      [&](ModelState& state, uint32_t context) -> Result<std::unique_ptr<Conversation>> {
+                        if (path == nullptr)
+                          return fail(Code::BadArgument, "vl2_session_load: path is NULL, wanted a file");
+                        return Conversation::load(*state.engine, *state.tokenizer, path, context);
+                      });
+}
+
+vl2_status vl2_session_save(vl2_session* session, const char* path) {
+  return with_session(session, "vl2_session_save", [&](vl2_session& s) -> Outcome {
+    if (path == nullptr)
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_session_save: path is NULL, wanted a file");
+    if (Outcome outcome = check_not_answering(s, "vl2_session_save"); outcome.status != VL2_OK)
+      return outcome;
+    if (!s.pictures.empty())
+      return refuse(VL2_ERROR_STATE, "vl2_session_save: ", s.pictures.size(),
+                    " pictures were added and no message after them; vl2_session_truncate() takes them back");
+    const std::lock_guard turn(s.model->turn);
+    VL2_TRY(s.conversation->save(path));
+    return {};
+  });
 }
 
 void vl2_session_free(vl2_session* session) {
@@ -376,6 +412,42 @@ vl2_status vl2_session_add_message(vl2_session* session, vl2_role role, const ch
 
 uint32_t vl2_session_message_count(const vl2_session* session) {
   return session == nullptr ? 0 : static_cast<uint32_t>(session->conversation->message_count());
+}
+
+vl2_status vl2_session_get_message(const vl2_session* session, uint32_t index, vl2_message* message) {
+  return with_const_session(session, "vl2_session_get_message", [&](const vl2_session& s) -> Outcome {
+    if (index >= s.conversation->message_count())
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_session_get_message: got index ", index, ", there are ",
+                    s.conversation->message_count(), " messages");
+    const MessageView from = s.conversation->message(index);
+    vl2_message value{};
+    constexpr vl2_role kRoles[] = {VL2_ROLE_SYSTEM, VL2_ROLE_USER, VL2_ROLE_ASSISTANT};
+    value.role = kRoles[static_cast<int>(from.role)];
+    value.text = from.text.c_str();
+    value.text_bytes = from.text.size();
+    value.first_picture = from.first_picture;
+    value.picture_count = from.picture_count;
+    value.is_open = from.open;
+    return fill_struct(message, sizeof(vl2_message), "vl2_message", value);
+  });
+}
+
+uint32_t vl2_session_picture_count(const vl2_session* session) {
+  return session == nullptr ? 0 : session->conversation->picture_count();
+}
+
+vl2_status vl2_session_get_picture(const vl2_session* session, uint32_t index, vl2_picture* picture) {
+  return with_const_session(session, "vl2_session_get_picture", [&](const vl2_session& s) -> Outcome {
+    if (index >= s.conversation->picture_count())
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_session_get_picture: got index ", index, ", there are ",
+                    s.conversation->picture_count(), " pictures");
+    const OwnedPicture& from = s.conversation->picture(index);
+    vl2_picture value{};
+    value.width = from.width;
+    value.height = from.height;
+    value.rgb = from.rgb.data();
+    return fill_struct(picture, sizeof(vl2_picture), "vl2_picture", value);
+  });
 }
 
 vl2_status vl2_session_truncate(vl2_session* session, uint32_t message_count) {

@@ -3,6 +3,8 @@
 #include <cstdio>
 
 #include "app/byte_size.h"
+#include "app/interrupt.h"
+#include "app/progress.h"
 
 namespace vl2 {
 
@@ -31,13 +33,13 @@ Code code_of(vl2_status status) {
   return Code::BadArgument;
 }
 
-}  // namespace
-
-Status status_of_call(vl2_status status) {
-  const Code code = code_of(status);
-  return code == Code::Ok ? Status() : fail(code, vl2_last_error());
+int show_loading(void* user, vl2_phase, uint64_t done, uint64_t total) {
+  if (*static_cast<const bool*>(user))
+    std::fprintf(stderr, "\rloading %3d %%", static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total)));
+  return interrupted() ? 1 : 0;
 }
 
+// What the options say of loading; texts are those of `options`.
 Result<vl2_load_options> load_options_of(const ModelOptions& options) {
   vl2_load_options load{};
   load.struct_size = sizeof(load);
@@ -52,11 +54,36 @@ Result<vl2_load_options> load_options_of(const ModelOptions& options) {
   return load;
 }
 
+// Says on standard error what loading went without; nothing when all is well.
 void print_notice(const vl2_model* model) {
   vl2_model_info info{};
   info.struct_size = sizeof(info);
   if (vl2_model_get_info(model, &info) == VL2_OK && *info.notice != '\0')
     std::fprintf(stderr, "vl2: note: %s\n", info.notice);
+}
+
+}  // namespace
+
+Status status_of_call(vl2_status status) {
+  const Code code = code_of(status);
+  return code == Code::Ok ? Status() : fail(code, vl2_last_error());
+}
+
+Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags) {
+  if (!options.type.empty())
+    VL2_TRY(quantize_mix_of(options.type).status());  // in the words of the command line
+  bool show = wants_progress(options.quiet);
+  VL2_ASSIGN(vl2_load_options load, load_options_of(options));
+  load.flags = flags;
+  load.progress = show_loading;
+  load.progress_user = &show;
+  vl2_model* model = nullptr;
+  const vl2_status status = vl2_model_load(options.model.c_str(), &load, &model);
+  if (show)
+    std::fprintf(stderr, "\r             \r");
+  VL2_TRY(status_of_call(status));
+  print_notice(model);
+  return ModelHandle(model);
 }
 
 }  // namespace vl2

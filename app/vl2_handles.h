@@ -20,12 +20,11 @@ using SessionHandle = std::unique_ptr<vl2_session, FreeHandle>;
 /// What a call of the C API on this thread returned, with its message.
 Status status_of_call(vl2_status status);
 
-/// What every command's options say of loading; texts are those of `options`.
+/// Loads a model for a command: with progress on a terminal, and a line on standard error about what loading went without. Ctrl-C
+/// cancels it where it is caught.
 ///
-/// Errors  BadArgument: --vram is no size
-Result<vl2_load_options> load_options_of(const ModelOptions& options);
-
-/// Says on standard error what loading went without; nothing when all is well.
-void print_notice(const vl2_model* model);
+/// flags   VL2_LOAD_*
+/// Errors  BadArgument: --type or --vram, in the words of the command line; those of vl2_model_load()
+Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags);
 
 }  // namespace vl2

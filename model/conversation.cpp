@@ -42,11 +42,17 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const
 // ---- Messages ----------------------------------------------------------------------------------------------------------------
 
 Status Conversation::add(Role role, std::string text, std::vector<OwnedPicture> pictures) {
+  std::vector<SharedPicture> shared;
+  for (OwnedPicture& picture : pictures)
+    shared.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+  return add_shared(role, std::move(text), std::move(shared));
+}
+
+Status Conversation::add_shared(Role role, std::string text, std::vector<SharedPicture> pictures) {
   Message message;
   message.turn.role = role;
   message.turn.text = std::move(text);
-  for (OwnedPicture& picture : pictures)
-    message.pictures.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+  message.pictures = std::move(pictures);
   if (!message.pictures.empty())
     VL2_TRY(check_sees(engine_.config()));
   VL2_TRY(count_image_tokens(message, picture_count() + static_cast<uint32_t>(message.pictures.size())).status());
@@ -71,6 +77,21 @@ uint32_t Conversation::picture_count() const {
   for (const Message& message : messages_)
     count += message.pictures.size();
   return static_cast<uint32_t>(count);
+}
+
+MessageView Conversation::message(size_t index) const {
+  uint32_t first_picture = 0;
+  for (size_t i = 0; i < index; ++i)
+    first_picture += static_cast<uint32_t>(messages_[i].pictures.size());
+  const Message& message = messages_[index];
+  return {message.turn.role, message.turn.text, first_picture, static_cast<uint32_t>(message.pictures.size()), message.open};
+}
+
+const OwnedPicture& Conversation::picture(uint32_t index) const {
+  size_t message = 0;
+  while (index >= messages_[message].pictures.size())
+    index -= static_cast<uint32_t>(messages_[message++].pictures.size());
+  return *messages_[message].pictures[index];
 }
 
 Result<std::vector<TileGrid>> Conversation::count_image_tokens(Message& message, uint32_t pictures_in_conversation) const {

@@ -23,11 +23,23 @@
 
 namespace vl2 {
 
+class ByteReader;
+class ByteWriter;
+
 /// A picture that a conversation keeps, since a third one changes how the first two are tiled.
 struct OwnedPicture {
   uint32_t width = 0, height = 0;
   std::vector<uint8_t> rgb;  ///< [height, width, 3]
   bool operator==(const OwnedPicture&) const = default;
+};
+
+/// A message as it stands in a conversation, which owns the text.
+struct MessageView {
+  Role role;
+  const std::string& text;  ///< of an answer that was generated, with grounding tags
+  uint32_t first_picture;   ///< its index among all pictures
+  uint32_t picture_count;
+  bool open;  ///< an answer without its end token
 };
 
 /// What is being read, for progress: pictures or tokens are counted.
@@ -92,6 +104,19 @@ class Conversation {
   /// Errors   NotFound: the tokenizer lacks a control token; OutOfMemory; BadArgument: context
   static Result<std::unique_ptr<Conversation>> create(Engine& engine, const Tokenizer& tokenizer, uint32_t context = 0);
 
+  /// Writes everything that it takes to go on, to the bit, in another process: messages, pictures, the last answer, the cache of
+  /// the device. Not while an answer is being given. The file appears under its name when it is whole.
+  ///
+  /// Errors  IoError, beginning with the path; those of the device
+  /// Cost    about kv_cache_bytes_per_token() a token and 3 bytes a pixel on the disk
+  Status save(const std::string& path);
+  /// What save() wrote, on a model of the same weights, formats and words, and a device of the same activation type.
+  ///
+  /// Errors  those of create(); NotFound, IoError; BadFile: torn, damaged, of another model, with a word on which; Unsupported: of
+  ///         another version; ContextFull, with the numbers
+  static Result<std::unique_ptr<Conversation>> load(Engine& engine, const Tokenizer& tokenizer, const std::string& path,
+                                                    uint32_t context = 0);
+
   /// Adds a message; nothing runs. Not while an answer is being given.
   ///
   /// text      UTF-8; in a user's, `<image>` marks places of pictures, missing marks stand in front
@@ -106,6 +131,10 @@ class Conversation {
 
   size_t message_count() const { return messages_.size(); }
   uint32_t picture_count() const;
+  /// index < message_count()
+  MessageView message(size_t index) const;
+  /// Of all messages' pictures; index < picture_count()
+  const OwnedPicture& picture(uint32_t index) const;
   Role last_role() const { return messages_.back().turn.role; }
 
   /// Tokens of the prompt that start() makes of all messages. Runs nothing. There is a message.
@@ -173,7 +202,15 @@ class Conversation {
     std::string tail;                 // the last piece
   };
 
+  using SharedPicture = std::shared_ptr<const OwnedPicture>;
+
   Conversation(Engine& engine, const Tokenizer& tokenizer) : engine_(engine), tokenizer_(tokenizer) {}
+  Status add_shared(Role role, std::string text, std::vector<SharedPicture> pictures);
+  // Of conversation_file.cpp; the messages of errors say what of the file is wrong.
+  void write_messages(ByteWriter& out) const;
+  Status read_messages(ByteReader in, std::span<const SharedPicture> pictures);
+  Status read_tokens(ByteReader in, std::span<const SharedPicture> pictures, uint32_t length);
+  Status read_answer(ByteReader in, std::span<const SharedPicture> pictures);
   Result<std::vector<TileGrid>> count_image_tokens(Message& message, uint32_t pictures_in_conversation) const;
   Result<Tokens> prompt(bool go_on) const;
   uint32_t held(const Tokens& wanted) const;

@@ -4,6 +4,7 @@
 #include <future>
 #include <sstream>
 
+#include "model/model_identity.h"
 #include "model/synthetic_weights.h"
 #include "runtime/clock.h"
 #include "runtime/pipeline_file.h"
@@ -124,6 +125,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
   VL2_ASSIGN(engine->weights_,
              load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix));
+  VL2_ASSIGN(engine->identity_, identity_of_weights(*checkpoint, options.mix));
   times.total_ms = ms_since(start);
   return engine;
 }

@@ -67,6 +67,8 @@ class Engine {
   /// Tokens that prefill runs at a time, unless told otherwise.
   uint32_t chunk() const { return chunk_ != 0 ? chunk_ : chunk_of(device_->caps(), config_.language); }
   const LoadTimes& load_times() const { return times_; }
+  /// identity_of_weights() of what was loaded; of made-up weights 0.
+  uint64_t identity() const { return identity_; }
 
  private:
   Engine() = default;
@@ -79,6 +81,7 @@ class Engine {
   uint32_t chunk_ = 0;
   MemoryPlan plan_;
   LoadTimes times_;
+  uint64_t identity_ = 0;
 };
 
 /// Tokens that a session of a model holds when `wanted` are asked for; 0 asks for as many as it holds.

@@ -87,6 +87,37 @@ Status Session::set_seen(std::span<const uint32_t> ids) {
   return rec_.finish();
 }
 
+TensorView Session::cache_tensor(uint32_t tensor) const {
+  const bool has_latent = !cache_.layers[0].latent.empty();
+  const LayerCache& layer = cache_.layers[has_latent ? tensor : tensor / 2];
+  return has_latent ? layer.latent : tensor % 2 == 0 ? layer.keys : layer.values;
+}
+
+uint64_t Session::cache_row_bytes(uint32_t tensor) const {
+  const TensorView view = cache_tensor(tensor);
+  return dtype_bytes_of(view.dtype, view.dim(1));
+}
+
+Status Session::read_cache(uint32_t tensor, std::vector<std::byte>& rows) {
+  rows.resize(cache_.length * cache_row_bytes(tensor));
+  return rows.empty() ? Status() : rec_.download(cache_tensor(tensor).rows(0, cache_.length), rows);
+}
+
+Status Session::write_cache(uint32_t tensor, std::span<const std::byte> rows) {
+  assert(rows.size() <= cache_.capacity * cache_row_bytes(tensor));
+  return rows.empty() ? Status() : upload_bytes(engine_.device(), *cache_tensor(tensor).buffer, rows);
+}
+
+Status Session::resume(std::span<const uint32_t> ids, std::span<const float> next_logits) {
+  assert(ids.size() <= cache_.capacity);
+  VL2_TRY(set_seen(ids));
+  if (!next_logits.empty())
+    VL2_TRY(upload_bytes(engine_.device(), *logits_.buffer, std::as_bytes(next_logits)));
+  cache_.length = static_cast<uint32_t>(ids.size());
+  logits_valid_ = !next_logits.empty();
+  return {};
+}
+
 Status Session::next_logits(std::vector<float>& logits) {
   if (!logits_valid_)
     return fail(Code::BadArgument, "logits: nothing was prefilled");

@@ -63,6 +63,18 @@ class Session {
   /// Errors  BadArgument: not ready()
   Status next_logits(std::vector<float>& logits);
 
+  // What the cache holds, for a file: the tensors of each layer one after the other, keys and values or the latent, each of
+  // length() rows.
+  uint32_t cache_tensor_count() const { return static_cast<uint32_t>(cache_.buffers.size()); }
+  uint64_t cache_row_bytes(uint32_t tensor) const;
+  Status read_cache(uint32_t tensor, std::vector<std::byte>& rows);
+  /// Puts the first rows of a tensor in place; they count after resume().
+  Status write_cache(uint32_t tensor, std::span<const std::byte> rows);
+  /// Makes a new session hold `ids`, whose rows were written to the cache.
+  ///
+  /// next_logits  what next_logits() gave; empty: unknown
+  Status resume(std::span<const uint32_t> ids, std::span<const float> next_logits);
+
   /// Forgets everything, the ids that the repetition penalty counts included.
   Status clear();
 
@@ -93,6 +105,7 @@ class Session {
  private:
   explicit Session(Engine& engine);
   Status create_buffers();
+  TensorView cache_tensor(uint32_t tensor) const;
   Status create_plan(PlanChoice choice);
   Status write_mask(std::span<const uint32_t> allowed);
   Status decode_plain(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);

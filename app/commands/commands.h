@@ -125,24 +125,59 @@ struct BenchOptions {
 };
 Status bench_command(const BenchOptions& options);
 
-/// `vl2 run`: one question about pictures, its answer on stdout.
-struct RunOptions {
-  ModelOptions model;
-  std::vector<std::string> images;
-  std::string prompt;
-  uint32_t max_tokens = 512;
+/// How answers are chosen.
+struct AnswerOptions {
+  uint32_t max_tokens = 512;  ///< -n; 0: as many as the context holds
   float temperature = 0;
   uint32_t top_k = 0;
   float top_p = 1;
   float min_p = 0;
   float repeat_penalty = 1;
   uint64_t seed = 0;
+};
+
+/// `vl2 run`: one question about pictures, its answer on stdout.
+struct RunOptions {
+  ModelOptions model;
+  std::vector<std::string> images;
+  std::string prompt;
+  AnswerOptions answer;
   bool json = false;
-  bool special = false;  ///< print grounding tags as they are generated
-  std::string annotate;  ///< PNG with the boxes drawn
-  std::string schema;    ///< --json-schema: a built-in one's name, a JSON Schema, or a file with one; empty: any text
+  bool special = false;        ///< print grounding tags as they are generated
+  std::string annotate;        ///< PNG with the boxes drawn
+  bool probabilities = false;  ///< of boxes; the logits of every token are copied for that
+  bool list_boxes = false;     ///< print a line a box instead of the answer
+  std::string schema;          ///< --json-schema: a built-in one's name, a JSON Schema, or a file with one; empty: any text
 };
 Status run_command(const RunOptions& options);
+
+/// `vl2 ground`: where a thing is in a picture; `run` with the model's prompt for that.
+struct GroundOptions {
+  RunOptions run;    ///< but for its prompt
+  std::string what;  ///< the words for the thing
+  bool all = false;  ///< --all: every one of them
+};
+Status ground_command(const GroundOptions& options);
+
+/// What the model was taught to be asked: "<|ref|>the red car<|/ref|>.".
+///
+/// Errors  BadArgument: no words, more than a line of them, or tags among them
+/// Source  DeepSeek-VL2 README.md, the visual grounding examples
+Result<std::string> grounding_prompt(const std::string& what, bool all);
+
+/// `vl2 ocr`: the text of a picture; `run` with this prompt, which the user may change.
+///
+/// Source  OCRBench's question for text, which DeepSeek-VL2's authors published scores for; they named no prompt of their own
+inline constexpr const char* kReadingPrompt = "What is written in the image?";
+
+/// `vl2 chat`: a conversation about pictures, a line of standard input a message or a command.
+struct ChatOptions {
+  ModelOptions model;
+  std::vector<std::string> images;  ///< of the first message
+  AnswerOptions answer;
+  std::string session;  ///< --session: file that the conversation is taken from, if there is one, and saved to at the end
+};
+Status chat_command(const ChatOptions& options);
 
 /// `vl2 serve`: an OpenAI-compatible server and its page, until SIGTERM or Ctrl-C.
 struct ServeOptions {

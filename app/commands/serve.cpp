@@ -8,7 +8,6 @@
 
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
-#include "app/progress.h"
 #include "app/server/chat_server.h"
 #include "app/server/vl2_backend.h"
 #include "app/vl2_handles.h"
@@ -26,26 +25,6 @@ std::string model_name(const std::string& path) {
     file = file.parent_path();
   const std::string name = file.extension() == ".gguf" ? file.stem().string() : file.filename().string();
   return name.empty() || name == "." || name == ".." ? "vl2" : name;
-}
-
-int show_loading(void* user, vl2_phase, uint64_t done, uint64_t total) {
-  if (*static_cast<const bool*>(user))
-    std::fprintf(stderr, "\rloading %3d %%", static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total)));
-  return interrupted() ? 1 : 0;
-}
-
-Result<ModelHandle> load(const ServeOptions& options) {
-  bool show = wants_progress(options.model.quiet);
-  VL2_ASSIGN(vl2_load_options load, load_options_of(options.model));
-  load.progress = show_loading;
-  load.progress_user = &show;
-  vl2_model* model = nullptr;
-  const vl2_status status = vl2_model_load(options.model.model.c_str(), &load, &model);
-  if (show)
-    std::fprintf(stderr, "\r             \r");
-  VL2_TRY(status_of_call(status));
-  print_notice(model);
-  return ModelHandle(model);
 }
 
 server::ServerOptions server_options(const ServeOptions& options) {
@@ -68,7 +47,7 @@ Status serve_command(const ServeOptions& options) {
   if (server == nullptr)
     return fail(Code::BadArgument, "serve: ", problem);
   catch_interrupts();
-  Result<ModelHandle> model = load(options);
+  Result<ModelHandle> model = open_model(options.model, 0);
   if (!model.ok() && interrupted()) {
     reset_interrupt();  // asked to end before it began: nothing was left undone
     return {};

@@ -87,6 +87,15 @@ class vl2_session_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32)]
 
 
+class vl2_message(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("role", c_int), ("text", c_void_p), ("text_bytes", c_size_t), ("first_picture", c_uint32),
+                ("picture_count", c_uint32), ("is_open", c_int32), ("reserved", c_uint32)]
+
+
+class vl2_picture(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("reserved", c_uint32), ("rgb", c_void_p)]
+
+
 class vl2_alternative(ctypes.Structure):
     _fields_ = [("token_id", c_uint32), ("logprob", c_float)]
 
@@ -148,12 +157,17 @@ _FUNCTIONS = {
     "vl2_image_free": (None, [c_void_p]),
     "vl2_model_plan_picture": (c_int, [c_void_p, c_uint32, c_uint32, c_uint32, POINTER(vl2_picture_plan)]),
     "vl2_session_create": (c_int, [c_void_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
+    "vl2_session_save": (c_int, [c_void_p, c_char_p]),
+    "vl2_session_load": (c_int, [c_void_p, c_char_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
     "vl2_session_free": (None, [c_void_p]),
     "vl2_session_last_error": (c_char_p, [c_void_p]),
     "vl2_session_add_image": (c_int, [c_void_p, c_char_p, c_uint32, c_uint32]),
     "vl2_session_add_image_file": (c_int, [c_void_p, c_char_p, c_size_t]),
     "vl2_session_add_message": (c_int, [c_void_p, c_int, c_char_p, c_size_t]),
     "vl2_session_message_count": (c_uint32, [c_void_p]),
+    "vl2_session_get_message": (c_int, [c_void_p, c_uint32, POINTER(vl2_message)]),
+    "vl2_session_picture_count": (c_uint32, [c_void_p]),
+    "vl2_session_get_picture": (c_int, [c_void_p, c_uint32, POINTER(vl2_picture)]),
     "vl2_session_truncate": (c_int, [c_void_p, c_uint32]),
     "vl2_session_clear": (c_int, [c_void_p]),
     "vl2_session_count_prompt": (c_int, [c_void_p, POINTER(c_uint32)]),
@@ -244,6 +258,7 @@ Plan = namedtuple("Plan", "context_tokens weight_bytes cache_bytes working_bytes
 PicturePlan = namedtuple("PicturePlan", "tiles_wide tiles_high canvas_width canvas_height resized_width resized_height tokens")
 Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  # ids and numbers None where there are none
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
+Message = namedtuple("Message", "role text picture_count")
 Reply = namedtuple("Reply", "text tagged_text plain_text stop_reason token_ids logprobs prompt_tokens cached_tokens picture_tokens "
                             "resize_ms encode_ms prefill_ms decode_ms boxes problems")
 
@@ -358,16 +373,25 @@ class Model:
         _check(_lib.vl2_model_plan_picture(self._handle, width, height, pictures, byref(plan)))
         return PicturePlan(*(getattr(plan, name) for name in PicturePlan._fields))
 
-    def session(self, context_tokens=0):
-        return Session(self, context_tokens)
+    def session(self, context_tokens=0, path=None):
+        """A new conversation, or the one that Session.save() wrote to `path`."""
+        return Session(self, context_tokens, path)
 
 
 class Session:
     """One conversation. Used by one thread at a time, but for stop()."""
 
-    def __init__(self, model, context_tokens=0):
+    def __init__(self, model, context_tokens=0, path=None):
         self._handle = c_void_p()
-        _check(_lib.vl2_session_create(model._handle, byref(vl2_session_options(context_tokens=context_tokens)), byref(self._handle)))
+        options = vl2_session_options(context_tokens=context_tokens)
+        if path is None:
+            _check(_lib.vl2_session_create(model._handle, byref(options), byref(self._handle)))
+        else:
+            _check(_lib.vl2_session_load(model._handle, _bytes(path), byref(options), byref(self._handle)))
+
+    def save(self, path):
+        """Writes the conversation to a file, from which Model.session(path=...) goes on."""
+        _check(_lib.vl2_session_save(self._handle, _bytes(path)))
 
     def close(self):
         handle, self._handle = self._handle, c_void_p()
@@ -403,6 +427,17 @@ class Session:
     @property
     def message_count(self):
         return _lib.vl2_session_message_count(self._handle)
+
+    @property
+    def messages(self):
+        """Every message: a Message, its role and its text, answers with their grounding tags."""
+        found = []
+        for index in range(self.message_count):
+            message = vl2_message()
+            _check(_lib.vl2_session_get_message(self._handle, index, byref(message)))
+            role = next(name for name, number in _ROLES.items() if number == message.role)
+            found.append(Message(role, _text(message.text, message.text_bytes), message.picture_count))
+        return found
 
     @property
     def token_count(self):

@@ -59,7 +59,8 @@ TEST_SUITE("program") {
   TEST_CASE("vl2: says its version and its commands") {
     CHECK(printed({"--version"}) == "vl2 0.1.0\n");
     const std::string help = printed({"--help"});
-    for (const char* command : {"run", "devices", "tokenize", "tiles", "features", "logits", "bench", "quantize", "inspect"}) {
+    for (const char* command :
+         {"run", "chat", "ground", "ocr", "devices", "tokenize", "tiles", "features", "logits", "bench", "quantize", "inspect"}) {
       CHECK(help.find(command) != std::string::npos);
       CHECK(printed({command, "--help"}).find(command) != std::string::npos);
     }

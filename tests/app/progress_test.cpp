@@ -112,6 +112,20 @@ TEST_SUITE("cpu") {
             std::raise(SIGINT);
             return interrupted() ? 7 : 2;
           }) == 7);
+    CHECK(exit_status([] {
+            catch_interrupts(3);
+            std::raise(SIGINT);
+            std::raise(SIGINT);
+            return interrupt_count() == 2 ? 7 : 2;
+          }) == 7);
+    CHECK(exit_status([] {
+            catch_interrupts(3);
+            std::raise(SIGTERM);  // counts as two of three
+            if (interrupt_count() != 2)
+              return 2;
+            std::raise(SIGINT);
+            return 7;
+          }) == 130);
     CHECK_FALSE(interrupted());  // the children's affair
   }
 }

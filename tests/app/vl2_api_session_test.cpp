@@ -362,6 +362,47 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: the wrong order is refused, and changes not
   CHECK(vl2_session_reply(s, &options) == VL2_OK);
 }
 
+TEST_CASE_FIXTURE(ApiTest, "vl2_api: messages and pictures are read back as they were given, answers with their tags") {
+  const ModelHandle model = load_model(kPico);
+  const SessionHandle session = new_session(model);
+  vl2_session* const s = session.get();
+  const std::vector<uint8_t> first = test_picture(20, 10, 1), second = test_picture(7, 9, 2);
+  auto message = sized<vl2_message>();
+  auto picture = sized<vl2_picture>();
+  say(session, "Be brief.", VL2_ROLE_SYSTEM);
+  REQUIRE(vl2_session_add_image(s, first.data(), 20, 10) == VL2_OK);
+  CHECK(vl2_session_picture_count(s) == 0);  // not before its message
+  say(session, " one ");
+  say(session, "An answer.", VL2_ROLE_ASSISTANT);
+  REQUIRE(vl2_session_add_image(s, second.data(), 7, 9) == VL2_OK);
+  say(session, "<|ref|>it<|/ref|>.");
+  const std::string answer = pulled(session, drawing(5, 3));
+  const std::string tagged = reply_of(session).tagged_text;
+
+  const std::tuple<vl2_role, std::string, uint32_t, uint32_t> wanted[] = {{VL2_ROLE_SYSTEM, "Be brief.", 0, 0},
+                                                                          {VL2_ROLE_USER, " one ", 0, 1},
+                                                                          {VL2_ROLE_ASSISTANT, "An answer.", 1, 0},
+                                                                          {VL2_ROLE_USER, "<|ref|>it<|/ref|>.", 1, 1},
+                                                                          {VL2_ROLE_ASSISTANT, tagged, 2, 0}};
+  REQUIRE(vl2_session_message_count(s) == 5);
+  for (uint32_t i = 0; i < 5; ++i) {
+    REQUIRE(vl2_session_get_message(s, i, &message) == VL2_OK);
+    CHECK(std::tuple(message.role, std::string(message.text, message.text_bytes), message.first_picture, message.picture_count) ==
+          wanted[i]);
+  }
+  CHECK(message.is_open == (reply_of(session).stop_reason != VL2_STOP_END));
+  CHECK(vl2_session_get_message(s, 5, &message) == VL2_ERROR_ARGUMENT);
+  CHECK(std::string(vl2_session_last_error(s)) == "vl2_session_get_message: got index 5, there are 5 messages");
+  REQUIRE(vl2_session_picture_count(s) == 2);
+  REQUIRE(vl2_session_get_picture(s, 1, &picture) == VL2_OK);
+  CHECK(picture.width == 7);
+  CHECK(picture.height == 9);
+  CHECK(std::vector<uint8_t>(picture.rgb, picture.rgb + second.size()) == second);
+  REQUIRE(vl2_session_get_picture(s, 0, &picture) == VL2_OK);
+  CHECK(std::vector<uint8_t>(picture.rgb, picture.rgb + first.size()) == first);
+  CHECK(vl2_session_get_picture(s, 2, &picture) == VL2_ERROR_ARGUMENT);
+}
+
 TEST_CASE_FIXTURE(ApiTest, "vl2_api: an answer that the caller began goes on") {
   const ModelHandle model = load_model(kPico);
   const SessionHandle whole = new_session(model), begun = new_session(model);

@@ -38,6 +38,7 @@ TEST_SUITE("cpu") {
     CHECK(std::string(vl2_model_last_error(nullptr)).empty());
     CHECK(std::string(vl2_session_last_error(nullptr)).empty());
     CHECK(vl2_session_message_count(nullptr) == 0);
+    CHECK(vl2_session_picture_count(nullptr) == 0);
     CHECK(vl2_session_token_count(nullptr) == 0);
     CHECK(vl2_session_context_tokens(nullptr) == 0);
     CHECK(vl2_session_box_count(nullptr) == 0);
@@ -51,6 +52,8 @@ TEST_SUITE("cpu") {
     auto reply = sized<vl2_reply>();
     auto box = sized<vl2_box>();
     auto device = sized<vl2_device_info>();
+    auto message = sized<vl2_message>();
+    auto shown = sized<vl2_picture>();
     vl2_model* model = nullptr;
     vl2_session* session = nullptr;
     vl2_image* image = nullptr;
@@ -77,6 +80,10 @@ TEST_SUITE("cpu") {
         {vl2_session_add_image(nullptr, &byte, 1, 1), "session is NULL"},
         {vl2_session_add_image_file(nullptr, &byte, 1), "session is NULL"},
         {vl2_session_add_message(nullptr, VL2_ROLE_USER, "a", 1), "session is NULL"},
+        {vl2_session_save(nullptr, "x"), "session is NULL"},
+        {vl2_session_load(nullptr, "x", nullptr, &session), "model is NULL"},
+        {vl2_session_get_message(nullptr, 0, &message), "session is NULL"},
+        {vl2_session_get_picture(nullptr, 0, &shown), "session is NULL"},
         {vl2_session_truncate(nullptr, 0), "session is NULL"},
         {vl2_session_clear(nullptr), "session is NULL"},
         {vl2_session_count_prompt(nullptr, &id), "session is NULL"},
