@@ -523,7 +523,7 @@ TEST_SUITE("cpu") {
     CHECK(mask.finished());
   }
 
-  TEST_CASE("token_mask: with the full vocabulary a mask takes less than a millisecond a token") {
+  TEST_CASE("token_mask: with the full vocabulary a mask takes a fraction of a millisecond a token") {
     const Tokenizer& tokenizer = v3_tokenizer();
     auto start = Clock::now();
     const auto tree = tree_of(tokenizer);
@@ -563,7 +563,7 @@ TEST_SUITE("cpu") {
       const double mean = all / static_cast<double>(ids->size());
       MESSAGE(std::string(one.name), ": ", ids->size(), " tokens, ", mean, " ms each, ", most, " ms at most");
 #ifdef NDEBUG
-      CHECK(mean < 5);  // the goal is 1 on a machine that does nothing else
+      CHECK(mean < 2);  // seen: 0.01 to 0.5, on a busy machine; a walk of the whole vocabulary for each token takes 2.5 to 12
 #endif
     }
   }
