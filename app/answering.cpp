@@ -1,7 +1,6 @@
 #include "app/answering.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -76,9 +75,12 @@ Result<std::vector<vl2_box>> boxes_of(vl2_session* session) {
 std::string box_line(const vl2_box& box) {
   std::string line = std::string(box.label) + "  [" + std::to_string(box.left) + ", " + std::to_string(box.top) + ", " +
                      std::to_string(box.right) + ", " + std::to_string(box.bottom) + "]";
-  if (box.probability >= 0)
-    line += "  " + std::to_string(std::lround(100 * box.probability)) + " %";
-  return line;
+  if (box.probability < 0)
+    return line;
+  const double percent = 100 * static_cast<double>(box.probability);
+  char text[32];  // of all four numbers together: often a few percent, and less for a small model
+  std::snprintf(text, sizeof(text), percent < 10 ? "  %.2g %%" : "  %.0f %%", percent);
+  return line + text;
 }
 
 nlohmann::json boxes_json(std::span<const vl2_box> boxes) {

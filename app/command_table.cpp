@@ -47,7 +47,7 @@ std::vector<std::string> command_names(const std::vector<CommandEntry>& table) {
 }
 
 // In single quotes: as bash and zsh have them, or as fish has them.
-std::string quoted(const std::string& text, bool fish = false) {
+std::string in_quotes(const std::string& text, bool fish = false) {
   std::string out = "'";
   for (const char c : text) {
     if (fish && (c == '\'' || c == '\\'))
@@ -69,10 +69,10 @@ _vl2() {
     if (command.name.empty())
       top = names;
     else
-      out += "    " + command.name + ") words=" + quoted(names) + " ;;\n";
+      out += "    " + command.name + ") words=" + in_quotes(names) + " ;;\n";
   }
   out += "    *) words='' ;;\n  esac\n  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    words=" +
-         quoted(joined(command_names(table), " ") + " " + top) + R"(
+         in_quotes(joined(command_names(table), " ") + " " + top) + R"(
   elif [[ $word != -* ]]; then
     COMPREPLY=($(compgen -f -- "$word"))
     return
@@ -96,7 +96,7 @@ _vl2() {
     for (const OptionEntry& option : command.options)
       for (const std::string& name : option.names) {
         std::string text = name + ":" + option.description;  // the first colon parts them
-        options += "      " + quoted(text) + "\n";
+        options += "      " + in_quotes(text) + "\n";
       }
     if (command.name.empty())
       out += "  options=(\n" + options + "  )\n";
@@ -106,7 +106,7 @@ _vl2() {
   out += "  commands=(\n";
   for (const CommandEntry& command : table)
     if (!command.name.empty())
-      out += "    " + quoted(command.name + ":" + command.description) + "\n";
+      out += "    " + in_quotes(command.name + ":" + command.description) + "\n";
   out +=
       "  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    _describe option options\n    return\n  fi\n"
       "  case ${words[2]} in\n" +
@@ -121,14 +121,15 @@ std::string fish_script(const std::vector<CommandEntry>& table) {
   for (const CommandEntry& command : table) {
     const std::string when = command.name.empty() ? "__fish_use_subcommand" : "__fish_seen_subcommand_from " + command.name;
     if (!command.name.empty())
-      out += "complete -c vl2 -f -n __fish_use_subcommand -a " + command.name + " -d " + quoted(command.description, true) + "\n";
+      out +=
+          "complete -c vl2 -f -n __fish_use_subcommand -a " + command.name + " -d " + in_quotes(command.description, true) + "\n";
     for (const OptionEntry& option : command.options) {
       if (option.names.empty())
         continue;
-      out += "complete -c vl2 -n " + quoted(when, true);
+      out += "complete -c vl2 -n " + in_quotes(when, true);
       for (const std::string& name : option.names)
         out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
-      out += std::string(option.value.empty() ? "" : " -r") + " -d " + quoted(option.description, true) + "\n";
+      out += std::string(option.value.empty() ? "" : " -r") + " -d " + in_quotes(option.description, true) + "\n";
     }
   }
   return out;

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -148,6 +149,24 @@ class Talk(unittest.TestCase):
             session.truncate(1)
             with self.assertRaisesRegex(vl2.Error, "pattern"):
                 session.answer(schema={"type": "string", "pattern": "a"})
+
+    def test_a_saved_conversation_goes_on(self):
+        with tempfile.TemporaryDirectory() as folder, self.model.session() as session:
+            path = os.path.join(folder, "talk")
+            session.ask("<|ref|>the blue circle<|/ref|>.", [os.path.join(PICTURES, "scene.png")])
+            session.save(path)
+            with self.model.session(path=path) as restored:
+                self.assertEqual([tuple(message) for message in restored.messages],
+                                 [("user", "<|ref|>the blue circle<|/ref|>.", 1), ("assistant", session.reply().tagged_text, 0)])
+                self.assertEqual(restored.reply().boxes, session.reply().boxes)
+                answers = [talk.ask("How many circles are there?", temperature=2, seed=4, max_tokens=9, probabilities=True)
+                           for talk in (session, restored)]
+            self.assertEqual(answers[0].token_ids, answers[1].token_ids)
+            self.assertEqual(answers[0].logprobs, answers[1].logprobs)
+            self.assertGreater(answers[1].cached_tokens, 421)
+            with self.assertRaises(vl2.Error) as refused:
+                self.model.session(path=os.path.join(PICTURES, "scene.png"))
+            self.assertEqual(refused.exception.kind, "file")
 
     def test_stop_from_another_thread(self):
         with self.model.session() as session:

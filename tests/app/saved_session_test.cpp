@@ -1,4 +1,5 @@
 // Sessions saved and restored: to the bit, or not at all.
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -186,6 +187,16 @@ TEST_CASE_FIXTURE(SavedSessionTest, "vl2_session_save: what is restored answers 
     CHECK(got[i].logprobs == wanted[i].logprobs);
     CHECK(got[i].cached == wanted[i].cached);
     CHECK(got[i].cached > 400);  // it was not read again
+  }
+  // And what the file says is what it goes on with: other numbers in the cache, or in the logits to come, are another answer.
+  for (const std::string tag : {"CACH", "NEXT"}) {
+    CAPTURE(tag);
+    std::vector<Section> sections = sections_of(before);
+    for (Section& section : sections)
+      if (section.tag == tag)
+        std::fill(section.bytes.begin(), section.bytes.end(), '\0');
+    write_file(folder / "other.vl2", file_of(sections));
+    CHECK(go_on(load(other, folder / "other.vl2"))[0].logprobs != wanted[0].logprobs);
   }
   CHECK(wanted[0].cached == reply_of(load(other, path)).prompt_tokens + last.ids.size());
 }
