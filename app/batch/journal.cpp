@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -19,6 +21,8 @@ namespace {
 
 constexpr size_t kMostLineBytes = size_t{256} << 20;
 constexpr size_t kPieceBytes = size_t{1} << 16;
+constexpr std::chrono::milliseconds kLockAgain{50};
+constexpr int kLockAttempts = 60;  // 3 s
 
 Status io_error(const std::string& path, const char* what) {
   return fail(Code::IoError, path, ": cannot be ", what, ": ", std::strerror(errno));
@@ -47,6 +51,17 @@ void sync_folder_of(const std::string& path) {
   const File folder(::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() >= 0)
     ::fsync(folder.get());
+}
+
+// Waits a little: a process that was killed keeps its files until the system has taken it apart, which takes a second for one that
+// holds much memory. Where there are no locks (some network file systems) it must do without.
+bool lock(int file) {
+  for (int attempt = 0; ::flock(file, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR); ++attempt) {
+    if (attempt == kLockAttempts)
+      return false;
+    std::this_thread::sleep_for(kLockAgain);
+  }
+  return true;
 }
 
 // What a process that died, or a machine that did, may leave of a line: its beginning, or zeros of a size that was kept when the
@@ -116,7 +131,7 @@ Result<Journal> Journal::open(const std::string& path, const JobKey& job, const 
   const int file = journal.file_.get();
   if (file < 0)
     return io_error(path, "written");
-  if (::flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)  // where there are no locks it must do without
+  if (!lock(file))
     return fail(Code::IoError, path, ": another process is writing it");
   struct stat ours {
   }, there{};
