@@ -66,9 +66,11 @@ bool lock(int file) {
 
 // What a process that died, or a machine that did, may leave of a line: its beginning, or zeros of a size that was kept when the
 // bytes were not.
-bool may_be_torn(const std::string& line) {
+bool may_be_torn(const std::string& line, bool had_end) {
   const std::string start = kLineStart;
-  const size_t same = std::min(start.size(), line.size());
+  const size_t same = had_end ? start.size() : std::min(start.size(), line.size());
+  if (line.empty())
+    return false;
   return line.compare(0, same, start, 0, same) == 0 || line.find_first_not_of('\0') == std::string::npos;
 }
 
@@ -138,7 +140,7 @@ Result<Journal> Journal::open(const std::string& path, const JobKey& job, const 
   if (::fstat(file, &ours) != 0 || ::stat(path.c_str(), &there) != 0 || ours.st_ino != there.st_ino)  // see discard_if_new()
     return fail(Code::IoError, path, ": another process has just taken it away");
   VL2_TRY(journal.scan(restart));
-  if (::ftruncate(file, static_cast<off_t>(journal.end_)) != 0)
+  if (static_cast<uint64_t>(ours.st_size) != journal.end_ && ::ftruncate(file, static_cast<off_t>(journal.end_)) != 0)
     return io_error(path, "written");
   sync_folder_of(path);
   return journal;
@@ -155,7 +157,7 @@ Status Journal::scan(bool restart) {
     VL2_ASSIGN(std::optional<std::string> following, reader.next());
     const auto record = parse_line(*line);
     if (!whole || !record.ok()) {
-      if (!following && may_be_torn(*line))
+      if (!following && may_be_torn(*line, whole))
         return {};
       return fail(Code::BadFile, path_, ": line ", results_ + 1,
                   " is no result of vl2 batch: name another file, or --restart begins anew");
