@@ -3,6 +3,7 @@
 // Pages are decoded by the loader's threads, answered here, written by the writer's thread; each hands over in the order of the
 // pages, so that the journal is at any time the beginning of the whole.
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
