@@ -1,4 +1,5 @@
-// The program: command line in, Status out. Exit code 0; 2 with one line on stderr; 130 when Ctrl-C cut the answer short.
+// The program: command line in, Status out. Exit code 0; 2 with one line on stderr; 130 when Ctrl-C cut the answer short; 1 when pages
+// of a batch have errors.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -77,6 +78,36 @@ void add_presets(CLI::App& app, GroundOptions& ground, RunOptions& ocr) {
   ocr.answer.max_tokens = 2048;  // a page; what the authors' evaluation allows
   add_answer_options(*command, ocr.answer);
   command->add_flag("--json", ocr.json, "Print one JSON object, its boxes (if any) with their probability");
+}
+
+void add_batch(CLI::App& app, BatchOptions& options) {
+  CLI::App* command = app.add_subcommand("batch", "Ask one question about each of many pictures and PDF pages");
+  add_model_options(*command, options.model)->required(false);  // --merge needs none
+  command->add_option("inputs", options.inputs, "Files, folders, patterns; -: a list of them on standard input")
+      ->type_name("INPUT");
+  command->add_option("--list", options.list, "File with an input a line");
+  command->add_flag("--recursive", options.recursive, "Folders in folders, too");
+  command->add_option("--pages", options.pages, "Pages of each PDF, as 1-3,7,9-");
+  command->add_option("--pdf-size", options.pdf_long_side, "Pixels of the longer side that PDF pages are drawn with")
+      ->capture_default_str()
+      ->check(CLI::Range(64u, 8192u));
+  command->add_option("-p,--prompt", options.prompt, "The question");
+  command->add_option("-o,--output", options.out,
+                      "File for the results; the same command goes on with it. None: standard output");
+  command->add_option("--format", options.format, "text, md, json or jsonl; otherwise the ending of -o tells");
+  command->add_flag("--restart", options.restart, "Throw away the results there are, and begin anew");
+  command->add_option("--shard", options.shard, "I/N: the I-th of N parts, every N-th page");
+  command->add_option("--merge", options.merge, "Put the files of all shards, the inputs here, together in this one");
+  command->add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
+      ->capture_default_str();
+  command->add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
+  command->add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
+  command->add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
+      ->check(CLI::Range(0.01, 100.0));
+  command->add_option("--seed", options.seed, "Seed of the draws, the same for every page");
 }
 
 void add_serve(CLI::App& app, ServeOptions& options) {
@@ -202,6 +233,12 @@ int report(const Status& status) {
   return interrupted() ? kInterruptedExitStatus : 0;
 }
 
+// Of a command with a way to end beside "all is well" and "not at all".
+int report(const Result<int>& result) {
+  const int status = report(result.status());
+  return status == 0 && result.ok() ? *result : status;
+}
+
 int report(const CLI::ParseError& error, const CLI::App& app) {
   if (error.get_exit_code() == 0)
     return app.exit(error);  // prints the help or the version that was asked for
@@ -241,9 +278,11 @@ int main(int argc, char** argv) {
   InspectOptions inspect;
   PlanOptions plan;
   ServeOptions serve;
+  BatchOptions batch;
   add_run(app, run);
   add_chat(app, chat);
   add_presets(app, ground, ocr);
+  add_batch(app, batch);
   add_serve(app, serve);
   app.add_subcommand("devices", "List the Vulkan devices")->add_flag("--json", devices.json, "Print JSON");
   CLI::App* tokenize_app = app.add_subcommand("tokenize", "Turn text on standard input into token ids, or back");
@@ -284,6 +323,8 @@ int main(int argc, char** argv) {
     ocr.probabilities = ocr.json;
     return report(run_command(ocr));
   }
+  if (name == "batch")
+    return report(batch_command(batch));
   if (name == "serve")
     return report(serve_command(serve));
   if (name == "devices")

@@ -1,5 +1,6 @@
 #include "app/progress.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <unistd.h>
@@ -32,6 +33,21 @@ std::string human_bytes(uint64_t bytes) {
   return one_decimal(value) + kUnits[unit];
 }
 
+std::string human_time(double seconds) {
+  constexpr double kMost = 1e9;  // 31 years
+  const auto whole = static_cast<uint64_t>(std::clamp(seconds, 0.0, kMost) + 0.5);
+  std::array<char, 32> text{};
+  if (whole < 60)
+    std::snprintf(text.data(), text.size(), "%u s", static_cast<unsigned>(whole));
+  else if (whole < 3600)
+    std::snprintf(text.data(), text.size(), "%u min %02u s", static_cast<unsigned>(whole / 60),
+                  static_cast<unsigned>(whole % 60));
+  else
+    std::snprintf(text.data(), text.size(), "%u h %02u min", static_cast<unsigned>(whole / 3600),
+                  static_cast<unsigned>(whole / 60 % 60));
+  return text.data();
+}
+
 void Progress::bytes(std::string_view what, uint64_t done, uint64_t total) {
   if (!enabled_)
     return;
@@ -42,22 +58,39 @@ void Progress::bytes(std::string_view what, uint64_t done, uint64_t total) {
   show(line, done == total);
 }
 
-void Progress::tokens(std::string_view what, uint64_t done, uint64_t total) {
-  if (!enabled_)
-    return;
+// Per second, since the first call with this `what`; 0: cannot be told yet.
+double Progress::rate_since_first(std::string_view what, uint64_t done) {
   const auto now = Clock::now();
   if (counted_ != what) {
     counted_ = what;
     started_ = now;
     first_count_ = done;
   }
+  const double seconds = std::chrono::duration<double>(now - started_).count();
+  return seconds > 0 && done > first_count_ ? static_cast<double>(done - first_count_) / seconds : 0;
+}
+
+void Progress::tokens(std::string_view what, uint64_t done, uint64_t total) {
+  if (!enabled_)
+    return;
+  const double rate = rate_since_first(what, done);
   std::string line = std::string(what) + "  " + std::to_string(done);
   if (total != 0)
     line += " of " + std::to_string(total);
   line += " tokens";
-  const double seconds = std::chrono::duration<double>(now - started_).count();
-  if (seconds > 0 && done > first_count_)
-    line += "  " + one_decimal(static_cast<double>(done - first_count_) / seconds) + " tokens/s";
+  if (rate > 0)
+    line += "  " + one_decimal(rate) + " tokens/s";
+  show(line, done == total);
+}
+
+void Progress::pages(std::string_view what, uint64_t done, uint64_t total) {
+  if (!enabled_)
+    return;
+  const double rate = rate_since_first(what, done);
+  std::string line = std::string(what) + "  " + std::to_string(done) + " of " + std::to_string(total);
+  if (rate > 0)
+    line += "  " + (rate < 1 ? one_decimal(1 / rate) + " s/page" : one_decimal(rate) + " pages/s") + "  " +
+            human_time(static_cast<double>(total - done) / rate) + " left";
   show(line, done == total);
 }
 

@@ -14,6 +14,9 @@ bool wants_progress(bool quiet);
 /// A count of bytes for people: "812 B", "3.4 MB", "55.0 GB" (powers of 1000).
 std::string human_bytes(uint64_t bytes);
 
+/// A time for people: "45 s", "1 min 13 s", "2 h 05 min".
+std::string human_time(double seconds);
+
 /// Writes progress to standard error: one line that is written over, at most ten times a second, and gone at the end.
 ///
 /// With enabled = false every call does nothing. Clear the line before writing anything else to the terminal.
@@ -31,6 +34,10 @@ class Progress {
   /// "reading the prompt  512 of 1446 tokens  210.4 tokens/s"; rate since the first call with this `what`; total 0: no "of".
   void tokens(std::string_view what, uint64_t done, uint64_t total);
 
+  /// "reading pages  17 of 200  2.5 pages/s  1 min 13 s left"; rate since the first call with this `what`, so that pages of an earlier
+  /// run do not count.
+  void pages(std::string_view what, uint64_t done, uint64_t total);
+
   /// Any step that has no count: "encoding picture 1 of 2". Shown at once.
   void step(std::string_view what);
 
@@ -43,6 +50,7 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   void show(const std::string& line, bool at_once);
+  double rate_since_first(std::string_view what, uint64_t done);
 
   bool enabled_;
   bool visible_ = false;

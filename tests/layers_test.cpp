@@ -89,6 +89,28 @@ TEST_SUITE("cpu") {
     CHECK(includes == "#include <stddef.h>\n#include <stdint.h>\n");
   }
 
+  TEST_CASE("layers: a batch, too, is made of what a user of the library has") {
+    const fs::path root = vl2::source_dir();
+    const std::vector<std::string> program = {"app/commands/commands.h", "app/image_file.h", "app/interrupt.h",
+                                              "app/output_path.h",       "app/progress.h",   "app/vl2.h",
+                                              "app/vl2_handles.h"};
+    std::vector<fs::path> files = {root / "app/commands/batch.cpp"};
+    for (const auto& entry : fs::directory_iterator(root / "app/batch"))
+      files.push_back(entry.path());
+    int seen = 0;
+    for (const fs::path& path : files) {
+      std::ifstream file(path);
+      for (std::string line; std::getline(file, line);) {
+        const std::string included = quoted_include(line);
+        seen += included.empty() ? 0 : 1;
+        CHECK_MESSAGE((included.empty() || included.rfind("app/batch/", 0) == 0 || included == "runtime/status.h" ||
+                       std::count(program.begin(), program.end(), included) == 1),
+                      path.string() << " includes " << included);
+      }
+    }
+    CHECK(seen > 20);
+  }
+
   TEST_CASE("layers: the server stands on the C API, and only its command knows the rest of the program") {
     const fs::path root = vl2::source_dir();
     const std::vector<std::string> command_too = {"app/commands/commands.h", "app/interrupt.h", "app/progress.h",

@@ -35,7 +35,7 @@ libraries='doctest-dev libstb-dev libcli11-dev nlohmann-json3-dev libwebp-dev'
 recent='glslc:2023.8 spirv-tools:2023.6 libvulkan-dev:1.3.275 libvulkan-volk-dev:1.3.268
   libvulkan-memory-allocator-dev:3.0.1 vulkan-validationlayers:1.3.275 mesa-vulkan-drivers:24.0'
 test_libraries='libpcre2-dev python3-numpy python3-pil'
-test_programs='ccache=ccache curl=curl npm=npm pkg-config=pkg-config'
+test_programs='ccache=ccache curl=curl npm=npm pkg-config=pkg-config pdftoppm=poppler-utils'
 
 system=unknown
 if [ -r /etc/os-release ]; then
@@ -107,7 +107,7 @@ Please install, under the names your system has for them:
   programs   a C++20 compiler (g++ 12 or newer), cmake 3.25, ninja, glslc (shaderc 2023.8), spirv-val (SPIRV-Tools)
   Vulkan     headers and loader 1.3.275, volk, Vulkan Memory Allocator 3, validation layers, a driver (Mesa's lavapipe runs anywhere)
   libraries  doctest, stb, CLI11, nlohmann-json 3; libjpeg-turbo and libwebp for those two picture formats; cpp-httplib 0.18 for the server
-  tests      PCRE2, Python 3 with NumPy and Pillow, npm
+  tests      PCRE2, Python 3 with NumPy and Pillow, npm, poppler-utils
 and run this script again: it stops asking as soon as it finds them.
 END
   exit 1

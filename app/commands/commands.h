@@ -179,6 +179,31 @@ struct ChatOptions {
 };
 Status chat_command(const ChatOptions& options);
 
+/// `vl2 batch`: one question about each of many pages, results in a file that a later start goes on with.
+struct BatchOptions {
+  ModelOptions model;
+  std::vector<std::string> inputs;  ///< files, folders, patterns; "-": a list on stdin; with merge: the shards' files
+  std::string list;                 ///< --list: file with a path a line
+  bool recursive = false;
+  std::string pages;              ///< --pages: of each PDF, "1-3,7,9-"; empty: all
+  uint32_t pdf_long_side = 1760;  ///< --pdf-size: pixels; A4 at 150 dpi
+  std::string prompt;
+  std::string out;       ///< -o; empty: stdout, which cannot be resumed
+  std::string format;    ///< --format; empty: by the ending of `out`
+  std::string shard;     ///< --shard I/N
+  std::string merge;     ///< --merge: the file to put shards together in
+  bool restart = false;  ///< --restart: throw away the results there are
+  uint32_t max_tokens = 2048;
+  float temperature = 0;
+  uint32_t top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repeat_penalty = 1;
+  uint64_t seed = 0;
+};
+/// The exit status: 0, or 1 when there are pages with an error.
+Result<int> batch_command(const BatchOptions& options);
+
 /// `vl2 serve`: an OpenAI-compatible server and its page, until SIGTERM or Ctrl-C.
 struct ServeOptions {
   ModelOptions model;

@@ -1,11 +1,14 @@
 // app/progress.cpp and app/interrupt.cpp: what reaches the terminal, and what Ctrl-C does.
 #include "app/progress.h"
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <doctest/doctest.h>
 #include <functional>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 #include "app/interrupt.h"
@@ -54,6 +57,31 @@ TEST_SUITE("cpu") {
     CHECK(human_bytes(999'950) == "1.0 MB");
     CHECK(human_bytes(54'960'268'496) == "55.0 GB");
     CHECK(human_bytes(UINT64_MAX) == "18446744.1 TB");
+  }
+
+  TEST_CASE("progress: times for people") {
+    CHECK(human_time(0) == "0 s");
+    CHECK(human_time(59.4) == "59 s");
+    CHECK(human_time(59.6) == "1 min 00 s");
+    CHECK(human_time(3599) == "59 min 59 s");
+    CHECK(human_time(7500) == "2 h 05 min");
+    CHECK(human_time(-1) == "0 s");
+    CHECK(human_time(1e300) == "277777 h 46 min");
+  }
+
+  TEST_CASE("progress: pages that were there before the first call do not count for the rate") {
+    const std::string text = captured([] {
+      Progress progress(true);
+      progress.pages("reading pages", 100, 104);
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      progress.pages("reading pages", 102, 104);
+    });
+    const size_t at = text.find("102 of 104  ");
+    REQUIRE(at != std::string::npos);
+    const double rate = std::atof(text.c_str() + at + 12);  // 2 pages in half a second, and more when the machine is busy
+    CHECK(rate > 0.1);
+    CHECK(rate <= 4.0);
+    CHECK(text.find(" s left") != std::string::npos);
   }
 
   TEST_CASE("progress: writes over one line and takes it away") {

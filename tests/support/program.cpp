@@ -48,7 +48,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   return result;
 }
 
-int wait_for(pid_t child, const std::string& out_path, size_t interrupt_after_bytes) {
+int wait_for(pid_t child, const std::string& out_path, const ProgramOptions& options) {
   constexpr auto kLimit = std::chrono::minutes(3);  // the slowest takes seconds, and minutes with sanitizers on a busy machine
   const auto start = std::chrono::steady_clock::now();
   bool interrupted = false;
@@ -59,8 +59,11 @@ int wait_for(pid_t child, const std::string& out_path, size_t interrupt_after_by
     if (got == child)
       return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
     std::error_code error;
-    if (interrupt_after_bytes > 0 && !interrupted && fs::file_size(out_path, error) >= interrupt_after_bytes && !error)
+    if (options.interrupt_after_bytes > 0 && !interrupted && fs::file_size(out_path, error) >= options.interrupt_after_bytes &&
+        !error)
       interrupted = ::kill(child, SIGINT) == 0;
+    if (options.kill_when && options.kill_when())
+      ::kill(child, SIGKILL);
     if (std::chrono::steady_clock::now() - start > kLimit) {
       ::kill(child, SIGKILL);
       ::waitpid(child, &status, 0);
@@ -127,7 +130,7 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const Progr
   REQUIRE_MESSAGE(spawned == 0, words[0] << ": " << std::strerror(spawned));
 
   ProgramResult result;
-  result.exit_status = wait_for(child, out_path, options.interrupt_after_bytes);
+  result.exit_status = wait_for(child, out_path, options);
   result.out = read_file(out_path);
   result.err = read_file(err_path);
   return result;

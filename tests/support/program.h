@@ -1,6 +1,7 @@
 // The built program as a child process, and a model folder for it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,6 +16,8 @@ struct ProgramOptions {
   std::string input;                               ///< its standard input
   /// When its standard output holds this many bytes it gets SIGINT; 0: never.
   size_t interrupt_after_bytes = 0;
+  /// Asked every 2 ms; once it says yes the process gets SIGKILL. Empty: never.
+  std::function<bool()> kill_when = {};
 };
 
 inline constexpr int kTookTooLong = -1000;

@@ -1,0 +1,317 @@
+// `vl2 batch`: one question about each of many pages, on nothing but the C API.
+//
+// Pages are decoded by the loader's threads, answered here, written by the writer's thread; each hands over in the order of the
+// pages, so that the journal is at any time the beginning of the whole.
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <sstream>
+
+#include "app/batch/journal.h"
+#include "app/batch/page_list.h"
+#include "app/batch/page_loader.h"
+#include "app/batch/report_format.h"
+#include "app/batch/result_writer.h"
+#include "app/commands/commands.h"
+#include "app/interrupt.h"
+#include "app/progress.h"
+#include "app/vl2_handles.h"
+
+namespace vl2 {
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace batch;
+
+constexpr int kPagesFailed = 1;  // exit status
+
+Status check_options(const BatchOptions& options) {
+  if (options.inputs.empty() && options.list.empty())
+    return fail(Code::BadArgument, "batch: no inputs: name files, folders or patterns, or a --list");
+  if (!options.merge.empty()) {
+    if (!options.model.model.empty() || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() ||
+        !options.list.empty() || options.restart)
+      return fail(Code::BadArgument, "batch: --merge FILE SHARD... takes no other option but --format and -q");
+    return {};
+  }
+  if (options.model.model.empty())
+    return fail(Code::BadArgument, "batch: --model is required");
+  if (options.prompt.empty())
+    return fail(Code::BadArgument, "batch: --prompt is required");
+  constexpr std::string_view kMark = "<image>";
+  const size_t mark = options.prompt.find(kMark);
+  if (mark != std::string::npos && options.prompt.find(kMark, mark + 1) != std::string::npos)
+    return fail(Code::BadArgument, "batch: --prompt has two marks <image>, and a page is one picture");
+  if (std::count(options.inputs.begin(), options.inputs.end(), "-") + (options.list == "-" ? 1 : 0) > 1)
+    return fail(Code::BadArgument, "batch: standard input holds one list, and - is there twice");
+  if (options.out.empty() && options.restart)
+    return fail(Code::BadArgument, "batch: --restart is about the file of -o, and there is none");
+  if (!options.model.type.empty())
+    VL2_TRY(quantize_mix_of(options.model.type).status());  // in the words of the command line
+  return load_options_of(options.model).status();
+}
+
+// Which model: where it is, and the sizes of its files.
+Result<uint32_t> model_hash(const ModelOptions& options) {
+  std::error_code error;
+  const fs::path path = fs::canonical(options.model, error);
+  if (error)
+    return fail(Code::NotFound, options.model, ": ", error.message());
+  std::vector<std::string> files;
+  const auto add = [&](const fs::path& file) {
+    std::error_code ignored;
+    if (fs::is_regular_file(file, ignored))
+      files.push_back(file.filename().string() + '\0' + std::to_string(fs::file_size(file, ignored)));
+  };
+  add(path);
+  if (fs::is_directory(path, error))
+    for (fs::directory_iterator entry(path, error); !error && entry != fs::directory_iterator(); entry.increment(error))
+      add(entry->path());
+  std::sort(files.begin(), files.end());
+  uint32_t hash = hash_text(path.string() + '\0' + options.type);
+  for (const std::string& file : files)
+    hash = hash_text(file, hash);
+  return hash;
+}
+
+Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
+  JobKey job;
+  VL2_ASSIGN(job.model, model_hash(options.model));
+  job.prompt = hash_text(options.prompt);
+  std::ostringstream words;  // what changes answers; how fast they come, and on which device, does not belong here
+  words << std::hexfloat << options.max_tokens << ' ' << options.temperature << ' ' << options.top_k << ' ' << options.top_p
+        << ' ' << options.min_p << ' ' << options.repeat_penalty << ' ' << options.seed << ' ' << options.model.context << ' '
+        << options.model.tiles << ' ' << options.pdf_long_side << ' ' << options.pages;
+  job.options = hash_text(words.str());
+  job.inputs = list.signature();
+  job.page_count = list.size();
+  return job;
+}
+
+int show_loading(void* user, vl2_phase, uint64_t done, uint64_t total) {
+  static_cast<Progress*>(user)->bytes("loading", done, total);
+  return interrupted() ? 1 : 0;
+}
+
+Result<ModelHandle> load(const BatchOptions& options, Progress& progress) {
+  VL2_ASSIGN(vl2_load_options load, load_options_of(options.model));
+  load.flags = VL2_LOAD_NEEDS_EYES;
+  load.progress = show_loading;
+  load.progress_user = &progress;
+  vl2_model* model = nullptr;
+  VL2_TRY(status_of_call(vl2_model_load(options.model.model.c_str(), &load, &model)));
+  ModelHandle owner(model);
+  progress.clear();
+  print_notice(model);
+  size_t count = 0;  // text that is no UTF-8 would fail on every page
+  if (!status_of_call(vl2_model_tokenize(model, options.prompt.data(), options.prompt.size(), 0, nullptr, 0, &count)).ok())
+    return fail(Code::BadArgument, "--prompt: ", vl2_last_error());
+  return owner;
+}
+
+int stop_when_interrupted(void*, vl2_phase, uint64_t, uint64_t) {
+  return interrupted() ? 1 : 0;
+}
+
+vl2_reply_options reply_options(const BatchOptions& options) {
+  constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
+  vl2_reply_options reply{};
+  reply.struct_size = sizeof(reply);
+  reply.max_tokens = options.max_tokens;
+  reply.top_k = options.top_k;
+  reply.seed = options.seed;
+  reply.temperature = options.temperature;
+  reply.top_p = options.top_p == 0 ? kLeast : options.top_p;
+  reply.min_p = options.min_p;
+  reply.repeat_penalty = options.repeat_penalty;
+  reply.progress = stop_when_interrupted;
+  return reply;
+}
+
+Status give_answer(vl2_session* session) {
+  vl2_piece piece{};
+  piece.struct_size = sizeof(piece);
+  for (;;) {
+    const vl2_status status = vl2_session_next(session, &piece);
+    VL2_TRY(status_of_call(status));
+    if (status == VL2_END)
+      return {};
+    if (interrupted())
+      return fail(Code::Cancelled, "batch: stopped");
+  }
+}
+
+Status read_reply(vl2_session* session, PageResult& result) {
+  vl2_reply reply{};
+  reply.struct_size = sizeof(reply);
+  VL2_TRY(status_of_call(vl2_session_get_reply(session, &reply)));
+  result.text.assign(reply.text, reply.text_bytes);
+  result.tagged_text.assign(reply.tagged_text, reply.tagged_text_bytes);
+  result.stop = vl2_stop_reason_name(reply.stop_reason);
+  result.prompt_tokens = reply.prompt_tokens;
+  result.answer_tokens = reply.answer_tokens;
+  for (uint32_t i = 0; i < vl2_session_box_count(session); ++i) {
+    vl2_box box{};
+    box.struct_size = sizeof(box);
+    VL2_TRY(status_of_call(vl2_session_get_box(session, i, &box)));
+    result.boxes.push_back({box.label, std::to_array(box.thousandths), {box.left, box.top, box.right, box.bottom}});
+  }
+  for (uint32_t i = 0; i < vl2_session_problem_count(session); ++i)
+    result.notes.emplace_back(vl2_session_problem(session, i));
+  return {};
+}
+
+Status ask(vl2_session* session, const BatchOptions& options, const Image& image, PageResult& result) {
+  VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
+  VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
+  const vl2_reply_options how = reply_options(options);
+  VL2_TRY(status_of_call(vl2_session_start(session, &how)));
+  VL2_TRY(give_answer(session));
+  return read_reply(session, result);
+}
+
+// Whether an error is the end of the batch, and not of a page.
+bool ends_everything(Code code) {
+  return code == Code::Cancelled || code == Code::DeviceLost || code == Code::VulkanError || code == Code::NoDevice;
+}
+
+// Errors  those that end everything; any other one is the page's result
+Result<PageResult> answer_page(vl2_session* session, const BatchOptions& options, const LoadedPage& page) {
+  PageResult result;
+  result.index = page.page.index;
+  result.path = page.page.path;
+  result.number = page.page.number;
+  if (!page.note.empty())
+    result.notes.push_back(page.note);
+  Status status = page.status;
+  if (status.ok()) {
+    VL2_TRY(status_of_call(vl2_session_clear(session)));  // to the bit what a new session says
+    status = ask(session, options, page.image, result);
+  }
+  if (status.ok())
+    return result;
+  if (ends_everything(status.code()))
+    return status;
+  const PageResult failed{.index = result.index, .path = result.path, .number = result.number, .error = status.message()};
+  return failed;
+}
+
+// What this start of the command has to do, and where results go.
+struct Work {
+  const BatchOptions& options;
+  const PageList& list;
+  Shard shard;
+  JobKey job;
+  Format format;
+  std::optional<Journal> journal;  // none: standard output
+  uint64_t done = 0, failed = 0;   // pages of the shard, those of earlier starts included
+
+  uint64_t total() const { return shard.page_count(list.size()); }
+};
+
+Status print(const std::string& text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0
+             ? Status()
+             : fail(Code::IoError, "standard output cannot be written");
+}
+
+// Asks until all pages are done, something ends everything, or writing fails.
+Status answer_pages(Work& work, vl2_session* session, PageLoader& loader, ResultWriter& writer, Progress& progress) {
+  constexpr const char* kWhat = "reading pages";
+  progress.pages(kWhat, work.done, work.total());
+  while (std::optional<LoadedPage> page = loader.next()) {
+    VL2_ASSIGN(PageResult result, answer_page(session, work.options, *page));
+    if (!result.error.empty()) {
+      ++work.failed;
+      progress.note(result.error);
+    }
+    if (!writer.push(std::move(result)))
+      break;
+    progress.pages(kWhat, ++work.done, work.total());
+  }
+  return interrupted() ? fail(Code::Cancelled, "batch: stopped") : Status();
+}
+
+Status do_pages(Work& work, Progress& progress) {
+  PageLoader loader(work.list, work.shard, work.done, work.options.pdf_long_side, interrupted);
+  VL2_ASSIGN(const ModelHandle model, load(work.options, progress));
+  vl2_session* made = nullptr;
+  VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
+  const SessionHandle session(made);
+  Report report(work.format);
+  ResultWriter writer([&](const PageResult& result) {
+    return work.journal ? work.journal->append(result) : print(report.page({work.job, work.shard, result}));
+  });
+  if (!work.journal)
+    VL2_TRY(print(report.head()));
+  const Status answered = answer_pages(work, session.get(), loader, writer, progress);
+  VL2_TRY(writer.finish());
+  VL2_TRY(answered);
+  return work.journal ? Status() : print(report.tail());
+}
+
+// One line for people, of a start that ended before the work did.
+void tell_how_far(const Work& work) {
+  const uint64_t kept = work.journal ? work.journal->result_count() : work.done;
+  std::fprintf(stderr, "vl2: batch: %llu of %llu pages are done%s\n", static_cast<unsigned long long>(kept),
+               static_cast<unsigned long long>(work.total()), work.journal ? "; the same command goes on with the rest" : "");
+}
+
+int status_of_counts(uint64_t failed, uint64_t pages) {
+  if (failed == 0)
+    return 0;
+  std::fprintf(stderr, "vl2: batch: %llu of %llu pages failed: their results say why\n", static_cast<unsigned long long>(failed),
+               static_cast<unsigned long long>(pages));
+  return kPagesFailed;
+}
+
+Result<int> merge(const BatchOptions& options) {
+  VL2_ASSIGN(const Format format, format_of(options.format, options.merge));
+  VL2_ASSIGN(const ReportCounts counts, merge_shards(options.inputs, format, options.merge));
+  return status_of_counts(counts.failed, counts.pages);
+}
+
+}  // namespace
+
+Result<int> batch_command(const BatchOptions& options) {
+  VL2_TRY(check_options(options));
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of writing like any other
+  if (!options.merge.empty())
+    return merge(options);
+  VL2_ASSIGN(const Format format, format_of(options.format, options.out));
+  VL2_ASSIGN(const Shard shard, Shard::parse(options.shard));
+  if (!options.out.empty())
+    VL2_TRY(check_batch_output(options.out));
+  catch_interrupts();
+  VL2_ASSIGN(const PageList list, PageList::make({options.inputs, options.list, options.recursive, options.pages}, interrupted));
+  VL2_ASSIGN(const JobKey job, job_of(options, list));
+  Work work{options, list, shard, job, format, std::nullopt};
+  const std::string journal_path = format == Format::JsonLines ? options.out : options.out + ".journal";
+  if (!options.out.empty()) {
+    VL2_ASSIGN(work.journal, Journal::open(journal_path, job, shard, options.restart));
+    work.done = work.journal->result_count();
+    work.failed = work.journal->failed_count();
+  }
+
+  if (work.done < work.total()) {
+    Progress progress(wants_progress(options.model.quiet));
+    const Status status = do_pages(work, progress);
+    progress.clear();
+    if (!status.ok() && work.journal)
+      work.journal->discard_if_new();
+    if (!status.ok() && (interrupted() || (work.journal && work.journal->result_count() > 0)))
+      tell_how_far(work);
+    if (interrupted() && status.code() == Code::Cancelled)
+      return 0;  // the program's exit status says that it was interrupted
+    VL2_TRY(status);
+  }
+  if (work.journal && format != Format::JsonLines)
+    VL2_TRY(write_report(journal_path, format, options.out).status());
+  return status_of_counts(work.failed, work.total());
+}
+
+}  // namespace vl2

@@ -1,0 +1,226 @@
+// `vl2 batch` as users start it: whole runs with the demo's model, runs that are killed, and input that is wrong.
+#include <chrono>
+#include <cmath>
+#include <doctest/doctest.h>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+
+#include "app/image_file.h"
+#include "tests/support/paths.h"
+#include "tests/support/pdf.h"
+#include "tests/support/pictures.h"
+#include "tests/support/program.h"
+
+using namespace vl2;
+using nlohmann::json;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+const std::string kPico = source_dir() + "/app/demo/pico";
+
+std::vector<json> results_in(const std::string& text) {
+  std::vector<json> results;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    REQUIRE(end != std::string::npos);
+    results.push_back(json::parse(text.substr(at, end - at)));
+    at = end + 1;
+  }
+  return results;
+}
+
+// Small pictures that look different from each other: discs of growing size and changing colour.
+void write_pictures(const std::string& folder, uint32_t count) {
+  fs::create_directories(folder);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t side = 64;
+    Image image{side, side, std::vector<uint8_t>(side * side * 3, 255)};
+    for (uint32_t y = 0; y < side; ++y)
+      for (uint32_t x = 0; x < side; ++x)
+        if (std::hypot(x - 32.0, y - 32.0) < 6 + 3 * i)
+          for (uint32_t channel = 0; channel < 3; ++channel)
+            image.rgb[(y * side + x) * 3 + channel] = static_cast<uint8_t>((i + 1) * (channel + 1) * 47);
+    const std::string name = std::string(2 - std::to_string(i).size(), '0') + std::to_string(i) + ".png";
+    REQUIRE(write_png(folder + "/" + name, image).ok());
+  }
+}
+
+// With few tokens, so that a page takes a fraction of a second.
+Words batch(const Words& more) {
+  Words words = {"batch", "-m", kPico, "-p", "What shape is it?", "-n", "4", "--tiles", "1", "-c", "512"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+uint64_t size_of(const std::string& path) {
+  std::error_code error;
+  const uint64_t bytes = fs::file_size(path, error);
+  return error ? 0 : bytes;
+}
+
+void check_refused(const Words& arguments, const Words& named, const ProgramOptions& options = {}) {
+  const ProgramResult result = run_program(arguments, options);
+  CAPTURE(result.err);
+  CHECK(result.exit_status == 2);
+  CHECK(result.out.empty());
+  CHECK(result.err.starts_with("vl2: "));
+  CHECK(result.err.find('\n') == result.err.size() - 1);
+  for (const std::string& part : named)
+    CHECK_MESSAGE(result.err.find(part) != std::string::npos, part);
+}
+
+}  // namespace
+
+TEST_SUITE("program") {
+  TEST_CASE("vl2 batch: killed at random moments it ends as if it had never been") {
+    constexpr uint32_t kPages = 6, kKills = 4;
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", kPages);
+    write_file(folder / "in/03.png", "no picture at all");
+    const std::string calm = folder / "calm.jsonl", killed = folder / "killed.jsonl";
+    const ProgramResult undisturbed = run_program(batch({folder / "in", "-o", calm}));
+    CHECK(undisturbed.exit_status == 1);
+    CHECK(undisturbed.err == "vl2: batch: 1 of 6 pages failed: their results say why\n");
+    const std::vector<json> results = results_in(read_file(calm));
+    REQUIRE(results.size() == kPages);
+    for (uint32_t i = 0; i < kPages; ++i) {
+      CHECK(results[i]["index"] == i);
+      CHECK(results[i].contains("error") == (i == 3));
+      CHECK(results[i].contains("text") == (i != 3));
+    }
+    CHECK(results[3]["error"] == folder / "in/03.png" + ": picture: the file is none of PNG, JPEG, WebP, BMP");
+
+    std::mt19937 random(20261123);
+    uint32_t in_the_middle = 0;
+    for (uint32_t kill = 0; kill < kKills; ++kill) {
+      // When so many more bytes are there, and then up to half a second, in which a page is read, decoded or written.
+      const uint64_t bytes = size_of(killed) + (kill == 0 ? 0 : random() % 400);
+      const auto delay = std::chrono::milliseconds(random() % 500);
+      std::optional<std::chrono::steady_clock::time_point> due;
+      const ProgramResult result = run_program(batch({folder / "in", "-o", killed}), {.kill_when = [&] {
+                                                 const auto now = std::chrono::steady_clock::now();
+                                                 if (!due && size_of(killed) >= bytes)
+                                                   due = now + delay;
+                                                 return due && now >= *due;
+                                               }});
+      CHECK((result.exit_status == -9 || result.exit_status == 1));
+      const uint64_t now = size_of(killed), all = size_of(calm);
+      in_the_middle += result.exit_status == -9 && now > 0 && now < all;
+      CHECK(now <= all);
+      CHECK(read_file(calm).starts_with(now == 0 ? "" : read_file(killed)));
+    }
+    CHECK(in_the_middle > 0);
+    CHECK(run_program(batch({folder / "in", "-o", killed})).exit_status == 1);
+    CHECK(read_file(killed) == read_file(calm));  // complete, in order, nothing twice, the same texts
+
+    const auto written = fs::last_write_time(killed);
+    const ProgramResult again = run_program(batch({folder / "in", "-o", killed, "-q"}));
+    CHECK(again.exit_status == 1);
+    CHECK(read_file(killed) == read_file(calm));
+    CHECK(fs::last_write_time(killed) == written);  // nothing was asked again
+    check_refused({"batch", "-m", kPico, "-p", "Another question", folder / "in", "-o", killed},
+                  {"killed.jsonl holds results of another command (another prompt, other options): name another file"});
+    CHECK(read_file(killed) == read_file(calm));
+  }
+
+  TEST_CASE("vl2 batch: PDF pages and pictures in one report; shards put together are the whole") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 1);
+    write_file(folder / "in/three.pdf", pdf_of({"Total 12", "Total 77", "Total 31"}));
+    write_file(folder / "broken.pdf", "%PDF-1.4");
+    const Words inputs = {folder / "in", folder / "broken.pdf"};
+    const auto run = [&](Words more) {
+      more.insert(more.end(), inputs.begin(), inputs.end());
+      const ProgramResult result = run_program(batch(more));
+      CHECK_MESSAGE((result.exit_status == 0 || result.exit_status == 1), result.err);
+      return result;
+    };
+    CHECK(run({"-o", folder / "all.md", "--pages", "1,3"}).exit_status == 1);
+    const std::string report = read_file(folder / "all.md"), whole = read_file(folder / "all.md.journal");
+    size_t at = 0;
+    for (const char* title : {"in/00.png\n", "in/three.pdf, page 1\n", "in/three.pdf, page 3\n", "broken.pdf\n\n> error: "}) {
+      at = report.find(title, at);
+      REQUIRE_MESSAGE(at != std::string::npos, std::string(title) << " in " << report);
+    }
+    CHECK(report.find("page 2\n") == std::string::npos);
+
+    CHECK(results_in(whole).size() == 4);
+    Words merge = {"batch", "--merge", folder / "merged.jsonl"};
+    for (const char* number : {"1", "2"}) {
+      const std::string out = folder / "shard" + number + ".jsonl";
+      run({"-o", out, "--pages", "1,3", "--shard", std::string(number) + "/2"});
+      CHECK(results_in(read_file(out)).size() == 2);
+      merge.push_back(out);
+    }
+    const ProgramResult merged = run_program(merge);
+    CHECK(merged.exit_status == 1);
+    CHECK(merged.err == "vl2: batch: 1 of 4 pages failed: their results say why\n");
+    CHECK(read_file(folder / "merged.jsonl") == whole);
+    merge.pop_back();
+    merge[2] = folder / "too_few.jsonl";
+    check_refused(merge, {"page 2 of 4 is missing: shard 2/2"});
+    CHECK_FALSE(fs::exists(folder / "too_few.jsonl"));
+  }
+
+  TEST_CASE("vl2 batch: Ctrl-C keeps what is done, and the same command goes on") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 3);
+    const ProgramResult whole = run_program(batch({folder / "in", "--format", "json"}));
+    CHECK(whole.exit_status == 0);
+    CHECK(json::parse(whole.out).size() == 3);
+    const ProgramResult cut = run_program(batch({folder / "in", "--format", "jsonl"}), {.interrupt_after_bytes = 1});
+    CHECK(cut.exit_status == 130);
+    CHECK(cut.err.find("of 3 pages are done") != std::string::npos);
+    CHECK(results_in(cut.out).size() < 3);
+    CHECK_FALSE(results_in(cut.out).empty());
+    write_file(folder / "out.jsonl", cut.out);  // what was printed is a journal, too
+    CHECK(run_program(batch({folder / "in", "-o", folder / "out.jsonl"})).exit_status == 0);
+    const std::vector<json> results = results_in(read_file(folder / "out.jsonl"));
+    REQUIRE(results.size() == 3);
+    for (size_t i = 0; i < 3; ++i)
+      CHECK(results[i]["text"] == json::parse(whole.out)[i]["text"]);
+  }
+
+  TEST_CASE("vl2 batch: what cannot be done is refused before any work, and leaves nothing behind") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 1);
+    write_file(folder / "a.pdf", pdf_of({"a"}));
+    const std::string in = folder / "in";
+    const auto refuse = [&](const Words& more, const Words& named, const ProgramOptions& options = {}) {
+      check_refused(batch(more), named, options);
+    };
+    refuse({in, "-o", folder / "no/out.jsonl"}, {"no/out.jsonl: cannot be written", "is no folder"});
+    refuse({in, "-o", folder / "in"}, {"cannot be written: it is a folder"});
+    refuse({in, "-o", "/dev/full"}, {"/dev/full: cannot be written: it is no regular file"});
+    refuse({folder / "nothing.png"}, {"nothing.png: no such file or folder"});
+    refuse({in, "--shard", "3/2", "-o", folder / "x.jsonl"}, {"--shard 3/2: wanted I/N"});
+    refuse({in, "--pages", "0"}, {"--pages 0"});
+    refuse({in, "--format", "xml"}, {"--format xml"});
+    refuse({in, "--restart"}, {"--restart is about the file of -o"});
+    refuse({in, "--merge", folder / "x.jsonl"}, {"--merge FILE SHARD... takes no other option"});
+    refuse({}, {"no inputs"});
+    refuse({folder / "a.pdf", "-o", folder / "x.jsonl"}, {"pdftoppm", "install poppler-utils"},
+           {.environment = {{"PATH", folder.path()}}});
+    check_refused({"batch", "-m", folder / "none", "-p", "x", in, "-o", folder / "x.jsonl"}, {"none: No such file"});
+    check_refused({"batch", "-m", in, "-p", "x", in, "-o", folder / "x.jsonl"}, {"in/", "no such file"});
+    check_refused({"batch", "-m", kPico, in}, {"--prompt is required"});
+    check_refused({"batch", "-p", "x", in}, {"--model is required"});
+    check_refused({"batch", "-m", kPico, "-p", "<image><image>", in}, {"two marks"});
+    write_file(folder / "thesis.jsonl", "my thesis");
+    refuse({in, "-o", folder / "thesis.jsonl"}, {"is no result of vl2 batch"});
+    CHECK(read_file(folder / "thesis.jsonl") == "my thesis");
+    CHECK_FALSE(fs::exists(folder / "x.jsonl"));
+  }
+
+  TEST_CASE("vl2 batch: its help names what the guide uses") {
+    const ProgramResult help = run_program({"batch", "--help"});
+    CHECK(help.exit_status == 0);
+    for (const char* option : {"--list", "--recursive", "--pages", "--format", "--shard", "--merge", "--restart"})
+      CHECK(help.out.find(option) != std::string::npos);
+  }
+}
