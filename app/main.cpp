@@ -132,6 +132,9 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
   command->add_option("--expert-slots", options.expert_slots,
                       "Keep experts in host memory and cache so many a layer, whatever fits; 0: only if need be");
+  command
+      ->add_option("--temp", options.temperature, "Temperature of the generated tokens; made-up weights repeat themselves at 0")
+      ->check(CLI::Range(0.0, 100.0));
   command->add_option("--router-skew", options.router_skew, "With --synthetic: how much routers prefer some experts; 4 is much")
       ->check(CLI::Range(0.0, 1000.0));
   add_list("-p,--n-prompt", options.prompts, "Prompt tokens, a list; 0 leaves such rows out, here and below");

@@ -202,19 +202,11 @@ Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
   return gemv(rec, {.x = gated_, .weight = layer.mlp.down, .y = residual_, .accumulate = true});
 }
 
-// The chosen experts into slots, and their slots in place of their ids.
-Status DecodePlan::load_experts(Recorder& rec, const LayerWeights& layer) const {
-  if (layer.cache_state.empty())
-    return {};
-  VL2_TRY(expert_cache_update(rec, ids_, layer.experts.down.dim(0), layer.cached.down.dim(0), layer.cache_state, slots_, loads_));
-  VL2_TRY(expert_cache_load(rec, layer.experts.gate_up, layer.cached.gate_up, slots_, loads_));
-  return expert_cache_load(rec, layer.experts.down, layer.cached.down, slots_, loads_);
-}
-
 Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
   const float eps = config_.rms_norm_eps;
   const MlpWeights& experts = experts_of(layer);
-  const TensorView& ids = layer.cache_state.empty() ? ids_ : slots_;
+  const bool cached = !layer.cache_state.empty();
+  const TensorView& ids = cached ? slots_ : ids_;
   const RouterOptions options{.top_k = config_.num_experts_per_tok,
                               .scoring = config_.scoring_func == ScoringFunc::Sigmoid ? Scoring::Sigmoid : Scoring::Softmax,
                               .norm_topk_prob = config_.norm_topk_prob,
@@ -225,6 +217,10 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
       decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), DType::F32, false);
   VL2_TRY(decode_router(rec, residual_, layer.post_attention_norm, eps, layer.router, layer.router_bias, options, router_logits_,
                         router_counter_, ids_, expert_weights_, group));
+  // A cache's two levels, its decision and the first copies, run beside the shared experts' two products, and the other copies
+  // beside the first product of what they are not needed for.
+  if (cached)
+    VL2_TRY(expert_cache_update(rec, ids_, layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots_, loads_));
   if (shared)
     VL2_TRY(gemv(rec, {.x = residual_,
                        .norm = layer.post_attention_norm,
@@ -233,7 +229,12 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
                        .pairs = true,
                        .eps = eps}));
 
-  VL2_TRY(load_experts(rec, layer));
+  const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
+  if (cached) {
+    VL2_TRY(expert_cache_load(rec, layer.experts.gate_up, experts.gate_up, slots_, loads_));
+    if (shared)
+      VL2_TRY(gemv(rec, shared_down));
+  }
   VL2_TRY(gemv(rec, {.x = residual_,
                      .norm = layer.post_attention_norm,
                      .weight = experts.gate_up,
@@ -242,8 +243,10 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
                      .y = experts_gated_,
                      .pairs = true,
                      .eps = eps}));
-  if (shared)
-    VL2_TRY(gemv(rec, {.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}));
+  if (cached)
+    VL2_TRY(expert_cache_load(rec, layer.experts.down, experts.down, slots_, loads_));
+  else if (shared)
+    VL2_TRY(gemv(rec, shared_down));
 
   return gemv(rec, {.x = experts_gated_,
                     .weight = experts.down,

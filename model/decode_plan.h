@@ -70,7 +70,6 @@ class DecodePlan {
   Status attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const;
   Status dense(Recorder& rec, const LayerWeights& layer) const;
   Status moe(Recorder& rec, const LayerWeights& layer) const;
-  Status load_experts(Recorder& rec, const LayerWeights& layer) const;
   Status gemv(Recorder& rec, const struct DecodeGemv& op) const;
 
   const LanguageConfig& config_;

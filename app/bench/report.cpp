@@ -67,10 +67,13 @@ std::string markdown(const BenchReport& report) {
     print(out, "%s %.1f%s", what.c_str(), ms, &what == &report.breakdown.back().first ? " (ms)\n" : ", ");
   print(out, "device memory: peak %.3f GB, plan %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n", report.peak_gb,
         report.plan_gb, report.weight_gb, report.context, report.cache_gb);
-  if (report.expert_slots > 0)
-    print(out, "experts: %u slots a layer for %u in host memory (%.3f GB), %.2f %% of %llu choices were in a slot\n",
-          report.expert_slots, report.experts, report.host_gb, 100 * report.expert_hit_rate(),
-          static_cast<unsigned long long>(report.expert_hits + report.expert_misses));
+  if (report.expert_slots > 0) {
+    print(out, "experts: %u slots a layer for %u in host memory (%.3f GB)", report.expert_slots, report.experts, report.host_gb);
+    if (const uint64_t choices = report.expert_hits + report.expert_misses; choices > 0)
+      print(out, "; of %llu choices %.2f %% were in a slot", static_cast<unsigned long long>(choices),
+            100 * report.expert_hit_rate());
+    out += "\n";
+  }
   if (report.floor.read_gb_s > 0)
     print(out, "floor: one row times a large weight reads %.1f GB/s, a large product does %.0f GFLOP/s\n", report.floor.read_gb_s,
           report.floor.gflop_s);

@@ -113,6 +113,7 @@ struct BenchOptions {
   std::string synthetic;                       ///< --synthetic: made-up weights of tiny, small or base
   uint32_t layers = 0;                         ///< --layers: of the decoder and of the encoder, at most; 0: all
   uint32_t expert_slots = 0;                   ///< --expert-slots: in host memory, so many of a layer cached; 0: as it fits
+  float temperature = 0;                       ///< --temp: of decoded tokens; made-up weights repeat themselves at 0
   float router_skew = 0;                       ///< --router-skew: with `synthetic`, how much some experts are preferred
   std::vector<uint32_t> prompts = {512};       ///< -p; 0 leaves a row out, here and below
   std::vector<uint32_t> generates = {128};     ///< -n

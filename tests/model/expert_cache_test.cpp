@@ -145,7 +145,7 @@ TEST_CASE("expert_cache: what the slots of the last layer hold is what a queue b
   REQUIRE(session.prefill(prompt_of(*engine), {}).ok());
   reference::ExpertCache wanted(c.n_routed_experts, 5);
   for (uint32_t i = 0; i < 30; ++i) {
-    REQUIRE(session.decode(1, {.temperature = 1.5f, .seed = 7}).ok());
+    REQUIRE(session.decode(1, {.temperature = 30, .seed = i}).ok());
     std::vector<uint32_t> ids(c.num_experts_per_tok);
     REQUIRE(session.recorder().download(session.plan()->expert_ids(), std::as_writable_bytes(std::span(ids))).ok());
     wanted.turn(ids);
@@ -186,6 +186,27 @@ TEST_CASE("expert_cache: sessions that take turns share it, and several tokens a
       }
   }
   CHECK(both[0] == both[1]);
+}
+
+TEST_CASE("expert_cache: costs two levels a layer, whatever is missed") {
+  uint64_t barriers[2] = {};
+  uint32_t layers = 0;
+  for (const uint32_t slots : {0u, 4u}) {
+    const auto engine = load(kPico, options_of(test_device().tier()), slots);
+    const LanguageConfig& c = engine->config().language;
+    layers = c.num_hidden_layers - c.first_k_dense_replace;
+    auto session = Session::create(*engine, PlanChoice::Fused);
+    REQUIRE_MESSAGE(session.ok(), session.message());
+    REQUIRE((*session)->prefill(prompt_of(*engine), {}).ok());
+    Recorder& recorder = (*session)->recorder();
+    REQUIRE(recorder.begin_capture().ok());
+    REQUIRE((*session)->plan()->record_token(recorder, {}).ok());
+    const auto replay = recorder.end_capture();
+    REQUIRE(replay.ok());
+    barriers[slots == 0 ? 0 : 1] = (*replay)->barrier_count();
+    CHECK((*session)->plan()->levels() + 2 == (*replay)->barrier_count());
+  }
+  CHECK(barriers[1] == barriers[0] + 2 * layers);
 }
 
 // The comparison above is awake: a table that says of two experts that each is where the other is changes the logits.
