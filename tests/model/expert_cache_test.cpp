@@ -137,13 +137,13 @@ TEST_CASE("expert_cache: pico gives the same bits in every weight format") {
 }
 
 TEST_CASE("expert_cache: what the slots of the last layer hold is what a queue by least recent use holds") {
-  const auto engine = load(kPico, options_of(test_device().tier()), 5);
+  const auto engine = load(kPico, options_of(test_device().tier()), 3);
   auto made = Session::create(*engine, PlanChoice::Fused);
   REQUIRE_MESSAGE(made.ok(), made.message());
   Session& session = **made;
   const LanguageConfig& c = engine->config().language;
   REQUIRE(session.prefill(prompt_of(*engine), {}).ok());
-  reference::ExpertCache wanted(c.n_routed_experts, 5);
+  reference::ExpertCache wanted(c.n_routed_experts, 3);
   for (uint32_t i = 0; i < 30; ++i) {
     REQUIRE(session.decode(1, {.temperature = 30, .seed = i}).ok());
     std::vector<uint32_t> ids(c.num_experts_per_tok);
@@ -159,8 +159,8 @@ TEST_CASE("expert_cache: what the slots of the last layer hold is what a queue b
   CHECK(last.slot_of == wanted.slot_of());
   CHECK(last.hits == wanted.hits);
   CHECK(last.misses == wanted.misses);
-  CHECK(wanted.hits > 10);  // of 90
-  CHECK(wanted.misses > 10);
+  CHECK(wanted.hits > 0);
+  CHECK(wanted.misses > 3);  // something was evicted
 }
 
 TEST_CASE("expert_cache: sessions that take turns share it, and several tokens a call are as good as one") {
