@@ -20,6 +20,8 @@ CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
   command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
   command.add_option("--vram", options.vram, "Device memory to make do with: 512M, 8G");
+  command.add_flag("--no-expert-cache", options.no_expert_cache,
+                   "Refuse a model that does not fit rather than keep experts in host memory");
   command.add_option("--chunk", options.chunk, "Tokens a prefill step; 0: the device's default");
   command.add_option("--tiles", options.tiles, "Most tiles of a picture: less memory, fewer tokens, less detail; 0: no limit");
   command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
@@ -159,6 +161,13 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   };
   command->add_option("--synthetic", options.synthetic, "Made-up weights of tiny, small or base instead of -m");
   command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
+  command->add_option("--expert-slots", options.expert_slots,
+                      "Keep experts in host memory and cache so many a layer, whatever fits; 0: only if need be");
+  command
+      ->add_option("--temp", options.temperature, "Temperature of the generated tokens; made-up weights repeat themselves at 0")
+      ->check(CLI::Range(0.0, 100.0));
+  command->add_option("--router-skew", options.router_skew, "With --synthetic: how much routers prefer some experts; 4 is much")
+      ->check(CLI::Range(0.0, 1000.0));
   add_list("-p,--n-prompt", options.prompts, "Prompt tokens, a list; 0 leaves such rows out, here and below");
   add_list("-n,--n-gen", options.generates, "Generated tokens, a list");
   add_list("-d,--n-depth", options.depths, "Tokens before them, a list");

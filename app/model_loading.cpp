@@ -22,6 +22,7 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
   if (!options.vram.empty()) {
     VL2_ASSIGN(result.device.heap_limit_bytes, parse_byte_size(options.vram, "--vram"));
   }
+  result.expert_cache = !options.no_expert_cache;
   result.context = options.context;
   result.chunk = options.chunk;
   result.tiles = options.tiles;
@@ -31,9 +32,10 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
   return result;
 }
 
-void print_tuning_notice(const Device& device) {
-  if (!device.tuning_notice().empty())
-    std::fprintf(stderr, "vl2: note: %s\n", device.tuning_notice().c_str());
+void print_notices(const Engine& engine) {
+  for (const std::string& notice : {engine.device().tuning_notice(), engine.memory_notice()})
+    if (!notice.empty())
+      std::fprintf(stderr, "vl2: note: %s\n", notice.c_str());
 }
 
 Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const std::vector<Image>& images) {
@@ -60,7 +62,7 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const M
   if (show)
     std::fprintf(stderr, "\r             \r");
   if (engine.ok())
-    print_tuning_notice((*engine)->device());
+    print_notices(**engine);
   return engine;
 }
 

@@ -15,8 +15,8 @@ namespace vl2 {
 /// The environment's device options with --device on top.
 Result<DeviceOptions> device_options(const std::string& device);
 
-/// Says on standard error why what `vl2 tune` kept is not used; nothing when all is well.
-void print_tuning_notice(const Device& device);
+/// Says on standard error why what `vl2 tune` kept is not used, and that experts are in host memory; nothing when all is well.
+void print_notices(const Engine& engine);
 
 /// images  that will be shown to it: what the memory is planned for; a model that cannot see is refused before anything is loaded
 /// Errors  those of Engine::load

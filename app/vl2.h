@@ -151,6 +151,7 @@ typedef struct vl2_model vl2_model;
 enum {
   VL2_LOAD_NO_WEIGHTS = 1, /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
   VL2_LOAD_TEXT_ONLY = 4,  /* no picture will be shown: the plan before loading need not hold one */
+  VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
   VL2_LOAD_NEEDS_EYES = 2  /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
 };
 
@@ -214,7 +215,12 @@ typedef struct vl2_model_info {
   const char* device_uuid;
   uint32_t device_tier;
   uint32_t reserved;
-  const char* notice; /* one line about what loading found wrong and went without, as a damaged tuning; "" when all is well */
+  /* One line about what loading found wrong and went without, as a damaged tuning, or did to make the model fit; "" when all is
+   * well. */
+  const char* notice;
+  uint64_t host_weight_bytes; /* of experts that do not fit in the memory of the device, and stay in host memory */
+  uint32_t expert_slots;      /* of them, so many a layer are cached on the device; 0: all experts are on the device */
+  uint32_t experts;           /* a layer; 0: the model has none, or no weights */
 } vl2_model_info;
 
 VL2_API vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info);
@@ -240,6 +246,9 @@ typedef struct vl2_plan {
   int32_t fits;             /* 1: vl2_model_load() would not refuse it */
   int32_t has_eyes;         /* 1: the model sees pictures */
   char device_name[256];
+  uint64_t host_weight_bytes; /* of experts that would stay in host memory; weight_bytes are those on the device */
+  uint32_t expert_slots;      /* of them, so many a layer would be cached on the device; 0: all experts are on the device */
+  uint32_t reserved;
 } vl2_plan;
 
 /* What a model would need on a device, and what is there. Nothing is loaded; options as for vl2_model_load().

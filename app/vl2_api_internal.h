@@ -131,6 +131,7 @@ struct ModelState {
   std::unique_ptr<Engine> engine;  // none with VL2_LOAD_NO_WEIGHTS
   double load_ms = 0;
   std::string device_driver;
+  std::string notice;
   std::mutex token_tree_mutex;
   std::shared_ptr<const TokenTree> token_tree;  // made for the first answer with a schema
   TurnLock turn;                                // held by whoever makes the device work

@@ -13,7 +13,7 @@ namespace vl2::api {
 
 namespace {
 
-constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY;
+constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY | VL2_LOAD_ALL_ON_DEVICE;
 
 Result<const QuantizeMix*> mix_of(const char* name) {
   const QuantizeMix* mix = find_quantize_mix(name);
@@ -38,6 +38,7 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
   result.tiles = options.max_tiles;
   if (options.memory_bytes != 0)
     result.device.heap_limit_bytes = options.memory_bytes;
+  result.expert_cache = (options.flags & VL2_LOAD_ALL_ON_DEVICE) == 0;
   if ((options.flags & VL2_LOAD_TEXT_ONLY) != 0)
     result.pictures.emplace();
   if (options.quantize != nullptr) {
@@ -80,6 +81,9 @@ Status load_weights_of(const ModelFiles& files, const vl2_load_options& options,
   state.config = state.engine->config();
   const DeviceCaps& caps = state.engine->device().caps();
   state.device_driver = caps.driver_name + " " + caps.driver_info;
+  state.notice = state.engine->device().tuning_notice();
+  if (const std::string memory = state.engine->memory_notice(); !memory.empty())
+    state.notice += (state.notice.empty() ? "" : "; ") + memory;
   return {};
 }
 
@@ -219,7 +223,10 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       value.device_driver = state.device_driver.c_str();
       value.device_uuid = caps.uuid.c_str();
       value.device_tier = engine->device().tier();
-      value.notice = engine->device().tuning_notice().c_str();
+      value.notice = state.notice.c_str();
+      value.host_weight_bytes = engine->weights().host_bytes;
+      value.expert_slots = engine->expert_slots();
+      value.experts = state.config.language.n_routed_experts;
     }
     return fill_struct(info, sizeof(vl2_model_info), "vl2_model_info", value);
   });
@@ -260,6 +267,8 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     value.available_bytes = memory.available_bytes;
     value.fits = memory.fits();
     value.has_eyes = config.has_vision;
+    value.host_weight_bytes = memory.host_bytes;
+    value.expert_slots = memory.expert_slots;
     std::snprintf(value.device_name, sizeof(value.device_name), "%s", device_name.c_str());
     return fill_struct(plan, sizeof(vl2_plan), "vl2_plan", value);
   });

@@ -45,6 +45,7 @@ Result<vl2_load_options> load_options_of(const ModelOptions& options) {
   load.struct_size = sizeof(load);
   load.device = options.device.empty() ? nullptr : options.device.c_str();
   load.quantize = options.type.empty() ? nullptr : options.type.c_str();
+  load.flags = options.no_expert_cache ? VL2_LOAD_ALL_ON_DEVICE : 0;
   load.context_tokens = options.context;
   load.max_tiles = options.tiles;
   load.prefill_tokens = options.chunk;
@@ -74,7 +75,7 @@ Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags) {
     VL2_TRY(quantize_mix_of(options.type).status());  // in the words of the command line
   bool show = wants_progress(options.quiet);
   VL2_ASSIGN(vl2_load_options load, load_options_of(options));
-  load.flags = flags;
+  load.flags |= flags;
   load.progress = show_loading;
   load.progress_user = &show;
   vl2_model* model = nullptr;

@@ -12,6 +12,7 @@
 #include "runtime/ops/decode_gemv.h"
 #include "runtime/ops/decode_router.h"
 #include "runtime/ops/embed_tokens.h"
+#include "runtime/ops/expert_cache.h"
 
 namespace vl2 {
 
@@ -21,6 +22,11 @@ constexpr uint32_t kMaxMhaWidth = 512;  // DECODE_ATTENTION_MAX_HEAD
 
 uint32_t head_depth(const LanguageConfig& config) {
   return config.use_mla ? config.kv_lora_rank + config.qk_rope_head_dim : rope_width(config);
+}
+
+// Those that products read.
+const MlpWeights& experts_of(const LayerWeights& layer) {
+  return layer.cache_state.empty() ? layer.experts : layer.cached;
 }
 
 std::string text_of(const TensorView& view) {
@@ -55,8 +61,8 @@ std::string DecodePlan::unsupported(Recorder& rec, const LanguageConfig& config,
     return weight.dim(weight.rank() - 1) % 8 != 0 || (!in_pieces && weight.span_bytes() + 16 > rec.max_binding_bytes());
   };
   for (const LayerWeights& layer : weights.layers)
-    for (const TensorView* weight :
-         {&layer.mlp.gate_up, &layer.experts.gate_up, &layer.experts.down, &layer.shared.gate_up, &layer.kv_b, &layer.router})
+    for (const TensorView* weight : {&layer.mlp.gate_up, &experts_of(layer).gate_up, &experts_of(layer).down,
+                                     &layer.shared.gate_up, &layer.kv_b, &layer.router})
       if (bad(*weight, false))
         return "weight " + text_of(*weight) + ": too large for one binding, or rows of no multiple of 8";
   for (const LayerWeights& layer : weights.layers)
@@ -131,6 +137,8 @@ Status DecodePlan::create_buffers(Device& device) {
   VL2_TRY(allocate(DType::F32, {c.n_routed_experts}, "decode router logits", router_logits_));
   VL2_TRY(allocate(DType::U32, {1}, "decode router counter", router_counter_));
   VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert ids", ids_));
+  VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert slots", slots_));
+  VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert loads", loads_));
   return allocate(DType::F32, {c.num_experts_per_tok}, "decode expert weights", expert_weights_);
 }
 
@@ -196,6 +204,9 @@ Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
 
 Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
   const float eps = config_.rms_norm_eps;
+  const MlpWeights& experts = experts_of(layer);
+  const bool cached = !layer.cache_state.empty();
+  const TensorView& ids = cached ? slots_ : ids_;
   const RouterOptions options{.top_k = config_.num_experts_per_tok,
                               .scoring = config_.scoring_func == ScoringFunc::Sigmoid ? Scoring::Sigmoid : Scoring::Softmax,
                               .norm_topk_prob = config_.norm_topk_prob,
@@ -206,6 +217,10 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
       decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), DType::F32, false);
   VL2_TRY(decode_router(rec, residual_, layer.post_attention_norm, eps, layer.router, layer.router_bias, options, router_logits_,
                         router_counter_, ids_, expert_weights_, group));
+  // A cache's two levels, its decision and the first copies, run beside the shared experts' two products, and the other copies
+  // beside the first product of what they are not needed for.
+  if (cached)
+    VL2_TRY(expert_cache_update(rec, ids_, layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots_, loads_));
   if (shared)
     VL2_TRY(gemv(rec, {.x = residual_,
                        .norm = layer.post_attention_norm,
@@ -214,20 +229,28 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
                        .pairs = true,
                        .eps = eps}));
 
+  const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
+  if (cached) {
+    VL2_TRY(expert_cache_load(rec, layer.experts.gate_up, experts.gate_up, slots_, loads_));
+    if (shared)
+      VL2_TRY(gemv(rec, shared_down));
+  }
   VL2_TRY(gemv(rec, {.x = residual_,
                      .norm = layer.post_attention_norm,
-                     .weight = layer.experts.gate_up,
-                     .ids = ids_,
+                     .weight = experts.gate_up,
+                     .ids = ids,
                      .expert_weights = expert_weights_,
                      .y = experts_gated_,
                      .pairs = true,
                      .eps = eps}));
-  if (shared)
-    VL2_TRY(gemv(rec, {.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}));
+  if (cached)
+    VL2_TRY(expert_cache_load(rec, layer.experts.down, experts.down, slots_, loads_));
+  else if (shared)
+    VL2_TRY(gemv(rec, shared_down));
 
   return gemv(rec, {.x = experts_gated_,
-                    .weight = layer.experts.down,
-                    .ids = ids_,
+                    .weight = experts.down,
+                    .ids = ids,
                     .addend = shared ? shared_out_ : TensorView{},
                     .y = residual_,
                     .accumulate = true});
@@ -254,7 +277,8 @@ Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) con
 uint32_t DecodePlan::levels() const {
   uint32_t levels = 2;  // embedding, logits
   for (const LayerWeights& layer : weights_.layers)
-    levels += (config_.use_mla ? (tuning_.apart == 0 && !matrix_ ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2);
+    levels += (config_.use_mla ? (tuning_.apart == 0 && !matrix_ ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2) +
+              (layer.cache_state.empty() ? 0 : 2);
   return levels;
 }
 

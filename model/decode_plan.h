@@ -39,7 +39,8 @@ struct DecodeInputs {
 ///
 /// Levels between barriers, a layer: normalised q and kv_a; absorbed query and the row of the cache; attention with W_UV; output
 /// projection; router and shared gate_up; the chosen experts' gate_up and shared down; down. MHA has no second one, dense layers
-/// have gate_up and down only. Before the layers: two or more of sample(), the embedding; after them the logits.
+/// have gate_up and down only; a cache of experts adds two before the chosen experts' gate_up: their slots, and the copies of
+/// those that are in none. Before the layers: two or more of sample(), the embedding; after them the logits.
 class DecodePlan {
  public:
   /// Why this model cannot run so on this device; empty when it can.
@@ -54,6 +55,9 @@ class DecodePlan {
 
   /// Records one token: chosen from the logits, put into ring and cache, run. options.step and update_seen are set here.
   Status record_token(Recorder& rec, const SampleOptions& options) const;
+
+  /// u32 [num_experts_per_tok]: the choices of the last MoE layer, after a token; empty without one.
+  const TensorView& expert_ids() const { return ids_; }
 
   /// Levels of record_token between barriers after the sampling ones, the logits' and the embedding's included.
   uint32_t levels() const;
@@ -86,6 +90,7 @@ class DecodePlan {
   TensorView shared_gated_, shared_out_;  // f32 [shared intermediate], [hidden]
   TensorView experts_gated_;              // f32 [top_k, moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;
+  TensorView slots_, loads_;  // u32 [top_k], with a cache of experts: where they are, and which are to be loaded
   DecodeAttentionScratch attention_scratch_;
 };
 

@@ -42,12 +42,22 @@ uint32_t chunk_of(const DeviceCaps& caps, const LanguageConfig& config) {
   return chunk;
 }
 
-// A plan that does not fit is refused with what would; so is one with a buffer that this device does not allocate in one piece, or
+bool may_cache_experts(const Device& device, const EngineOptions& options) {
+  return options.expert_cache && options.expert_slots == 0 &&
+         (options.device.heap_limit_bytes != 0 || device.memory().has_host_heap());
+}
+
+std::string Engine::memory_notice() const {
+  return expert_slots_ == 0 ? "" : cached_experts_text(plan_, config_);
+}
+
+// A plan that does not fit keeps experts in host memory, where it may; else it is refused with what would; so is one with a buffer that this device does not allocate in one piece, or
 // with a view that it does not bind.
 Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options) {
+  expert_slots_ = options.expert_slots;
   if (!device_->executes())
     return {};
-  const PlannedModel model{config_, checkpoint, options.mix};
+  const PlannedModel model{config_, checkpoint, options.mix, options.expert_slots};
   const MemoryUse use{context_, chunk(), options.pictures};
   const uint64_t available = device_->memory().available_bytes();
   const auto start = Clock::now();
@@ -58,8 +68,18 @@ Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoin
   if (plan.ok()) {
     plan_ = plan.take();
     plan_.available_bytes = available;
+    plan_.available_host_bytes = device_->memory().available_host_bytes();
     if (plan_.fits())
       return {};
+  }
+  if (may_cache_experts(*device_, options)) {
+    auto cached = plan_with_cached_experts(*device_, model, use, available);
+    times_.plan_ms = ms_since(start);
+    if (cached.ok()) {
+      plan_ = cached.take();
+      expert_slots_ = plan_.expert_slots;
+      return {};
+    }
   }
   const std::vector<WayOut> ways = ways_to_fit(*device_, model, use, available);
   const std::string& where = device_->caps().name;
@@ -74,9 +94,10 @@ Result<std::unique_ptr<Engine>> Engine::rehearsal(const Device& like, const Plan
   VL2_ASSIGN(engine->context_, context_of(engine->config_, use.context));
   engine->device_ = Device::rehearsal(like);
   if (model.checkpoint == nullptr) {
-    VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, engine->config_, model.mix));
+    VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, engine->config_, model.mix, model.expert_slots));
   } else {
-    VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix));
+    VL2_ASSIGN(engine->weights_,
+               load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix, model.expert_slots));
   }
   return engine;
 }
@@ -96,7 +117,11 @@ Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOption
   VL2_ASSIGN(MemoryPlan plan,
              plan_memory(*device, {config, checkpoint.get(), options.mix}, {context, options.chunk, options.pictures}));
   plan.available_bytes = device->memory().available_bytes();
-  return plan;
+  if (plan.fits() || !may_cache_experts(*device, options))
+    return plan;
+  auto cached = plan_with_cached_experts(*device, {config, checkpoint.get(), options.mix},
+                                         {context, options.chunk, options.pictures}, plan.available_bytes);
+  return cached.ok() ? cached.take() : plan;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const EngineOptions& options) {
@@ -123,8 +148,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   VL2_TRY(engine->check_memory(files.path(), checkpoint.get(), options));
   checkpoint->cancel_when(options.cancelled);
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
-  VL2_ASSIGN(engine->weights_,
-             load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix));
+  VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix,
+                                            engine->expert_slots_));
   VL2_ASSIGN(engine->identity_, identity_of_weights(*checkpoint, options.mix));
   times.total_ms = ms_since(start);
   return engine;
@@ -142,7 +167,9 @@ Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const
   VL2_TRY(engine->check_memory(name, nullptr, options));
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
   const auto upload_start = Clock::now();
-  VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config, options.mix));
+  VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config, options.mix, engine->expert_slots_));
+  if (options.router_skew != 0)
+    VL2_TRY(skew_routing(*engine->device_, options.router_skew, *engine->weights_));
   engine->times_.upload_ms = ms_since(upload_start);
   engine->times_.total_ms = ms_since(start);
   return engine;

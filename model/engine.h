@@ -23,6 +23,11 @@ struct EngineOptions {
   /// Pictures that will be shown, for the plan; not given: as MemoryUse has it.
   std::optional<std::vector<PictureSize>> pictures;
   LoadProgress progress;
+  /// Whether experts may stay in host memory, with a cache of them on the device, where the model does not fit otherwise. Without
+  /// a limit on the device's memory only where host memory is other memory than the device's.
+  bool expert_cache = true;
+  float router_skew = 0;             ///< of made-up weights: skew_routing()
+  uint32_t expert_slots = 0;         ///< not 0: experts are in host memory, with so many slots a layer, whatever fits
   std::function<bool()> cancelled;   ///< asked by any thread before each read of a file; true ends the load
   const QuantizeMix* mix = nullptr;  ///< not null: weights become what a file of this mix would hold
 };
@@ -62,10 +67,14 @@ class Engine {
   const Config& config() const { return config_; }
   const Weights& weights() const { return *weights_; }
   uint32_t context() const { return context_; }
+  /// One line about what was done to make the model fit that costs speed; empty where all of it is on the device.
+  std::string memory_notice() const;
   /// Empty on a device that does not execute.
   const MemoryPlan& plan() const { return plan_; }
   /// Tokens that prefill runs at a time, unless told otherwise.
   uint32_t chunk() const { return chunk_ != 0 ? chunk_ : chunk_of(device_->caps(), config_.language); }
+  /// Slots a layer that experts in host memory are cached in; 0: all are on the device.
+  uint32_t expert_slots() const { return expert_slots_; }
   const LoadTimes& load_times() const { return times_; }
   /// identity_of_weights() of what was loaded; of made-up weights 0.
   uint64_t identity() const { return identity_; }
@@ -77,6 +86,7 @@ class Engine {
   std::unique_ptr<Device> device_;
   Config config_;
   std::unique_ptr<Weights> weights_;
+  uint32_t expert_slots_ = 0;
   uint32_t context_ = 0;
   uint32_t chunk_ = 0;
   MemoryPlan plan_;
@@ -88,6 +98,9 @@ class Engine {
 ///
 /// Errors  BadArgument: more than max_position_embeddings
 Result<uint32_t> context_of(const Config& config, uint32_t wanted);
+
+/// Whether experts may be cached for a model that does not fit: EngineOptions::expert_cache.
+bool may_cache_experts(const Device& device, const EngineOptions& options);
 
 /// Names the shapes of a model: what PipelineStore::prebuild() keeps its lists by. Pure.
 uint64_t pipeline_tag(const Config& config);

@@ -8,6 +8,7 @@
 #include "model/engine.h"
 #include "model/session.h"
 #include "model/tiling.h"
+#include "runtime/ops/expert_cache.h"
 
 namespace vl2 {
 
@@ -38,7 +39,7 @@ MemoryGroup group_of(const std::string& name, MemoryGroup phase) {
 // Follows the events, and keeps what was there when it was most.
 void add_up(std::span<const MemoryEvent> events, std::span<const Phase> phases, MemoryPlan& plan) {
   std::array<uint64_t, kMemoryGroups> now{};
-  uint64_t sum = 0, most = 0, staged = 0;
+  uint64_t sum = 0, most = 0, staged = 0, on_host = 0;
   std::map<std::pair<std::string, uint64_t>, std::vector<MemoryGroup>> live;  // by name and bytes
   auto phase = phases.begin();
   for (size_t i = 0; i < events.size(); ++i) {
@@ -47,6 +48,11 @@ void add_up(std::span<const MemoryEvent> events, std::span<const Phase> phases, 
     const MemoryEvent& event = events[i];
     const bool taken = event.bytes > 0;
     const auto bytes = static_cast<uint64_t>(taken ? event.bytes : -event.bytes);
+    if (event.kind == MemoryKind::Host) {
+      on_host = taken ? on_host + bytes : on_host - bytes;
+      plan.host_bytes = std::max(plan.host_bytes, on_host);
+      continue;
+    }
     if (event.kind != MemoryKind::Device) {
       staged = taken ? staged + bytes : staged - bytes;
       plan.staging_bytes = std::max(plan.staging_bytes, staged);
@@ -175,6 +181,7 @@ Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, 
   MemoryPlan plan;
   plan.context = engine->context();
   plan.chunk = engine->chunk();
+  plan.expert_slots = model.expert_slots;
   if (model.config.has_vision)
     plan.pictures = use.pictures ? *use.pictures : default_pictures(model.config, plan.context);
   std::vector<Phase> phases;
@@ -184,6 +191,45 @@ Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, 
   plan.pipelines = engine->device().pipelines().count();
   plan.bytes[static_cast<size_t>(MemoryGroup::Pipelines)] = plan.pipelines * kPipelineBytes;
   return plan;
+}
+
+Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedModel& model, const MemoryUse& use,
+                                            uint64_t available_bytes) {
+  const LanguageConfig& language = model.config.language;
+  const uint32_t least = language.num_experts_per_tok, experts = language.n_routed_experts;
+  if (experts <= least || experts > kExpertCacheMaxExperts || least > kExpertCacheMaxTopK)
+    return fail(Code::NotFound, "no experts to cache");
+  const uint64_t available_host = device.memory().available_host_bytes();
+  const auto plan_of = [&](uint32_t slots) -> Result<MemoryPlan> {
+    PlannedModel changed = model;
+    changed.expert_slots = slots;
+    VL2_ASSIGN(MemoryPlan plan, plan_memory(device, changed, use));
+    plan.available_bytes = available_bytes;
+    plan.available_host_bytes = available_host;
+    return plan;
+  };
+  const uint64_t usable = available_bytes - available_bytes / 50;
+  VL2_ASSIGN(MemoryPlan best, plan_of(least));
+  if (best.needed_bytes() > usable || !best.fits())
+    return fail(Code::NotFound, "no room for ", least, " cached experts a layer");
+  uint32_t low = least, high = experts - 1;
+  while (low < high) {
+    const uint32_t middle = low + (high - low + 1) / 2;
+    VL2_ASSIGN(MemoryPlan plan, plan_of(middle));
+    if (plan.needed_bytes() <= usable) {
+      low = middle;
+      best = std::move(plan);
+    } else {
+      high = middle - 1;
+    }
+  }
+  return best;
+}
+
+std::string cached_experts_text(const MemoryPlan& plan, const Config& config) {
+  return "experts are cached in " + std::to_string(plan.expert_slots) + " slots a layer, of " +
+         std::to_string(config.language.n_routed_experts) + " that are in host memory (" + memory_size_text(plan.host_bytes) +
+         ")";
 }
 
 Status limit_tiles(Config& config, uint32_t tiles) {

@@ -41,11 +41,12 @@ struct PlannedModel {
   const Config& config;
   const Checkpoint* checkpoint = nullptr;  ///< null: weights are made up
   const QuantizeMix* mix = nullptr;        ///< not null: what the weights become while they are read
+  uint32_t expert_slots = 0;               ///< not 0: routed experts are in host memory, so many of a layer cached on the device
 };
 
 /// What device memory is taken for.
 enum class MemoryGroup {
-  Experts,    ///< weights of routed experts
+  Experts,    ///< weights of routed experts, or the slots of those that are cached and the room to gather a layer's
   Language,   ///< the language model's other weights
   Vision,     ///< the encoder's weights
   Projector,  ///< its weights, and the separators'
@@ -65,6 +66,9 @@ struct MemoryPlan {
   std::array<uint64_t, kMemoryGroups> bytes{};  ///< of each group, at the moment when most is taken
   uint64_t staging_bytes = 0;                   ///< the most host memory that copies pass through; not the device's
   uint64_t available_bytes = 0;                 ///< what the device has
+  uint64_t host_bytes = 0;                      ///< weights that stay in host memory
+  uint64_t available_host_bytes = 0;            ///< what that has, where host_bytes is not 0
+  uint32_t expert_slots = 0;                    ///< of a layer; 0: all experts are on the device
   uint32_t context = 0, chunk = 0;
   std::vector<PictureSize> pictures;  ///< that were planned for
   uint32_t views = 0;                 ///< of the picture with most of them
@@ -77,7 +81,7 @@ struct MemoryPlan {
   uint64_t buffer_bytes() const;
   /// The pipelines' estimate in it.
   uint64_t needed_bytes() const;
-  bool fits() const { return needed_bytes() <= available_bytes; }
+  bool fits() const { return needed_bytes() <= available_bytes && host_bytes <= available_host_bytes; }
 };
 
 /// The plan for running `model` on a device like `device`, of which nothing is taken; available_bytes stays 0.
@@ -86,6 +90,19 @@ struct MemoryPlan {
 ///         piece, by name; BadShape: a view is larger than it binds; BadArgument: the context, or a picture that cannot be shown
 /// Cost    milliseconds: every dispatch of a session is checked once
 Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, const MemoryUse& use);
+
+/// The plan with as many slots of cached experts a layer as `available_bytes` have room for, less a fiftieth that allocators and
+/// drivers may want.
+///
+/// device  where experts may be: host memory that it reads is asked what it has
+/// Errors  NotFound: not even as many slots as a token chooses experts fit, there is no room for the experts in host memory, all
+///         fit without, or there are none; those of plan_memory()
+/// Cost    some plans
+Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedModel& model, const MemoryUse& use,
+                                            uint64_t available_bytes);
+
+/// "experts are cached in 23 slots a layer, of 64 that are in host memory (8.1 GB)"
+std::string cached_experts_text(const MemoryPlan& plan, const Config& config);
 
 /// Which group of weights a tensor of that published name belongs to.
 MemoryGroup weight_group(const std::string& name);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "model/expert_cache.h"
 #include "model/matmul_slices.h"
 #include "runtime/device.h"
 #include "runtime/ops/expert_combine.h"
@@ -94,8 +95,9 @@ Status moe_feed_forward(Recorder& rec, Scratch& scratch, const LanguageConfig& c
   }
   VL2_ASSIGN(const TensorView routed, scratch.get("routed", DType::F32, {slots, hidden}));
   VL2_TRY(rms_norm(rec, residual, layer.post_attention_norm, x, config.rms_norm_eps));
-  VL2_TRY(expert_swiglu(rec, x, layer.experts.gate_up, routing.schedule, top_k, gate_up, gated));
-  VL2_TRY(expert_matmul(rec, gated, layer.experts.down, routing.schedule, top_k, ExpertRows::Slots, routed));
+  VL2_ASSIGN(const MlpWeights experts, gather_experts(rec, layer, routing.schedule.offsets));
+  VL2_TRY(expert_swiglu(rec, x, experts.gate_up, routing.schedule, top_k, gate_up, gated));
+  VL2_TRY(expert_matmul(rec, gated, experts.down, routing.schedule, top_k, ExpertRows::Slots, routed));
 
   TensorView shared;
   if (!layer.shared.down.empty()) {

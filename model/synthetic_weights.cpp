@@ -7,6 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "model/expert_cache.h"
+#include "model/memory_plan.h"
 #include "model/quantize_mix.h"
 #include "model/tensor_table.h"
 #include "runtime/device.h"
@@ -139,7 +141,8 @@ class Filler {
 
 }  // namespace
 
-Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Config& config, const QuantizeMix* mix) {
+Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Config& config, const QuantizeMix* mix,
+                                                        uint32_t expert_slots) {
   auto weights = std::make_unique<Weights>();
   Filler filler(device);
   const std::map<std::string, DType> types = mix == nullptr ? std::map<std::string, DType>() : published_types(*mix, config);
@@ -151,14 +154,35 @@ Result<std::unique_ptr<Weights>> make_synthetic_weights(Device& device, const Co
     }
     const DType dtype = slot.device_dtype(part_types);
     const uint64_t bytes = slot.device_bytes(dtype);
-    VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, MemoryKind::Device, slot.parts.front().name));
+    const std::string& name = slot.parts.front().name;
+    const bool on_host = expert_slots > 0 && weight_group(name) == MemoryGroup::Experts;
+    VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, on_host ? MemoryKind::Host : MemoryKind::Device, name));
     *slot.target = slot.view(*buffer, dtype);
     weights->buffers.push_back(std::move(buffer));  // before anything is recorded: it outlives the filler
     VL2_TRY(filler.fill(slot, dtype, *weights->buffers.back()));
-    weights->device_bytes += bytes;
+    (on_host ? weights->host_bytes : weights->device_bytes) += bytes;
   }
   VL2_TRY(filler.finish());
+  if (expert_slots > 0)
+    VL2_TRY(add_expert_cache(device, config.language, expert_slots, *weights));
   return weights;
+}
+
+Status skew_routing(Device& device, float skew, Weights& weights) {
+  for (LayerWeights& layer : weights.language.layers) {
+    if (!layer.is_moe)
+      continue;
+    const uint32_t experts = layer.router.dim(0);
+    const auto count = static_cast<float>(experts);
+    std::vector<float> bias(experts);
+    for (uint32_t e = 0; e < experts; ++e)
+      bias[e] = skew * (1 - 2 * static_cast<float>(e) / std::max(count - 1, 1.0f)) / count;
+    VL2_ASSIGN(auto buffer, device.memory().allocate(4 * uint64_t{experts}, MemoryKind::Device, "skewed router bias"));
+    VL2_TRY(upload_bytes(device, *buffer, std::as_bytes(std::span(bias))));
+    layer.router_bias = make_view(*buffer, DType::F32, {experts});
+    weights.buffers.push_back(std::move(buffer));
+  }
+  return {};
 }
 
 }  // namespace vl2

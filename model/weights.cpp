@@ -9,6 +9,8 @@
 #include <set>
 #include <thread>
 
+#include "model/expert_cache.h"
+#include "model/memory_plan.h"
 #include "model/quantize_mix.h"
 #include "model/tensor_table.h"
 #include "model/weight_convert.h"
@@ -224,7 +226,8 @@ uint64_t weight_bytes(const Config& config) {
 }
 
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
-                                              const LoadProgress& progress, LoadTimes* times, const QuantizeMix* mix) {
+                                              const LoadProgress& progress, LoadTimes* times, const QuantizeMix* mix,
+                                              uint32_t expert_slots) {
   LoadTimes unused;
   LoadTimes& spent = times != nullptr ? *times : unused;
   auto weights = std::make_unique<Weights>();
@@ -238,19 +241,23 @@ Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& 
   Uploader uploader(device);
   for (Source& source : sources) {
     start = Clock::now();
-    VL2_ASSIGN(auto buffer, device.memory().allocate(source.bytes(), MemoryKind::Device, source.slot.parts[0].name));
+    const std::string& name = source.slot.parts[0].name;
+    const bool on_host = expert_slots > 0 && weight_group(name) == MemoryGroup::Experts;
+    VL2_ASSIGN(auto buffer, device.memory().allocate(source.bytes(), on_host ? MemoryKind::Host : MemoryKind::Device, name));
     spent.allocate_ms += ms_since(start);
     start = Clock::now();
     VL2_TRY(upload_source(uploader, checkpoint, source, *buffer));
     spent.upload_ms += ms_since(start);
     *source.slot.target = source.slot.view(*buffer, source.dtype);
     weights->buffers.push_back(std::move(buffer));
+    (on_host ? weights->host_bytes : weights->device_bytes) += source.bytes();
     done += source.bytes();
     if (progress)
       progress(done, total);
   }
   VL2_TRY(uploader.finish());
-  weights->device_bytes = total;
+  if (expert_slots > 0)
+    VL2_TRY(add_expert_cache(device, config.language, expert_slots, *weights));
   return weights;
 }
 

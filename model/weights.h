@@ -65,7 +65,10 @@ struct LayerWeights {
   MlpWeights mlp;          // dense layers
   TensorView router;       // MoE: [n_routed_experts, hidden], f32
   TensorView router_bias;  // MoE with noaux_tc: [n_routed_experts]
-  MlpWeights experts;      // MoE
+  MlpWeights experts;      // MoE; in host memory where there is a cache
+  MlpWeights cached;       // with a cache: of the experts that are in slots; [slots, ...]
+  MlpWeights gathered;     // with a cache: where prefill gathers the experts that it needs; one place for all layers
+  TensorView cache_state;  // with a cache: u32; runtime/ops/expert_cache.h
   MlpWeights shared;       // MoE: intermediate is n_shared_experts * moe_intermediate_size; empty without shared experts
 };
 
@@ -85,6 +88,8 @@ struct Weights {
   ProjectorWeights projector;
   LanguageWeights language;
   uint64_t device_bytes = 0;
+  uint64_t host_bytes = 0;    // of experts that are kept there
+  uint32_t expert_slots = 0;  // a layer; 0: all experts are on the device
   std::vector<std::unique_ptr<Buffer>> buffers;
 };
 
@@ -106,11 +111,12 @@ struct LoadTimes {
 ///
 /// times  told where the time went; may be null
 /// mix    not null: every tensor becomes what a file of `vl2 quantize --type` would hold of it
+/// expert_slots  not 0: experts go to host memory, and so many of a layer are cached on the device
 /// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory;
 /// IoError.
 ///         On an error nothing stays allocated.
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
                                               const LoadProgress& progress, LoadTimes* times = nullptr,
-                                              const QuantizeMix* mix = nullptr);
+                                              const QuantizeMix* mix = nullptr, uint32_t expert_slots = 0);
 
 }  // namespace vl2

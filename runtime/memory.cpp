@@ -13,6 +13,10 @@ namespace vl2 {
 
 namespace {
 
+// From here on a buffer has device memory of its own: blocks of 256 MB, of which three of 75 MB leave 31 unused, would miss what a
+// plan counted on.
+constexpr uint64_t kOwnMemoryBytes = uint64_t{16} << 20;
+
 VmaAllocationCreateInfo allocation_info(MemoryKind kind) {
   VmaAllocationCreateInfo info{};
   info.usage = VMA_MEMORY_USAGE_AUTO;
@@ -24,6 +28,7 @@ VmaAllocationCreateInfo allocation_info(MemoryKind kind) {
                    VMA_ALLOCATION_CREATE_HOST_ACCESS_ALLOW_TRANSFER_INSTEAD_BIT | VMA_ALLOCATION_CREATE_MAPPED_BIT;
       break;
     case MemoryKind::Upload:
+    case MemoryKind::Host:
       info.usage = VMA_MEMORY_USAGE_AUTO_PREFER_HOST;
       info.flags = VMA_ALLOCATION_CREATE_HOST_ACCESS_SEQUENTIAL_WRITE_BIT | VMA_ALLOCATION_CREATE_MAPPED_BIT;
       break;
@@ -86,10 +91,18 @@ Result<std::unique_ptr<Memory>> Memory::create(const Instance& instance, VkPhysi
   std::array<VkDeviceSize, VK_MAX_MEMORY_HEAPS> limits;
   for (uint32_t heap = 0; heap < VK_MAX_MEMORY_HEAPS; ++heap) {
     const bool local = (properties.memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) != 0;
-    limits[heap] = local ? heap_limit_bytes : VK_WHOLE_SIZE;  // what is staged in host memory is no part of the card's
+    limits[heap] = local ? heap_limit_bytes : VK_WHOLE_SIZE;
   }
-  if (heap_limit_bytes != 0)
+  for (uint32_t type = 0; type < properties.memoryTypeCount; ++type) {
+    const VkMemoryType& memory_type = properties.memoryTypes[type];
+    memory->has_host_heap_ |= (memory_type.propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0 &&
+                              (properties.memoryHeaps[memory_type.heapIndex].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) == 0;
+  }
+  // What is in host memory is no part of the card's: where both are of one heap, it has an allocator without the limit.
+  if (heap_limit_bytes != 0) {
+    VL2_VK(vmaCreateAllocator(&info, &memory->host_allocator_));
     info.pHeapSizeLimit = limits.data();
+  }
   VL2_VK(vmaCreateAllocator(&info, &memory->allocator_));
   memory->maps_device_buffers_ = finds_mapped_memory(memory->allocator_);
   return memory;
@@ -99,14 +112,16 @@ std::unique_ptr<Memory> Memory::rehearsal(const Memory& like) {
   std::unique_ptr<Memory> memory(new Memory);
   memory->max_buffer_bytes_ = like.max_buffer_bytes_;
   memory->maps_device_buffers_ = like.maps_device_buffers_;
+  memory->has_host_heap_ = like.has_host_heap_;
   memory->hardware_ = false;
   memory->rehearsal_ = true;
   return memory;
 }
 
 Memory::~Memory() {
-  if (allocator_ != nullptr)
-    vmaDestroyAllocator(allocator_);
+  for (VmaAllocator_T* const allocator : {allocator_, host_allocator_})
+    if (allocator != nullptr)
+      vmaDestroyAllocator(allocator);
 }
 
 Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind, const std::string& name) {
@@ -126,25 +141,31 @@ Result<std::unique_ptr<Buffer>> Memory::allocate(uint64_t bytes, MemoryKind kind
   }
   if (!hardware_) {
     buffer->bytes_ = rounded;
-    if (kind != MemoryKind::Device) {
+    buffer->kind_ = kind;
+    if (kind == MemoryKind::Upload || kind == MemoryKind::Readback) {
       buffer->shell_ = std::make_unique<std::byte[]>(rounded);
       buffer->mapped_ = buffer->shell_.get();
     }
     return buffer;
   }
   const VkBufferCreateInfo info = buffer_info(rounded);
-  const VmaAllocationCreateInfo wanted = allocation_info(kind);
+  VmaAllocationCreateInfo wanted = allocation_info(kind);
+  if (rounded >= kOwnMemoryBytes)
+    wanted.flags |= VMA_ALLOCATION_CREATE_DEDICATED_MEMORY_BIT;
   VmaAllocationInfo got{};
-  const VkResult result = vmaCreateBuffer(allocator_, &info, &wanted, &buffer->handle_, &buffer->allocation_, &got);
+  buffer->allocator_ = kind != MemoryKind::Device && host_allocator_ != nullptr ? host_allocator_ : allocator_;
+  const VkResult result = vmaCreateBuffer(buffer->allocator_, &info, &wanted, &buffer->handle_, &buffer->allocation_, &got);
   if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
-    return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes, the device has ", available_bytes(), " left");
+    return fail(Code::OutOfMemory, name, ": needs ", bytes, " bytes, ",
+                kind == MemoryKind::Device ? "the device has " : "host memory that the device reads has ",
+                kind == MemoryKind::Device ? available_bytes() : available_host_bytes(), " left");
   VL2_TRY(vk_status(result, "vmaCreateBuffer"));
 
   buffer->memory_ = this;
   buffer->bytes_ = rounded;
   buffer->kind_ = kind;
   buffer->mapped_ = static_cast<std::byte*>(got.pMappedData);
-  vmaSetAllocationName(allocator_, buffer->allocation_, name.c_str());
+  vmaSetAllocationName(buffer->allocator_, buffer->allocation_, name.c_str());
   instance_->name_object(device_, VK_OBJECT_TYPE_BUFFER, reinterpret_cast<uint64_t>(buffer->handle_), name.c_str());
   if (kind == MemoryKind::Device) {
     device_bytes_ += rounded;
@@ -178,12 +199,33 @@ uint64_t Memory::available_bytes() const {
   return best;
 }
 
+uint64_t Memory::available_host_bytes() const {
+  if (!hardware_)
+    return 0;
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  VkPhysicalDeviceMemoryProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                                               memory_budget_ ? &driver : nullptr};
+  vkGetPhysicalDeviceMemoryProperties2(physical_, &properties);
+  const VkPhysicalDeviceMemoryProperties& of = properties.memoryProperties;
+  uint64_t best = 0;
+  for (uint32_t type = 0; type < of.memoryTypeCount; ++type) {
+    const uint32_t heap = of.memoryTypes[type].heapIndex;
+    const bool local = (of.memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) != 0;
+    if ((of.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0 || (has_host_heap_ && local))
+      continue;
+    const uint64_t whole = memory_budget_ ? driver.heapBudget[heap] : of.memoryHeaps[heap].size;
+    const uint64_t used = memory_budget_ ? driver.heapUsage[heap] : 0;
+    best = std::max(best, whole > used ? whole - used : 0);
+  }
+  return best;
+}
+
 Buffer::~Buffer() {
   if (memory_ != nullptr && memory_->rehearsal_)
     memory_->events_.push_back({name_, kind_, -static_cast<int64_t>(bytes_)});
   if (handle_ == VK_NULL_HANDLE || memory_ == nullptr)
     return;
-  vmaDestroyBuffer(memory_->allocator_, handle_, allocation_);
+  vmaDestroyBuffer(allocator_, handle_, allocation_);
   if (kind_ == MemoryKind::Device)
     memory_->device_bytes_ -= bytes_;
 }
@@ -191,13 +233,13 @@ Buffer::~Buffer() {
 Status Buffer::flush(uint64_t offset, uint64_t bytes) const {
   if (shell_ != nullptr)
     return {};
-  return vk_status(vmaFlushAllocation(memory_->allocator_, allocation_, offset, bytes), "vmaFlushAllocation");
+  return vk_status(vmaFlushAllocation(allocator_, allocation_, offset, bytes), "vmaFlushAllocation");
 }
 
 Status Buffer::invalidate(uint64_t offset, uint64_t bytes) const {
   if (shell_ != nullptr)
     return {};
-  return vk_status(vmaInvalidateAllocation(memory_->allocator_, allocation_, offset, bytes), "vmaInvalidateAllocation");
+  return vk_status(vmaInvalidateAllocation(allocator_, allocation_, offset, bytes), "vmaInvalidateAllocation");
 }
 
 }  // namespace vl2

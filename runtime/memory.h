@@ -24,6 +24,7 @@ class Memory;
 enum class MemoryKind {
   Device,    ///< device-local; mapped as well where such memory is host-visible (integrated GPUs, resizable BAR, CPU drivers)
   Upload,    ///< host memory that the device reads: staging
+  Host,      ///< the same, to stay: weights that the device reads where they are, or fetches when it wants them
   Readback,  ///< cached host memory that the device writes
 };
 
@@ -43,6 +44,7 @@ class Buffer {
 
   VkBuffer handle() const { return handle_; }
   uint64_t bytes() const { return bytes_; }
+  MemoryKind kind() const { return kind_; }
   /// The host's view of the bytes, or null where the memory is not host-visible.
   std::byte* mapped() const { return mapped_; }
   /// Makes host writes visible to the device, or device writes to the host; only non-coherent memory needs it, any may call it.
@@ -55,6 +57,7 @@ class Buffer {
 
   Memory* memory_ = nullptr;
   VkBuffer handle_ = VK_NULL_HANDLE;
+  VmaAllocator_T* allocator_ = nullptr;
   VmaAllocation_T* allocation_ = nullptr;
   std::byte* mapped_ = nullptr;
   std::unique_ptr<std::byte[]> shell_;  // host memory in place of a device's that has none
@@ -81,6 +84,10 @@ class Memory {
 
   /// Bytes that the device-local heaps may still give, by the driver's own budget where it reports one.
   uint64_t available_bytes() const;
+  /// Bytes that host memory which the device reads may still give: of the heap that has most left. No limit on the device's counts.
+  uint64_t available_host_bytes() const;
+  /// Whether that is other memory than the device's own: not on a CPU driver, and on an integrated GPU where there is one heap.
+  bool has_host_heap() const { return has_host_heap_; }
   uint64_t device_bytes_in_use() const { return device_bytes_; }
   uint64_t device_bytes_peak() const { return device_bytes_peak_; }
   /// Whether the host writes straight into Device buffers here, so that uploads need no staging.
@@ -96,6 +103,7 @@ class Memory {
   VkPhysicalDevice physical_ = VK_NULL_HANDLE;
   VkDevice device_ = VK_NULL_HANDLE;
   VmaAllocator_T* allocator_ = nullptr;
+  VmaAllocator_T* host_allocator_ = nullptr;  // not null: of what is no Device buffer, which a limit on the device is not about
   std::atomic<uint64_t> device_bytes_ = 0;
   std::atomic<uint64_t> device_bytes_peak_ = 0;
   uint64_t max_buffer_bytes_ = 0;
@@ -104,6 +112,7 @@ class Memory {
   bool hardware_ = true;  // false: there is no memory at all, and buffers are shells
   bool rehearsal_ = false;
   bool maps_device_buffers_ = false;
+  bool has_host_heap_ = false;
   std::vector<MemoryEvent> events_;
 };
 

@@ -19,13 +19,16 @@ constexpr uint32_t kSaturationBinding = 31;
 constexpr double kSubmissionNs = 50e6;
 constexpr double kBytesToWork = 16;  // a byte takes about as long as 16 operations, from phones to data centres
 
+constexpr double kHostBytesToWork = 32 * kBytesToWork;  // a bus brings a 20th to a 60th of what a card's own memory does
+
 template <typename Access>
 bool overlap(const Access& a, const Access& b) {
   return a.buffer == b.buffer && a.begin < b.end && b.begin < a.end;
 }
 
 double work_of(Cost cost) {
-  return static_cast<double>(cost.flops) + kBytesToWork * static_cast<double>(cost.bytes);
+  return static_cast<double>(cost.flops) + kBytesToWork * static_cast<double>(cost.bytes) +
+         kHostBytesToWork * static_cast<double>(cost.host_bytes);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct Groups {
 struct Cost {
   uint64_t bytes = 0;
   uint64_t flops = 0;
+  uint64_t host_bytes = 0;  ///< of the bytes, those that come from host memory
 };
 
 /// One timed dispatch.

@@ -34,7 +34,7 @@ Status Uploader::upload(const Buffer& buffer, uint64_t place, uint64_t bytes, ui
   if (place > buffer.bytes() || bytes > buffer.bytes() - place || piece_bytes == 0)
     return fail(Code::BadArgument, "upload: ", bytes, " bytes in pieces of ", piece_bytes, " to byte ", place, " of a buffer of ",
                 buffer.bytes());
-  if (!device_.executes() && device_.memory().maps_device_buffers())
+  if (!device_.executes() && (device_.memory().maps_device_buffers() || buffer.kind() == MemoryKind::Host))
     return {};
   const uint64_t chunk = std::max<uint64_t>(kStagingBytes / piece_bytes, 1) * piece_bytes;
   for (uint64_t first = 0; first < bytes; first += chunk) {

@@ -27,7 +27,7 @@ class Uploader {
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;
 
-  /// Fills `bytes` of `buffer` (a Device buffer) from byte `place` on from `source`, called with spans whose sizes are multiples of
+  /// Fills `bytes` of `buffer` (a Device or Host buffer) from byte `place` on from `source`, called with spans whose sizes are multiples of
   /// `piece_bytes`, the last one apart; a row of a matrix is such a piece. At most kStagingBytes go into one call unless a piece
   /// is larger than that.
   ///

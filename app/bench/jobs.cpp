@@ -44,6 +44,7 @@ struct Workbench {
   const Engine& engine;
   std::vector<uint32_t> ids;
   std::unique_ptr<Scratch> scratch;  // of encode_one_tile
+  SampleOptions sampling;            // of decoded tokens
 
   // Leaves `depth` tokens in the cache.
   Status fill(uint32_t depth) {
@@ -92,7 +93,7 @@ BenchJob decode_job(const std::shared_ptr<Workbench>& bench, uint32_t count, uin
             bench->session.rewind(depth);
             return bench->session.prefill(std::span(bench->ids).first(1), {});
           },
-          .run = [=] { return bench->session.decode(count, {}).status(); }};
+          .run = [=] { return bench->session.decode(count, bench->sampling).status(); }};
 }
 
 BenchJob vision_job(const std::shared_ptr<Workbench>& bench, uint32_t views) {
@@ -168,8 +169,11 @@ std::vector<PictureSize> bench_pictures(const BenchOptions& options, const Confi
 std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options) {
   const auto ids =
       scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())), engine.config().language.vocab_size);
-  const auto bench =
-      std::make_shared<Workbench>(Workbench{session, engine, ids, std::make_unique<Scratch>(engine.device().memory())});
+  const auto bench = std::make_shared<Workbench>(Workbench{session,
+                                                           engine,
+                                                           ids,
+                                                           std::make_unique<Scratch>(engine.device().memory()),
+                                                           {.temperature = options.temperature, .seed = 1}});
   std::vector<BenchJob> jobs;
   for (const uint32_t depth : options.depths) {
     for (const uint32_t count : options.prompts)

@@ -67,6 +67,13 @@ std::string markdown(const BenchReport& report) {
     print(out, "%s %.1f%s", what.c_str(), ms, &what == &report.breakdown.back().first ? " (ms)\n" : ", ");
   print(out, "device memory: peak %.3f GB, plan %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n", report.peak_gb,
         report.plan_gb, report.weight_gb, report.context, report.cache_gb);
+  if (report.expert_slots > 0) {
+    print(out, "experts: %u slots a layer for %u in host memory (%.3f GB)", report.expert_slots, report.experts, report.host_gb);
+    if (const uint64_t choices = report.expert_hits + report.expert_misses; choices > 0)
+      print(out, "; of %llu choices %.2f %% were in a slot", static_cast<unsigned long long>(choices),
+            100 * report.expert_hit_rate());
+    out += "\n";
+  }
   if (report.floor.read_gb_s > 0)
     print(out, "floor: one row times a large weight reads %.1f GB/s, a large product does %.0f GFLOP/s\n", report.floor.read_gb_s,
           report.floor.gflop_s);
@@ -123,6 +130,13 @@ std::string json(const BenchReport& report) {
       {"memory_gb",
        {{"peak", report.peak_gb}, {"plan", report.plan_gb}, {"weights", report.weight_gb}, {"cache", report.cache_gb}}},
       {"context", report.context},
+      {"expert_cache",
+       {{"slots", report.expert_slots},
+        {"experts", report.experts},
+        {"host_gb", report.host_gb},
+        {"hits", report.expert_hits},
+        {"misses", report.expert_misses},
+        {"hit_rate", report.expert_hit_rate()}}},
       {"floor", {{"read_gb_per_s", report.floor.read_gb_s}, {"gflop_per_s", report.floor.gflop_s}}},
       {"ops", ops}};
   return all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -139,6 +153,8 @@ std::string csv(const BenchReport& report) {
           least_ms(row), most_ms(row), row.seconds.size());
   }
   print(out, "peak memory,GB,%.4f,,,,1\nplanned memory,GB,%.4f,,,,1\n", report.peak_gb, report.plan_gb);
+  if (report.expert_slots > 0)
+    print(out, "expert hits,%%,%.4f,,,,1\n", 100 * report.expert_hit_rate());
   if (report.ops.empty())
     return out;
   out += "\nphase,name,count,ms,bytes,flop,gb_per_s,gflop_per_s,floor_share\n";

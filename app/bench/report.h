@@ -45,6 +45,14 @@ struct BenchReport {
   double peak_gb = 0, cache_gb = 0;  ///< device memory
   double plan_gb = 0;                ///< what the plan made of the peak before anything was loaded, for a session alone
   uint32_t context = 0;
+  uint32_t expert_slots = 0, experts = 0;       ///< slots a layer that experts in host memory are cached in; 0: they are not
+  double host_gb = 0;                           ///< of those experts
+  uint64_t expert_hits = 0, expert_misses = 0;  ///< choices of decoded tokens, warming up included
+
+  double expert_hit_rate() const {
+    const uint64_t choices = expert_hits + expert_misses;
+    return choices == 0 ? 0 : static_cast<double>(expert_hits) / static_cast<double>(choices);
+  }
   BenchFloor floor;
   std::vector<OpRow> ops;
 };

@@ -9,6 +9,7 @@
 #include "app/bench/start.h"
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
+#include "model/expert_cache.h"
 #include "model/synthetic_weights.h"
 
 namespace vl2 {
@@ -34,6 +35,8 @@ Result<Config> shapes_to_bench(const BenchOptions& options) {
 Status check_options(const BenchOptions& options) {
   if (options.model.model.empty() == options.synthetic.empty())
     return fail(Code::BadArgument, "bench: wanted either a model folder (-m) or --synthetic tiny, small or base");
+  if (options.router_skew != 0 && options.synthetic.empty())
+    return fail(Code::BadArgument, "bench: --router-skew is for the routers of --synthetic only");
   if (options.layers > 0 && options.synthetic.empty())
     return fail(Code::BadArgument, "bench: --layers cuts the models of --synthetic only");
   for (const uint32_t views : options.views)
@@ -51,6 +54,7 @@ Status check_options(const BenchOptions& options) {
 
 Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
   VL2_ASSIGN(EngineOptions load_options, engine_options(options.model));
+  load_options.expert_slots = options.expert_slots;
   if (options.synthetic.empty()) {
     VL2_ASSIGN(const ModelFiles files, ModelFiles::open(options.model.model));
     VL2_ASSIGN(const Config config, files.config());
@@ -61,6 +65,7 @@ Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
   load_options.device.pipeline_statistics = options.pipelines;
   VL2_ASSIGN(const Config config, shapes_to_bench(options));
   load_options.pictures = bench_pictures(options, config);
+  load_options.router_skew = options.router_skew;
   return Engine::synthetic("synthetic " + options.synthetic, config, load_options);
 }
 
@@ -91,6 +96,18 @@ BenchReport describe(const BenchOptions& options, const Engine& engine) {
   return report;
 }
 
+Status describe_expert_cache(const Engine& engine, Recorder& rec, BenchReport& report) {
+  if (engine.expert_slots() == 0)
+    return {};
+  VL2_ASSIGN(const ExpertCacheCounts counts, count_expert_cache(rec, engine.weights().language));
+  report.expert_slots = engine.expert_slots();
+  report.experts = engine.config().language.n_routed_experts;
+  report.host_gb = 1e-9 * static_cast<double>(engine.weights().host_bytes);
+  report.expert_hits = counts.hits;
+  report.expert_misses = counts.misses;
+  return {};
+}
+
 Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& report) {
   if (!options.start)
     return {};
@@ -106,6 +123,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
     words.insert(words.end(), {"--device", options.model.device});
   if (!options.model.vram.empty())
     words.insert(words.end(), {"--vram", options.model.vram});
+  if (options.model.no_expert_cache)
+    words.emplace_back("--no-expert-cache");
   VL2_ASSIGN(const StartTimes start, measure_start(words, options.repeats));
   report.rows.push_back({"start", "", 1, start.seconds});
   report.breakdown.insert(report.breakdown.end(), start.breakdown.begin(), start.breakdown.end());
@@ -132,7 +151,7 @@ Status bench_command(const BenchOptions& asked) {
     return start_probe(options);
   VL2_ASSIGN(const auto engine, make_engine(options));
   if (!options.synthetic.empty())
-    print_tuning_notice(engine->device());  // load_engine() does else
+    print_notices(*engine);            // load_engine() does else
   if (!engine->config().has_vision) {  // the defaults ask for pictures, which is nobody's mistake
     options.views.clear();
     options.first_token.clear();
@@ -152,6 +171,7 @@ Status bench_command(const BenchOptions& asked) {
   const bool clocks_vary = engine->device().caps().type != DeviceType::Cpu;
   VL2_ASSIGN(const std::vector<BenchRow> rows, measure_jobs(jobs, options.repeats, clocks_vary));
   report.rows.insert(report.rows.end(), rows.begin(), rows.end());
+  VL2_TRY(describe_expert_cache(*engine, session->recorder(), report));
   report.peak_gb = 1e-9 * static_cast<double>(engine->device().memory().device_bytes_peak());
   if (options.ops) {
     VL2_ASSIGN(report.floor, measure_floor(engine->device()));

@@ -21,6 +21,8 @@ struct ModelOptions {
   uint32_t chunk = 0;    ///< --chunk: tokens a prefill step; 0: the device's default
   uint32_t tiles = 0;    ///< --tiles: most tiles of a picture; 0: as many as the model takes
   bool quiet = false;    ///< -q: no progress on stderr
+  /// --no-expert-cache: a model that does not fit is refused, its experts are not kept in host memory
+  bool no_expert_cache = false;
 };
 
 /// `vl2 devices`: the Vulkan devices, which one is chosen, and why not the others.
@@ -110,6 +112,9 @@ struct BenchOptions {
   ModelOptions model;                          ///< its folder may be empty: then `synthetic`
   std::string synthetic;                       ///< --synthetic: made-up weights of tiny, small or base
   uint32_t layers = 0;                         ///< --layers: of the decoder and of the encoder, at most; 0: all
+  uint32_t expert_slots = 0;                   ///< --expert-slots: in host memory, so many of a layer cached; 0: as it fits
+  float temperature = 0;                       ///< --temp: of decoded tokens; made-up weights repeat themselves at 0
+  float router_skew = 0;                       ///< --router-skew: with `synthetic`, how much some experts are preferred
   std::vector<uint32_t> prompts = {512};       ///< -p; 0 leaves a row out, here and below
   std::vector<uint32_t> generates = {128};     ///< -n
   std::vector<uint32_t> depths = {0};          ///< -d: tokens in the cache before

@@ -22,6 +22,7 @@ struct Subject {
 
 struct Answer {
   MemoryPlan plan;
+  const Config& config;
   std::vector<WayOut> ways;  // when it does not fit
 };
 
@@ -98,6 +99,12 @@ void print_table(const Answer& answer, const std::string& name, const Device& de
       print(memory_group_name(static_cast<MemoryGroup>(i)), plan.bytes[i], "");
   print("needed", plan.needed_bytes(), "");
   print("available", plan.available_bytes, plan.fits() ? "  fits" : "  does not fit");
+  if (plan.host_bytes > 0) {
+    print("experts in host memory", plan.host_bytes, "");
+    print("host memory available", plan.available_host_bytes, "");
+    std::printf("%s: slower than with all on the device; --no-expert-cache refuses\n",
+                cached_experts_text(plan, answer.config).c_str());
+  }
   if (plan.staging_bytes > 0)
     print("host memory to copy through", plan.staging_bytes, "");
   for (const WayOut& way : answer.ways)
@@ -137,6 +144,9 @@ void print_json(const Answer& answer, const std::string& name, const Device& dev
                               {"needed_bytes", plan.needed_bytes()},
                               {"available_bytes", plan.available_bytes},
                               {"host_staging_bytes", plan.staging_bytes},
+                              {"host_weight_bytes", plan.host_bytes},
+                              {"expert_slots", plan.expert_slots},
+                              {"experts", answer.config.language.n_routed_experts},
                               {"fits", plan.fits()},
                               {"ways_out", ways}};
   std::printf("%s\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
@@ -158,8 +168,12 @@ Status plan_command(const PlanOptions& options) {
     return fail(plan.code(), subject.name, ": ", plan.message(), ways_out_text(ways_to_fit(*device, model, use, available)));
   if (!plan.ok())
     return plan.status();
-  Answer answer{plan.take(), {}};
+  Answer answer{plan.take(), subject.config, {}};
   answer.plan.available_bytes = available;
+  if (!answer.plan.fits() && may_cache_experts(*device, wanted)) {
+    if (auto cached = plan_with_cached_experts(*device, model, use, available); cached.ok())
+      answer.plan = cached.take();
+  }
   if (!answer.plan.fits())
     answer.ways = ways_to_fit(*device, model, use, available);
   (options.json ? print_json : print_table)(answer, subject.name, *device);

@@ -69,13 +69,15 @@ class vl2_model_info(_Struct):
                 ("end_token", c_uint32), ("image_token", c_uint32), ("has_eyes", c_int32), ("has_weights", c_int32),
                 ("weight_bytes", c_uint64), ("session_bytes", c_uint64), ("load_ms", c_double), ("path", c_char_p),
                 ("device_name", c_char_p), ("device_driver", c_char_p), ("device_uuid", c_char_p), ("device_tier", c_uint32),
-                ("reserved", c_uint32), ("notice", c_char_p)]
+                ("reserved", c_uint32), ("notice", c_char_p), ("host_weight_bytes", c_uint64), ("expert_slots", c_uint32),
+                ("experts", c_uint32)]
 
 
 class vl2_plan(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32), ("weight_bytes", c_uint64), ("cache_bytes", c_uint64),
                 ("working_bytes", c_uint64), ("needed_bytes", c_uint64), ("available_bytes", c_uint64), ("fits", c_int32),
-                ("has_eyes", c_int32), ("device_name", c_char * 256)]
+                ("has_eyes", c_int32), ("device_name", c_char * 256), ("host_weight_bytes", c_uint64),
+                ("expert_slots", c_uint32), ("reserved", c_uint32)]
 
 
 class vl2_picture_plan(_Struct):

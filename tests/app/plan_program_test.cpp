@@ -68,7 +68,7 @@ TEST_CASE("vl2 plan: what a model needs, without its weights being there to read
 }
 
 TEST_CASE("vl2 plan: against --vram it says what would fit, and that is what the next plan says") {
-  const json no = plan_of({"-m", kPico, "--no-pictures", "--vram", "60M"});
+  const json no = plan_of({"-m", kPico, "--no-pictures", "--vram", "60M", "--no-expert-cache"});
   CHECK(no["available_bytes"] == 62914560);
   REQUIRE(no["fits"] == false);
   REQUIRE(!no["ways_out"].empty());
@@ -77,7 +77,7 @@ TEST_CASE("vl2 plan: against --vram it says what would fit, and that is what the
     CAPTURE(change);
     if (change.starts_with("a smaller model"))
       continue;
-    Words words = {"-m", kPico, "--no-pictures", "--vram", "60M"};
+    Words words = {"-m", kPico, "--no-pictures", "--vram", "60M", "--no-expert-cache"};
     std::istringstream parts(change);
     for (std::string word; parts >> word;)
       if (word != "with")
@@ -86,7 +86,7 @@ TEST_CASE("vl2 plan: against --vram it says what would fit, and that is what the
     CHECK(yes["fits"] == true);
     CHECK(yes["needed_bytes"] == way["needed_bytes"]);
   }
-  const ProgramResult table = run_program({"plan", "-m", kPico, "--vram", "60M", "--no-pictures"});
+  const ProgramResult table = run_program({"plan", "-m", kPico, "--vram", "60M", "--no-pictures", "--no-expert-cache"});
   CHECK(table.exit_status == 0);
   CHECK(table.out.find("62914560     62.9 MB  does not fit\nwould fit: ") != std::string::npos);
 }

@@ -214,9 +214,79 @@ TEST_CASE("memory_plan: what does not fit is refused before loading, and each wa
   }
 
   options.device.heap_limit_bytes = needed - (2u << 20);
+  options.expert_cache = false;
   const auto refused = Engine::load(kPico, options);
   REQUIRE(refused.code() == Code::OutOfMemory);
   CHECK_MESSAGE(refused.message().find("; what would fit: ") != std::string::npos, refused.message());
+}
+
+TEST_CASE("memory_plan: experts in host memory take what was planned there and on the device, in every tier") {
+  for (uint32_t tier = 0; tier <= test_device().tier(); ++tier)
+    for (const uint32_t slots : {3u, 5u, 8u})
+      for (const char* type : {"", "Q4_K_M"}) {
+        CAPTURE(tier);
+        CAPTURE(slots);
+        CAPTURE(type);
+        EngineOptions options = options_of(96, {}, static_cast<int>(tier));
+        options.chunk = 40;
+        options.mix = find_quantize_mix(type);
+        options.expert_slots = slots;
+        auto engine = Engine::load(kPico, options);
+        REQUIRE_MESSAGE(engine.ok(), engine.message());
+        const MemoryPlan& plan = (*engine)->plan();
+        // Gate, up and down of 8 experts in 5 layers; as f16, and then in 4.5 bits, Q4_K or Q4_0.
+        const uint64_t elements = 5ull * 8 * 3 * 160 * 256;
+        CHECK(plan.host_bytes == (*type == '\0' ? elements * 2 : elements * 9 / 16));
+        CHECK((*engine)->weights().host_bytes == plan.host_bytes);
+        const uint64_t state = 5ull * ((4 * (4 + 8 + 2 * slots) + 15) / 16 * 16);
+        CHECK(plan[MemoryGroup::Experts] == plan.host_bytes * slots / 8 + plan.host_bytes / 5 + state);
+        check_plan(**engine, {});
+      }
+}
+
+TEST_CASE("memory_plan: a model that does not fit keeps experts in host memory, in as many slots as fit, and says so") {
+  EngineOptions options = options_of(96, {});
+  options.chunk = 40;
+  auto roomy = Engine::load(kPico, options);
+  REQUIRE(roomy.ok());
+  CHECK((*roomy)->expert_slots() == 0);
+  CHECK((*roomy)->memory_notice().empty());
+  const MemoryPlan& whole = (*roomy)->plan();
+  const uint64_t experts = whole[MemoryGroup::Experts];
+  options.device.heap_limit_bytes = whole.needed_bytes() - experts / 8;
+  auto engine = Engine::load(kPico, options);
+  REQUIRE_MESSAGE(engine.ok(), engine.message());
+  const uint32_t slots = (*engine)->expert_slots();
+  REQUIRE(slots >= 3);
+  REQUIRE(slots < 8);
+  const MemoryPlan& plan = (*engine)->plan();
+  CHECK(plan.fits());
+  CHECK(plan.host_bytes == experts);
+  CHECK(plan.needed_bytes() <= options.device.heap_limit_bytes);
+  CHECK(plan.needed_bytes() + experts / 8 > options.device.heap_limit_bytes * 49 / 50);  // one slot more a layer would not fit
+  CHECK((*engine)->memory_notice() == "experts are cached in " + std::to_string(slots) +
+                                          " slots a layer, of 8 that are in host memory (" + memory_size_text(experts) + ")");
+  check_plan(**engine, {});
+
+  options.expert_cache = false;
+  const auto refused = Engine::load(kPico, options);
+  CHECK(refused.code() == Code::OutOfMemory);
+  options.expert_cache = true;
+  options.device.heap_limit_bytes = whole.needed_bytes() / 4;  // not even with the fewest slots
+  const auto hopeless = Engine::load(kPico, options);
+  CHECK(hopeless.code() == Code::OutOfMemory);
+}
+
+TEST_CASE("memory_plan: slots that a token's experts do not fit in are refused") {
+  for (const uint32_t slots : {2u, 9u}) {
+    EngineOptions options = options_of(96, {});
+    options.expert_slots = slots;
+    const auto engine = Engine::load(kPico, options);
+    CHECK(engine.code() == Code::BadArgument);
+    CHECK_MESSAGE(engine.message() == "experts: got " + std::to_string(slots) +
+                                          " slots a layer, wanted 3, which a token uses, to 8, which there are",
+                  engine.message());
+  }
 }
 
 TEST_CASE("memory_plan: with the planned memory and a little to round up in, it loads and runs") {
