@@ -70,9 +70,14 @@ Status status_of_call(vl2_status status) {
   return code == Code::Ok ? Status() : fail(code, vl2_last_error());
 }
 
-Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags) {
+Status check_model_options(const ModelOptions& options) {
   if (!options.type.empty())
     VL2_TRY(quantize_mix_of(options.type).status());  // in the words of the command line
+  return load_options_of(options).status();
+}
+
+Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags) {
+  VL2_TRY(check_model_options(options));
   bool show = wants_progress(options.quiet);
   VL2_ASSIGN(vl2_load_options load, load_options_of(options));
   load.flags |= flags;

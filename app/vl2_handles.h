@@ -20,11 +20,16 @@ using SessionHandle = std::unique_ptr<vl2_session, FreeHandle>;
 /// What a call of the C API on this thread returned, with its message.
 Status status_of_call(vl2_status status);
 
+/// Whether open_model() would understand the options; looks at no file.
+///
+/// Errors  BadArgument: --type or --vram, in the words of the command line
+Status check_model_options(const ModelOptions& options);
+
 /// Loads a model for a command: with progress on a terminal, and a line on standard error about what loading went without. Ctrl-C
 /// cancels it where it is caught.
 ///
 /// flags   VL2_LOAD_*
-/// Errors  BadArgument: --type or --vram, in the words of the command line; those of vl2_model_load()
+/// Errors  those of check_model_options() and vl2_model_load()
 Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags);
 
 }  // namespace vl2

@@ -50,9 +50,7 @@ Status check_options(const BatchOptions& options) {
     return fail(Code::BadArgument, "batch: standard input holds one list, and - is there twice");
   if (options.out.empty() && options.restart)
     return fail(Code::BadArgument, "batch: --restart is about the file of -o, and there is none");
-  if (!options.model.type.empty())
-    VL2_TRY(quantize_mix_of(options.model.type).status());  // in the words of the command line
-  return load_options_of(options.model).status();
+  return check_model_options(options.model);
 }
 
 // Which model: where it is, and the sizes of its files.
@@ -92,25 +90,12 @@ Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
   return job;
 }
 
-int show_loading(void* user, vl2_phase, uint64_t done, uint64_t total) {
-  static_cast<Progress*>(user)->bytes("loading", done, total);
-  return interrupted() ? 1 : 0;
-}
-
-Result<ModelHandle> load(const BatchOptions& options, Progress& progress) {
-  VL2_ASSIGN(vl2_load_options load, load_options_of(options.model));
-  load.flags = VL2_LOAD_NEEDS_EYES;
-  load.progress = show_loading;
-  load.progress_user = &progress;
-  vl2_model* model = nullptr;
-  VL2_TRY(status_of_call(vl2_model_load(options.model.model.c_str(), &load, &model)));
-  ModelHandle owner(model);
-  progress.clear();
-  print_notice(model);
+Result<ModelHandle> load(const BatchOptions& options) {
+  VL2_ASSIGN(ModelHandle model, open_model(options.model, VL2_LOAD_NEEDS_EYES));
   size_t count = 0;  // text that is no UTF-8 would fail on every page
-  if (!status_of_call(vl2_model_tokenize(model, options.prompt.data(), options.prompt.size(), 0, nullptr, 0, &count)).ok())
+  if (!status_of_call(vl2_model_tokenize(model.get(), options.prompt.data(), options.prompt.size(), 0, nullptr, 0, &count)).ok())
     return fail(Code::BadArgument, "--prompt: ", vl2_last_error());
-  return owner;
+  return model;
 }
 
 int stop_when_interrupted(void*, vl2_phase, uint64_t, uint64_t) {
@@ -238,7 +223,7 @@ Status answer_pages(Work& work, vl2_session* session, PageLoader& loader, Result
 
 Status do_pages(Work& work, Progress& progress) {
   PageLoader loader(work.list, work.shard, work.done, work.options.pdf_long_side, interrupted);
-  VL2_ASSIGN(const ModelHandle model, load(work.options, progress));
+  VL2_ASSIGN(const ModelHandle model, load(work.options));
   vl2_session* made = nullptr;
   VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
   const SessionHandle session(made);
