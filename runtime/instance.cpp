@@ -25,9 +25,9 @@ constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
 constexpr const char* kHowToInstall =
     "install the Vulkan loader (libvulkan1) and a driver for your GPU, or mesa-vulkan-drivers for the CPU driver lavapipe";
 
-// To name an object the loader (1.4.309) walks its lists of instances, drivers and devices without a lock, and crashes when
-// another thread changes them: who names shares this, who makes or ends an instance or a device has it alone. It guards volk's
-// table of functions as well.
+// To name an object the loader (1.4.309) walks its lists of instances, drivers and devices, and crashes when another thread changes
+// them: who names shares this; who makes or ends an instance or a device has it alone, and so has who lists devices, as drivers
+// without any are dropped then. It guards volk's table of functions as well.
 std::shared_mutex instances_mutex;
 
 std::mutex all_messages_mutex;
@@ -361,6 +361,7 @@ Instance::~Instance() {
 }
 
 Result<std::vector<DeviceEntry>> Instance::devices() const {
+  const std::unique_lock lock(instances_mutex);
   uint32_t count = 0;
   VL2_VK(vkEnumeratePhysicalDevices(handle_, &count, nullptr));
   std::vector<VkPhysicalDevice> handles(count);
