@@ -13,6 +13,8 @@ namespace {
 
 int show_reading(void* user, vl2_phase phase, uint64_t done, uint64_t total) {
   auto* const progress = static_cast<Progress*>(user);
+  if (progress == nullptr)
+    return interrupted() ? 1 : 0;
   if (phase == VL2_PHASE_ENCODE)
     progress->step("encoding picture " + std::to_string(done + 1) + " of " + std::to_string(total));
   else if (done == 0)
@@ -30,7 +32,7 @@ uint32_t tokens_of(const vl2_model* model, const vl2_picture& size, size_t pictu
 
 }  // namespace
 
-vl2_reply_options reply_options_of(const AnswerOptions& options, Progress& progress) {
+vl2_reply_options reply_options_of(const AnswerOptions& options, Progress* progress) {
   constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
   vl2_reply_options reply{};
   reply.struct_size = sizeof(reply);
@@ -42,7 +44,7 @@ vl2_reply_options reply_options_of(const AnswerOptions& options, Progress& progr
   reply.min_p = options.min_p;
   reply.repeat_penalty = options.repeat_penalty;
   reply.progress = show_reading;
-  reply.progress_user = &progress;
+  reply.progress_user = progress;
   return reply;
 }
 

@@ -13,9 +13,9 @@
 
 namespace vl2 {
 
-/// The options as the C API has them, with progress shown on `progress`, which outlives the call that they are for. Ctrl-C, where it
-/// is caught, cancels the reading of the prompt.
-vl2_reply_options reply_options_of(const AnswerOptions& options, Progress& progress);
+/// The options as the C API has them, with progress shown on `progress`, which outlives the call that they are for; null: none.
+/// Ctrl-C, where it is caught, cancels the reading of the prompt.
+vl2_reply_options reply_options_of(const AnswerOptions& options, Progress* progress);
 
 /// Gives the answer that was started piece by piece, printed as it comes if `print`. Ctrl-C ends it.
 Status stream_answer(vl2_session* session, bool print);

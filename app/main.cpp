@@ -100,16 +100,7 @@ void add_batch(CLI::App& app, BatchOptions& options) {
   command->add_flag("--restart", options.restart, "Throw away the results there are, and begin anew");
   command->add_option("--shard", options.shard, "I/N: the I-th of N parts, every N-th page");
   command->add_option("--merge", options.merge, "Put the files of all shards, the inputs here, together in this one");
-  command->add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
-      ->capture_default_str();
-  command->add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
-  command->add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
-  command->add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
-      ->check(CLI::Range(0.01, 100.0));
-  command->add_option("--seed", options.seed, "Seed of the draws, the same for every page");
+  add_answer_options(*command, options.answer);
 }
 
 void add_serve(CLI::App& app, ServeOptions& options) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <sstream>
 
+#include "app/answering.h"
 #include "app/batch/journal.h"
 #include "app/batch/page_list.h"
 #include "app/batch/page_loader.h"
@@ -81,8 +82,9 @@ Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
   VL2_ASSIGN(job.model, model_hash(options.model));
   job.prompt = hash_text(options.prompt);
   std::ostringstream words;  // what changes answers; how fast they come, and on which device, does not belong here
-  words << std::hexfloat << options.max_tokens << ' ' << options.temperature << ' ' << options.top_k << ' ' << options.top_p
-        << ' ' << options.min_p << ' ' << options.repeat_penalty << ' ' << options.seed << ' ' << options.model.context << ' '
+  const AnswerOptions& answer = options.answer;
+  words << std::hexfloat << answer.max_tokens << ' ' << answer.temperature << ' ' << answer.top_k << ' ' << answer.top_p << ' '
+        << answer.min_p << ' ' << answer.repeat_penalty << ' ' << answer.seed << ' ' << options.model.context << ' '
         << options.model.tiles << ' ' << options.pdf_long_side << ' ' << options.pages;
   job.options = hash_text(words.str());
   job.inputs = list.signature();
@@ -96,25 +98,6 @@ Result<ModelHandle> load(const BatchOptions& options) {
   if (!status_of_call(vl2_model_tokenize(model.get(), options.prompt.data(), options.prompt.size(), 0, nullptr, 0, &count)).ok())
     return fail(Code::BadArgument, "--prompt: ", vl2_last_error());
   return model;
-}
-
-int stop_when_interrupted(void*, vl2_phase, uint64_t, uint64_t) {
-  return interrupted() ? 1 : 0;
-}
-
-vl2_reply_options reply_options(const BatchOptions& options) {
-  constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
-  vl2_reply_options reply{};
-  reply.struct_size = sizeof(reply);
-  reply.max_tokens = options.max_tokens;
-  reply.top_k = options.top_k;
-  reply.seed = options.seed;
-  reply.temperature = options.temperature;
-  reply.top_p = options.top_p == 0 ? kLeast : options.top_p;
-  reply.min_p = options.min_p;
-  reply.repeat_penalty = options.repeat_penalty;
-  reply.progress = stop_when_interrupted;
-  return reply;
 }
 
 Status give_answer(vl2_session* session) {
@@ -153,7 +136,7 @@ Status read_reply(vl2_session* session, PageResult& result) {
 Status ask(vl2_session* session, const BatchOptions& options, const Image& image, PageResult& result) {
   VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
   VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
-  const vl2_reply_options how = reply_options(options);
+  const vl2_reply_options how = reply_options_of(options.answer, nullptr);
   VL2_TRY(status_of_call(vl2_session_start(session, &how)));
   VL2_TRY(give_answer(session));
   return read_reply(session, result);

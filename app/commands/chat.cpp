@@ -174,7 +174,7 @@ class Chat {
   Status answer(uint64_t again) {
     AnswerOptions how = options_.answer;
     how.seed += again;
-    const vl2_reply_options reply_options = reply_options_of(how, progress_);
+    const vl2_reply_options reply_options = reply_options_of(how, &progress_);
     const vl2_status started = vl2_session_start(session_, &reply_options);
     progress_.clear();
     VL2_TRY(status_of_call(started));

@@ -193,18 +193,12 @@ struct BatchOptions {
   std::string pages;              ///< --pages: of each PDF, "1-3,7,9-"; empty: all
   uint32_t pdf_long_side = 1760;  ///< --pdf-size: pixels; A4 at 150 dpi
   std::string prompt;
-  std::string out;       ///< -o; empty: stdout, which cannot be resumed
-  std::string format;    ///< --format; empty: by the ending of `out`
-  std::string shard;     ///< --shard I/N
-  std::string merge;     ///< --merge: the file to put shards together in
-  bool restart = false;  ///< --restart: throw away the results there are
-  uint32_t max_tokens = 2048;
-  float temperature = 0;
-  uint32_t top_k = 0;
-  float top_p = 1;
-  float min_p = 0;
-  float repeat_penalty = 1;
-  uint64_t seed = 0;
+  std::string out;                           ///< -o; empty: stdout, which cannot be resumed
+  std::string format;                        ///< --format; empty: by the ending of `out`
+  std::string shard;                         ///< --shard I/N
+  std::string merge;                         ///< --merge: the file to put shards together in
+  bool restart = false;                      ///< --restart: throw away the results there are
+  AnswerOptions answer{.max_tokens = 2048};  ///< of each page; the seed is the same for all
 };
 /// The exit status: 0, or 1 when there are pages with an error.
 Result<int> batch_command(const BatchOptions& options);

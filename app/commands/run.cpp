@@ -115,7 +115,7 @@ Status run_command(const RunOptions& options) {
   if (const std::string warning = lost_tiles_warning(model.get(), sizes, sizes.size()); !warning.empty() && !options.model.quiet)
     print_warning(warning);
   VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
-  vl2_reply_options how = reply_options_of(options.answer, progress);
+  vl2_reply_options how = reply_options_of(options.answer, &progress);
   how.flags |= options.special ? VL2_REPLY_TAGS : 0;
   how.flags |= options.probabilities ? VL2_REPLY_PROBABILITIES : 0;
   how.schema = schema.empty() ? nullptr : schema.data();

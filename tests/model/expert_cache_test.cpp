@@ -4,6 +4,7 @@
 #include "model/quantize_mix.h"
 #include "model/session.h"
 #include "tests/reference/expert_cache.h"
+#include "tests/support/engine_options.h"
 #include "tests/support/gpu_test.h"
 #include "tests/support/paths.h"
 #include "tests/support/toy_checkpoint.h"
@@ -16,16 +17,7 @@ const std::string kPico = source_dir() + "/app/demo/pico";
 constexpr uint32_t kTokens = 12;
 
 EngineOptions options_of(uint32_t tier) {
-  EngineOptions options;
-  auto device = device_options_from_environment();
-  REQUIRE(device.ok());
-  options.device = device.take();
-  static const TemporaryFolder pipelines;  // CPU drivers take seconds to make those of each engine
-  options.device.cache_dir = pipelines.path();
-  options.device.tier = static_cast<int>(tier);
-  options.context = 64;
-  options.pictures.emplace();
-  return options;
+  return test_engine_options(64, static_cast<int>(tier));
 }
 
 std::unique_ptr<Engine> load(const std::string& path, EngineOptions options, uint32_t slots) {

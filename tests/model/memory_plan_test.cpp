@@ -7,6 +7,7 @@
 #include "model/quantize_mix.h"
 #include "model/session.h"
 #include "model/variants.h"
+#include "tests/support/engine_options.h"
 #include "tests/support/gpu_test.h"
 #include "tests/support/paths.h"
 #include "tests/support/toy_checkpoint.h"
@@ -18,15 +19,7 @@ namespace {
 const std::string kPico = source_dir() + "/app/demo/pico";
 
 EngineOptions options_of(uint32_t context, std::vector<PictureSize> pictures, int tier = -1) {
-  EngineOptions options;
-  auto device = device_options_from_environment();
-  REQUIRE(device.ok());
-  options.device = device.take();
-  static const TemporaryFolder pipelines;  // CPU drivers take seconds to make those of each engine
-  options.device.cache_dir = pipelines.path();
-  if (tier >= 0)
-    options.device.tier = tier;
-  options.context = context;
+  EngineOptions options = test_engine_options(context, tier);
   options.pictures = std::move(pictures);
   return options;
 }
