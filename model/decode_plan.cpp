@@ -9,7 +9,6 @@
 #include "model/language_model.h"
 #include "model/rope_scaling.h"
 #include "runtime/device.h"
-#include "runtime/ops/decode_gemv.h"
 #include "runtime/ops/decode_router.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/expert_cache.h"
@@ -22,11 +21,6 @@ constexpr uint32_t kMaxMhaWidth = 512;  // DECODE_ATTENTION_MAX_HEAD
 
 uint32_t head_depth(const LanguageConfig& config) {
   return config.use_mla ? config.kv_lora_rank + config.qk_rope_head_dim : rope_width(config);
-}
-
-// Those that products read.
-const MlpWeights& experts_of(const LayerWeights& layer) {
-  return layer.cache_state.empty() ? layer.experts : layer.cached;
 }
 
 std::string text_of(const TensorView& view) {
@@ -61,7 +55,7 @@ std::string DecodePlan::unsupported(Recorder& rec, const LanguageConfig& config,
     return weight.dim(weight.rank() - 1) % 8 != 0 || (!in_pieces && weight.span_bytes() + 16 > rec.max_binding_bytes());
   };
   for (const LayerWeights& layer : weights.layers)
-    for (const TensorView* weight : {&layer.mlp.gate_up, &experts_of(layer).gate_up, &experts_of(layer).down,
+    for (const TensorView* weight : {&layer.mlp.gate_up, &decoded_experts(layer).gate_up, &decoded_experts(layer).down,
                                      &layer.shared.gate_up, &layer.kv_b, &layer.router})
       if (bad(*weight, false))
         return "weight " + text_of(*weight) + ": too large for one binding, or rows of no multiple of 8";
@@ -142,40 +136,78 @@ Status DecodePlan::create_buffers(Device& device) {
   return allocate(DType::F32, {c.num_experts_per_tok}, "decode expert weights", expert_weights_);
 }
 
-Status DecodePlan::start(Recorder& rec, uint32_t position) const {
+Status DecodePlan::start(Recorder& rec, uint32_t position, uint32_t turn) const {
   VL2_TRY(rec.fill(state_.rows(0, 1), position));
-  VL2_TRY(rec.fill(state_.rows(1, 1), 0));
+  VL2_TRY(rec.fill(state_.rows(1, 1), turn));
   VL2_TRY(rec.fill(attention_scratch_.counter, 0));  // a token that never finished must not leave its arrivals behind
   return router_counter_.empty() ? Status{} : rec.fill(router_counter_, 0);
 }
 
-Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
+Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, const DecodeTuning& tuning) {
   const TensorView& weight = op.weight;
-  const uint32_t rank = weight.rank(), chosen = rank == 3 ? config_.num_experts_per_tok : 1;
+  const uint32_t rank = weight.rank(), chosen = rank == 3 ? top_k : 1;
   const bool sum = rank == 3 && !op.pairs;
   Device& device = rec.device();
   const uint32_t rows = weight.dim(rank - 2) * (sum ? 1 : chosen), k = weight.dim(rank - 1) * (sum ? chosen : 1);
-  if (const auto dot = decode_dot_group(device.caps(), device.tier(), rows, k, weight.dtype, op.pairs, tuning_))
-    return decode_gemv(rec, op, *dot);
-  return decode_gemv(rec, op, decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning_));
+  const auto dot = decode_dot_group(device.caps(), device.tier(), rows, k, weight.dtype, op.pairs, tuning);
+  const DecodeGemvGroup group =
+      dot ? *dot : decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning);
+  return decode_gemv(rec, op,
+                     rank == 3 || op.tokens == 1 ? group : with_tokens(device.caps(), group, rows, k, op.tokens, op.pairs));
 }
 
-Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
-  const float eps = config_.rms_norm_eps;
+Status tuned_decode_router(Recorder& rec, const LanguageConfig& config, const LayerWeights& layer, const TensorView& x,
+                           const TensorView& logits, const TensorView& counter, const TensorView& ids,
+                           const TensorView& weights) {
+  const RouterOptions options{.top_k = config.num_experts_per_tok,
+                              .scoring = config.scoring_func == ScoringFunc::Sigmoid ? Scoring::Sigmoid : Scoring::Softmax,
+                              .norm_topk_prob = config.norm_topk_prob,
+                              .routed_scaling_factor = config.routed_scaling_factor};
+  Device& device = rec.device();
+  const DecodeGemvGroup group =
+      decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), DType::F32, false);
+  return decode_router(rec, x, layer.post_attention_norm, config.rms_norm_eps, layer.router, layer.router_bias, options, logits,
+                       counter, ids, weights, group);
+}
+
+Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
+  return tuned_decode_gemv(rec, op, config_.num_experts_per_tok, tuning_);
+}
+
+Status DecodePlan::attend_part(Recorder& rec, uint32_t part, uint32_t layer_index, const TensorView& q, const TensorView& kv_a,
+                               const TensorView& attended) const {
+  const LayerWeights& layer = weights_.layers[layer_index];
+  const LayerCache& cache = cache_.layers[layer_index];
+  if (!config_.use_mla) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(rope_width(config_)));
+    return decode_mha_attention(rec, q, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended, scale,
+                                attention_);
+  }
   const float scale = attention_scale(config_);
+  if (part == 0) {
+    VL2_TRY(decode_latent(rec, kv_a, layer.kv_a_norm, config_.rms_norm_eps, in_.rope_table, state_, cache.latent));
+    return decode_mla_query(rec, q, layer.kv_b, in_.rope_table, state_, q_latent_.rows(0, config_.num_attention_heads));
+  }
+  if (matrix_) {
+    const auto record = part == 1 ? decode_mla_matrix_splits : decode_mla_matrix_values;
+    return record(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended, scale, *matrix_);
+  }
+  return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended, scale, attention_);
+}
+
+Status DecodePlan::attend_mla(Recorder& rec, uint32_t index) const {
+  const LayerWeights& layer = weights_.layers[index];
+  const float eps = config_.rms_norm_eps;
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.q, .y = q_, .eps = eps}));
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_, .eps = eps}));
-
-  VL2_TRY(decode_latent(rec, kv_a_, layer.kv_a_norm, eps, in_.rope_table, state_, cache.latent));
-  VL2_TRY(decode_mla_query(rec, q_, layer.kv_b, in_.rope_table, state_, q_latent_.rows(0, config_.num_attention_heads)));
-
-  if (matrix_)
-    return decode_mla_matrix(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale, *matrix_);
-  if (tuning_.apart == 0)
-    return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_, scale,
-                                attention_);
-  VL2_TRY(decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended_latent_, scale,
-                               attention_, true));
+  if (matrix_ || tuning_.apart == 0) {
+    for (uint32_t part = 0; part < attention_parts(); ++part)
+      VL2_TRY(attend_part(rec, part, index, q_, kv_a_, attended_));
+    return {};
+  }
+  VL2_TRY(attend_part(rec, 0, index, q_, kv_a_, attended_));
+  VL2_TRY(decode_mla_attention(rec, q_latent_, cache_.layers[index].latent, layer.kv_b, state_, attention_scratch_,
+                               attended_latent_, attention_scale(config_), attention_, true));
 
   Device& device = rec.device();
   return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
@@ -183,12 +215,11 @@ Status DecodePlan::attend_mla(Recorder& rec, const LayerWeights& layer, const La
                                               config_.kv_lora_rank, layer.kv_b.dtype, false, tuning_));
 }
 
-Status DecodePlan::attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(rope_width(config_)));
+Status DecodePlan::attend_mha(Recorder& rec, uint32_t index) const {
+  const LayerWeights& layer = weights_.layers[index];
   VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.qkv, .y = q_, .eps = config_.rms_norm_eps}));
 
-  return decode_mha_attention(rec, q_, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended_, scale,
-                              attention_);
+  return attend_part(rec, 0, index, q_, {}, attended_);
 }
 
 Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
@@ -204,19 +235,11 @@ Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
 
 Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
   const float eps = config_.rms_norm_eps;
-  const MlpWeights& experts = experts_of(layer);
+  const MlpWeights& experts = decoded_experts(layer);
   const bool cached = !layer.cache_state.empty();
   const TensorView& ids = cached ? slots_ : ids_;
-  const RouterOptions options{.top_k = config_.num_experts_per_tok,
-                              .scoring = config_.scoring_func == ScoringFunc::Sigmoid ? Scoring::Sigmoid : Scoring::Softmax,
-                              .norm_topk_prob = config_.norm_topk_prob,
-                              .routed_scaling_factor = config_.routed_scaling_factor};
   const bool shared = !layer.shared.down.empty();
-  Device& device = rec.device();
-  const DecodeGemvGroup group =
-      decode_gemv_group(device.caps(), device.quirks(), layer.router.dim(0), layer.router.dim(1), DType::F32, false);
-  VL2_TRY(decode_router(rec, residual_, layer.post_attention_norm, eps, layer.router, layer.router_bias, options, router_logits_,
-                        router_counter_, ids_, expert_weights_, group));
+  VL2_TRY(tuned_decode_router(rec, config_, layer, residual_, router_logits_, router_counter_, ids_, expert_weights_));
   // A cache's two levels, its decision and the first copies, run beside the shared experts' two products, and the other copies
   // beside the first product of what they are not needed for.
   if (cached)
@@ -265,7 +288,7 @@ Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) con
   VL2_TRY(embed_tokens(rec, weights_.embed_tokens, token_, residual_.reshaped({1, config_.hidden_size})));
   for (uint32_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    VL2_TRY(config_.use_mla ? attend_mla(rec, layer, cache_.layers[i]) : attend_mha(rec, layer, cache_.layers[i]));
+    VL2_TRY(config_.use_mla ? attend_mla(rec, i) : attend_mha(rec, i));
     VL2_TRY(gemv(rec, {.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}));
     VL2_TRY(layer.is_moe ? moe(rec, layer) : dense(rec, layer));
   }

@@ -9,6 +9,7 @@
 #include "model/weights.h"
 #include "runtime/decode_tuning.h"
 #include "runtime/ops/decode_attention.h"
+#include "runtime/ops/decode_gemv.h"
 #include "runtime/ops/sample.h"
 #include "runtime/recorder.h"
 
@@ -50,8 +51,21 @@ class DecodePlan {
   static Result<std::unique_ptr<DecodePlan>> create(Device& device, const LanguageConfig& config, const LanguageWeights& weights,
                                                     const KvCache& cache, const DecodeInputs& inputs);
 
-  /// Records the setting of the state: the next token goes to `position`, and into the ring's first place.
-  Status start(Recorder& rec, uint32_t position) const;
+  /// Records the setting of the state: the next token goes to `position`, and into place `turn` of the ring.
+  Status start(Recorder& rec, uint32_t position, uint32_t turn = 0) const;
+
+  /// Records what attention does with its own cache, for a token of which q and kv_a (MHA: q, k and v, as `q`) were made
+  /// elsewhere. Parts that wait for each other: 0 .. attention_parts() - 1, one after the other.
+  ///
+  /// q         f32 [heads, nope + rope], or [3 hidden]    kv_a  f32 [latent + rope], or empty
+  /// attended  f32 [heads, value width]
+  Status attend_part(Recorder& rec, uint32_t part, uint32_t layer, const TensorView& q, const TensorView& kv_a,
+                     const TensorView& attended) const;
+  uint32_t attention_parts() const { return !config_.use_mla ? 1 : matrix_ ? 3 : 2; }
+
+  /// The position in the cache and the place in the ring that the next token takes; the token that was chosen.
+  const TensorView& state() const { return state_; }
+  const TensorView& token() const { return token_; }
 
   /// Records one token: chosen from the logits, put into ring and cache, run. options.step and update_seen are set here.
   Status record_token(Recorder& rec, const SampleOptions& options) const;
@@ -66,11 +80,11 @@ class DecodePlan {
   DecodePlan(const LanguageConfig& config, const LanguageWeights& weights, const KvCache& cache, const DecodeInputs& inputs)
       : config_(config), weights_(weights), cache_(cache), in_(inputs) {}
   Status create_buffers(Device& device);
-  Status attend_mla(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const;
-  Status attend_mha(Recorder& rec, const LayerWeights& layer, const LayerCache& cache) const;
+  Status attend_mla(Recorder& rec, uint32_t layer) const;
+  Status attend_mha(Recorder& rec, uint32_t layer) const;
   Status dense(Recorder& rec, const LayerWeights& layer) const;
   Status moe(Recorder& rec, const LayerWeights& layer) const;
-  Status gemv(Recorder& rec, const struct DecodeGemv& op) const;
+  Status gemv(Recorder& rec, const DecodeGemv& op) const;
 
   const LanguageConfig& config_;
   const LanguageWeights& weights_;
@@ -93,5 +107,19 @@ class DecodePlan {
   TensorView slots_, loads_;  // u32 [top_k], with a cache of experts: where they are, and which are to be loaded
   DecodeAttentionScratch attention_scratch_;
 };
+
+/// Those that a token's products read: the slots of a cache where there is one.
+inline const MlpWeights& decoded_experts(const LayerWeights& layer) {
+  return layer.cache_state.empty() ? layer.experts : layer.cached;
+}
+
+/// decode_gemv() with the group that the tuning chooses, for op.tokens tokens.
+///
+/// top_k  experts that a token chooses
+Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, const DecodeTuning& tuning);
+
+/// decode_router() likewise, with the options of the model. x is [hidden], or [tokens, hidden].
+Status tuned_decode_router(Recorder& rec, const LanguageConfig& config, const LayerWeights& layer, const TensorView& x,
+                           const TensorView& logits, const TensorView& counter, const TensorView& ids, const TensorView& weights);
 
 }  // namespace vl2

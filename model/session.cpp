@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "model/attention_mla.h"
+#include "model/batch_decode.h"
 #include "model/language_model.h"
 #include "model/rope_scaling.h"
 #include "runtime/clock.h"
@@ -14,7 +15,17 @@
 
 namespace vl2 {
 
-Session::Session(Engine& engine) : engine_(engine), scratch_(engine.device().memory()), rec_(engine.device()) {}
+namespace {
+std::atomic<uint64_t> session_count{0};
+}
+
+Session::Session(Engine& engine)
+    : engine_(engine), number_(session_count++), scratch_(engine.device().memory()), rec_(engine.device()) {}
+
+Session::~Session() {
+  if (batch_ != nullptr)
+    batch_->forget(*this);
+}
 
 Result<std::unique_ptr<Session>> Session::create(Engine& engine, PlanChoice plan, uint32_t context) {
   if (context > engine.context())
@@ -70,6 +81,7 @@ void Session::rewind(uint32_t length) {
   assert(length <= cache_.length);
   cache_.length = length;
   logits_valid_ = false;
+  logits_in_batch_ = false;
 }
 
 Status Session::clear() {
@@ -121,8 +133,14 @@ Status Session::resume(std::span<const uint32_t> ids, std::span<const float> nex
 Status Session::next_logits(std::vector<float>& logits) {
   if (!logits_valid_)
     return fail(Code::BadArgument, "logits: nothing was prefilled");
+  VL2_TRY(fetch_logits());
   logits.resize(engine_.config().language.vocab_size);
   return rec_.download(logits_, std::as_writable_bytes(std::span(logits)));
+}
+
+// Into logits_, from where a step with other sessions left them.
+Status Session::fetch_logits() {
+  return logits_in_batch_ ? batch_->give_back(*this) : Status{};
 }
 
 Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times) {
@@ -189,6 +207,7 @@ Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRu
   VL2_TRY(rec_.finish());
   scratch_.drop_outgrown();
   logits_valid_ = true;
+  logits_in_batch_ = false;
   return {};
 }
 
@@ -233,15 +252,10 @@ Status Session::keep_logits(uint32_t first, uint32_t count, uint32_t total, cons
   return compute_logits(rec_, scratch_, config, weights, residual.rows(count - 1, 1), logits_);
 }
 
-namespace {
-
-// All that is fixed when a token is recorded.
 bool same_sampling(const SampleOptions& a, const SampleOptions& b) {
   return a.temperature == b.temperature && a.top_k == b.top_k && a.top_p == b.top_p && a.min_p == b.min_p &&
          a.repetition_penalty == b.repetition_penalty && a.seed == b.seed && a.mask.buffer == b.mask.buffer;
 }
-
-}  // namespace
 
 // Nothing is running: decode() waits for its tokens.
 Status Session::write_mask(std::span<const uint32_t> allowed) {
@@ -271,6 +285,7 @@ Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOption
     VL2_TRY(write_mask(allowed));
     how.mask = mask_;
   }
+  VL2_TRY(fetch_logits());
   std::vector<uint32_t> ids(count);
   VL2_TRY(plan_ != nullptr ? decode_fused(count, how, ids) : decode_plain(count, how, ids));
   scratch_.drop_outgrown();
@@ -313,6 +328,7 @@ Status Session::decode_fused(uint32_t count, const SampleOptions& options, std::
   for (uint32_t done = 0; done < count; done += kTokenRing) {
     const uint32_t batch = std::min(kTokenRing, count - done);
     VL2_TRY(plan_->start(rec_, cache_.length));
+    state_in_batch_ = false;
     if (!timed)
       VL2_TRY(rec_.replay(*replay_, batch));
     for (uint32_t i = 0; i < batch && timed; ++i)

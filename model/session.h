@@ -1,6 +1,7 @@
 // One conversation on the device: pictures, prefill, decode.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,6 +17,8 @@
 #include "runtime/recorder.h"
 
 namespace vl2 {
+
+class BatchDecode;
 
 /// Rows of a picture that stand where the prompt has `row_count` image tokens in a row.
 struct PictureRun {
@@ -45,6 +48,8 @@ class Session {
   /// context tokens that it holds, at most the engine's; 0: the engine's
   /// Errors  OutOfMemory; BadArgument: VL2_PLAN; Unsupported: Fused was asked for, and why it cannot be
   static Result<std::unique_ptr<Session>> create(Engine& engine, PlanChoice plan = PlanChoice::Auto, uint32_t context = 0);
+
+  ~Session();
 
   uint32_t length() const { return cache_.length; }
   uint32_t capacity() const { return cache_.capacity; }
@@ -103,7 +108,9 @@ class Session {
   Result<std::vector<uint32_t>> decode(uint32_t count, const SampleOptions& options, std::span<const uint32_t> allowed = {});
 
  private:
+  friend class BatchDecode;
   explicit Session(Engine& engine);
+  Status fetch_logits();
   Status create_buffers();
   TensorView cache_tensor(uint32_t tensor) const;
   Status create_plan(PlanChoice choice);
@@ -125,12 +132,20 @@ class Session {
   TensorView mask_;        // u32 bits: ids that may be chosen; in host memory, made when first needed
   SampleScratch sample_scratch_;
   bool logits_valid_ = false;
+  // Whether the logits to come are where batch_ decoded them, and not in logits_. Other sessions' steps look at it.
+  std::atomic<bool> logits_in_batch_{false};
+  BatchDecode* batch_ = nullptr;  // the one that decoded it last
+  bool state_in_batch_ = false;   // the plan's state is as batch_ left it
+  const uint64_t number_;         // of the process, in the order of their making
   Scratch scratch_;
   std::unique_ptr<DecodePlan> plan_;
   Recorder rec_;                    // gone before what it uses
   std::unique_ptr<Replay> replay_;  // a token of plan_ with replay_options_
   SampleOptions replay_options_;
 };
+
+/// Whether a token recorded with the one is the other's: all but step, position and update_seen. Pure.
+bool same_sampling(const SampleOptions& a, const SampleOptions& b);
 
 /// Most tokens that one decode() records before it reads them back.
 inline constexpr uint32_t kTokenRing = 64;

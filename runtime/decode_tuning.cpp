@@ -139,6 +139,35 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
   return group;
 }
 
+DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
+                            bool pairs) {
+  constexpr uint32_t kMostTokens = 8, kMostSums = 32, kMaxSubgroups = 64;  // gemv_core.glsl's room a sum
+  DecodeGemvGroup result = group;
+  result.tokens = std::min(std::bit_ceil(std::max(tokens, 1u)), kMostTokens);
+  if (group.sets > 0) {
+    while (result.tokens > 1 && result.tokens * decode_dot_shared_bytes(k) > caps.max_shared_bytes)
+      result.tokens /= 2;
+    // A workgroup makes the bytes of all its tokens first: where there would be more of them than cores take at once, each takes
+    // more of the weight.
+    const uint32_t subgroup = std::max(caps.subgroup_size, 4u), subgroups = std::max(group.threads / subgroup, 1u);
+    const uint32_t groups = ceil_div(rows, group.rows * subgroups);
+    if (result.tokens > 1)
+      result.sets = std::max(group.sets, subgroups * std::clamp(groups / kCores, 1u, 16u));
+    return result;
+  }
+  const uint32_t fewest = pairs ? 2 : 1;
+  while (result.rows / 2 >= fewest && result.rows % 2 == 0 && result.rows * result.tokens > kMostSums)
+    result.rows /= 2;
+  // Every row of x comes through the L1 cache again for each `rows` rows of the weight: more of them while the card stays full.
+  while (!group.one_subgroup && 2 * result.rows * result.tokens <= kMostSums && ceil_div(rows, 2 * result.rows) >= kCores)
+    result.rows *= 2;
+  result.unroll = std::clamp(kBytesInFlight / (16 * result.rows), 1u, group.unroll);
+  while (result.tokens > 1 && !group.one_subgroup &&
+         4 * result.tokens * (result.rows + 1) * kMaxSubgroups > caps.max_shared_bytes)
+    result.tokens /= 2;
+  return result;
+}
+
 DecodeGemvGroup decode_gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, uint32_t k, DType weight,
                                   bool pairs, const DecodeTuning& tuning) {
   const uint32_t chunks = k / weight_chunk(weight), subgroup = std::max(caps.subgroup_size, 4u);

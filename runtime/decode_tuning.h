@@ -15,11 +15,12 @@ namespace vl2 {
 
 /// A workgroup of decode_gemv and decode_router.
 struct DecodeGemvGroup {
-  uint32_t threads;   ///< which share K
-  uint32_t rows;      ///< of the weight, at once; an even number with pairs
-  uint32_t unroll;    ///< chunks of K (weight_chunk() elements) that are in flight a row
-  bool one_subgroup;  ///< all threads are one subgroup
-  uint32_t sets = 0;  ///< not 0: decode_gemv_dot; sets of `rows` rows that the workgroup's subgroups share out
+  uint32_t threads;     ///< which share K
+  uint32_t rows;        ///< of the weight, at once; an even number with pairs
+  uint32_t unroll;      ///< chunks of K (weight_chunk() elements) that are in flight a row
+  bool one_subgroup;    ///< all threads are one subgroup
+  uint32_t sets = 0;    ///< not 0: decode_gemv_dot; sets of `rows` rows that the workgroup's subgroups share out
+  uint32_t tokens = 1;  ///< rows of x for each weight that is loaded; others along z
   bool operator==(const DecodeGemvGroup&) const = default;
 };
 
@@ -83,6 +84,11 @@ std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint
 /// Nothing elsewhere.
 std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t tier, uint32_t rows, uint32_t k, DType weight,
                                                 bool pairs, const DecodeTuning& tuning = {});
+
+/// The same group for `tokens` rows of x at a time: as many for each load of a weight, 8 at most, as memory and registers hold; a
+/// power of two, so that few pipelines serve any number. Each row's sums stay those of the group for one. Not for experts.
+DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
+                            bool pairs);
 
 /// Bytes of shared memory that decode_gemv_dot takes for `k` elements of x.
 uint32_t decode_dot_shared_bytes(uint32_t k);

@@ -148,11 +148,11 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
        shape.splits, decode_attention_parts(shape, latent, value_width), values_apart, kRowsAtOnce, shape.split_tiles});
 }
 
-Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
-                         const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
-                         const DecodeMatrixShape& shape) {
+namespace {
+
+Status check_mla_matrix(const TensorView& q, const TensorView& cache, const TensorView& kv_b, const TensorView& state,
+                        const DecodeAttentionScratch& scratch, const TensorView& y, float scale, const DecodeMatrixShape& shape) {
   VL2_TRY(check_weight("decode_mla_matrix", kv_b, 2));
-  VL2_TRY(check_state("decode_mla_matrix", state));
   if (y.rank() != 2 || !is_f32(y, y.element_count()) || kv_b.dim(0) % y.dim(0) != 0 || kv_b.dim(0) / y.dim(0) < y.dim(1))
     return fail(Code::BadShape, "decode_mla_matrix: y ", y, " must be [heads, value width] f32, within kv_b ", kv_b);
   const uint32_t heads = y.dim(0), latent = kv_b.dim(1), head_tiles = shape.head_tiles(heads), rows = head_tiles * shape.shape.m;
@@ -168,12 +168,36 @@ Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& c
       !is_f32(scratch.limits, uint64_t{heads} * shape.splits * 2))
     return fail(Code::BadShape, "decode_mla_matrix: scratch ", scratch.parts, " and ", scratch.limits, " must be [", heads, ", ",
                 shape.splits, ", ", latent, "] f16 and [", heads, ", ", shape.splits, ", 2] f32");
-  VL2_TRY(rec.dispatch(ShaderId::decode_mla_matrix, {q, cache, state, scratch.parts, scratch.limits},
-                       DecodeMlaMatrixParams{.heads = heads, .scale = scale}, {.x = shape.splits},
-                       {.bytes = 2 * uint64_t{rows} * depth, .flops = 4 * uint64_t{rows} * depth},
-                       {shape.threads(), shape.shape.m, shape.shape.n, shape.shape.k, head_tiles, shape.keys, depth, latent,
-                        shape.splits, shape.split_tiles, shape.depth_parts(), shape.row_lanes(heads)}));
+  return check_state("decode_mla_matrix", state);
+}
 
+}  // namespace
+
+Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                         const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                         const DecodeMatrixShape& shape) {
+  VL2_TRY(decode_mla_matrix_splits(rec, q, cache, kv_b, state, scratch, y, scale, shape));
+  return decode_mla_matrix_values(rec, q, cache, kv_b, state, scratch, y, scale, shape);
+}
+
+Status decode_mla_matrix_splits(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                                const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                                const DecodeMatrixShape& shape) {
+  VL2_TRY(check_mla_matrix(q, cache, kv_b, state, scratch, y, scale, shape));
+  const uint32_t heads = y.dim(0), latent = kv_b.dim(1), depth = cache.dim(1), head_tiles = shape.head_tiles(heads);
+  const uint32_t rows = head_tiles * shape.shape.m;
+  return rec.dispatch(ShaderId::decode_mla_matrix, {q, cache, state, scratch.parts, scratch.limits},
+                      DecodeMlaMatrixParams{.heads = heads, .scale = scale}, {.x = shape.splits},
+                      {.bytes = 2 * uint64_t{rows} * depth, .flops = 4 * uint64_t{rows} * depth},
+                      {shape.threads(), shape.shape.m, shape.shape.n, shape.shape.k, head_tiles, shape.keys, depth, latent,
+                       shape.splits, shape.split_tiles, shape.depth_parts(), shape.row_lanes(heads)});
+}
+
+Status decode_mla_matrix_values(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                                const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                                const DecodeMatrixShape& shape) {
+  VL2_TRY(check_mla_matrix(q, cache, kv_b, state, scratch, y, scale, shape));
+  const uint32_t heads = y.dim(0), latent = kv_b.dim(1);
   const DecodeMlaValuesParams params{
       .value_width = y.dim(1), .rows_per_head = kv_b.dim(0) / heads, .weight_row_chunks = kv_b.stride(0) / 8};
   const uint64_t weights = uint64_t{heads} * y.dim(1) * latent;

@@ -57,6 +57,13 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
 Status decode_mla_matrix(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
                          const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
                          const DecodeMatrixShape& shape);
+/// Its two levels, apart: for several tokens, the first of all goes before the second of any.
+Status decode_mla_matrix_splits(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                                const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                                const DecodeMatrixShape& shape);
+Status decode_mla_matrix_values(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
+                                const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
+                                const DecodeMatrixShape& shape);
 
 /// Records the rotation of q and k, their and v's way into the cache at `position`, and y[h] = softmax(q[h] keys[h]^T scale)
 /// values[h].

@@ -17,16 +17,18 @@ struct DecodeGemv {
   bool pairs = false;         ///< y = silu(first half of the rows) * second half
   bool accumulate = false;    ///< y += instead of y =
   float eps = 0;
+  uint32_t tokens = 1;  ///< more than 1: x, ids, expert_weights, addend and y are as many of these, one below the other
 };
 
-/// Records, for one token:
+/// Records, for one token, or for each of several:
 ///   rank 2            y = [y +] W norm(x) [+ addend], or y = silu(W[:N/2] norm(x)) * (W[N/2:] norm(x))
 ///   rank 3, pairs     y[j] = expert_weights[j] silu(..) * .. of expert ids[j]
 ///   rank 3, no pairs  y = [y +] sum over j of W[ids[j]] x[j] [+ addend]
 ///
-/// K is a multiple of 8; all views are contiguous but the weight's rows.
+/// K is a multiple of 8; all views are contiguous but the weight's rows, and, with several tokens, what is from one token to the
+/// next of x (a multiple of 8 elements), addend and y.
 /// Errors  BadShape, BadDType: nothing is recorded
-/// Cost    reads the weight (of the chosen experts) once
+/// Cost    reads the weight once for group.tokens tokens, and of experts those of each token
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group);
 
 /// Records y[h] = W[h] u[h], W[h] the last value_width of head h's rows in kv_b: W_UV.

@@ -9,7 +9,9 @@ namespace vl2 {
 
 /// Records what router() does with the logits weight * rms_norm(x), in one dispatch.
 ///
-/// x, norm  f32 [K], K a multiple of 8
+/// x        f32 [K], K a multiple of 8; or [tokens, K], rows a multiple of 8 apart: logits, counter, ids and weights then are as
+///          many, one below the other
+/// norm     f32 [K]
 /// weight   f32 [experts, K], at most 256 experts
 /// bias     f32 [experts], or empty
 /// logits   f32 [experts]: on the way

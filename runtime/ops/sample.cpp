@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "shaders/interface/sample.h"
 
@@ -84,42 +85,80 @@ uint32_t sample_scratch_words() {
   return SAMPLE_SCRATCH_WORDS;
 }
 
-Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,
-              const SampleScratch& scratch, const TensorView& token) {
-  VL2_TRY(check_options(options));
-  VL2_TRY(check_views(logits, seen, options.update_seen || options.repetition_penalty != 1, options.mask, scratch, token));
+namespace {
 
-  const AlignedView logits_bound = rec.aligned(logits), seen_bound = rec.aligned(seen), token_bound = rec.aligned(token),
-                    mask_bound = rec.aligned(options.mask);
-  SampleParams params = params_of(options, logits.dim(0));
-  params.logits_offset = logits_bound.remainder;
-  params.seen_offset = seen_bound.remainder;
-  params.token_offset = token_bound.remainder;
-  params.mask_offset = mask_bound.remainder;
+// One dispatch of a row's.
+struct Pass {
+  ShaderId shader;
+  uint32_t histogram = 0;
+};
 
-  const Cost all_logits{.bytes = 4 * logits.element_count(), .flops = 4 * logits.element_count()};
-  const Cost one_block{.bytes = 4 * uint64_t{params.block_ids}, .flops = 4 * uint64_t{params.block_ids}};
-  const Groups blocks{.x = params.blocks};
-  VL2_TRY(rec.dispatch(ShaderId::sample_max, {scratch.words, seen_bound.view, logits_bound.view, {}, {}, mask_bound.view}, params,
-                       blocks, all_logits));
+std::vector<Pass> passes_of(const SampleOptions& options, const SampleParams& params) {
   if (options.temperature == 0)
-    return rec.dispatch(ShaderId::sample_argmax, {scratch.words, seen_bound.view, TensorView{}, token_bound.view}, params,
-                        Groups{}, Cost{});
-
-  for (params.pass = 0; params.pass < SAMPLE_HISTOGRAMS; ++params.pass) {
-    const bool wanted_by_top_k = params.pass < SAMPLE_LEVELS && params.top_k != 0;
-    const bool wanted_by_top_p = (params.pass == 0 || params.pass >= SAMPLE_LEVELS) && params.use_top_p != 0;
+    return {{ShaderId::sample_max}, {ShaderId::sample_argmax}};
+  std::vector<Pass> passes = {{ShaderId::sample_max}};
+  for (uint32_t i = 0; i < SAMPLE_HISTOGRAMS; ++i) {
+    const bool wanted_by_top_k = i < SAMPLE_LEVELS && params.top_k != 0;
+    const bool wanted_by_top_p = (i == 0 || i >= SAMPLE_LEVELS) && params.use_top_p != 0;
     if (!wanted_by_top_k && !wanted_by_top_p)
       continue;
-    VL2_TRY(rec.dispatch(ShaderId::sample_histogram, {scratch.words, seen_bound.view, logits_bound.view, {}, {}, mask_bound.view},
-                         params, blocks, all_logits));
-    VL2_TRY(rec.dispatch(ShaderId::sample_descend, {scratch.words}, params, Groups{}, Cost{}));
+    passes.push_back({ShaderId::sample_histogram, i});
+    passes.push_back({ShaderId::sample_descend, i});
   }
-  VL2_TRY(rec.dispatch(ShaderId::sample_sums, {scratch.words, seen_bound.view, logits_bound.view, {}, {}, mask_bound.view},
-                       params, blocks, all_logits));
-  return rec.dispatch(ShaderId::sample_draw,
-                      {scratch.words, seen_bound.view, logits_bound.view, token_bound.view, options.position, mask_bound.view},
-                      params, Groups{}, one_block);
+  passes.push_back({ShaderId::sample_sums});
+  passes.push_back({ShaderId::sample_draw});
+  return passes;
+}
+
+Status record_pass(Recorder& rec, const SampleRow& row, SampleParams params, const Pass& pass) {
+  const AlignedView logits = rec.aligned(row.logits), seen = rec.aligned(row.seen), token = rec.aligned(row.token),
+                    mask = rec.aligned(row.options.mask);
+  params.logits_offset = logits.remainder;
+  params.seen_offset = seen.remainder;
+  params.token_offset = token.remainder;
+  params.mask_offset = mask.remainder;
+  params.pass = pass.histogram;
+  const TensorView& words = row.scratch.words;
+  const Cost all_logits{.bytes = 4 * row.logits.element_count(), .flops = 4 * row.logits.element_count()};
+  const Cost one_block{.bytes = 4 * uint64_t{params.block_ids}, .flops = 4 * uint64_t{params.block_ids}};
+  switch (pass.shader) {
+    case ShaderId::sample_argmax:
+      return rec.dispatch(pass.shader, {words, seen.view, TensorView{}, token.view}, params, Groups{}, Cost{});
+    case ShaderId::sample_descend: return rec.dispatch(pass.shader, {words}, params, Groups{}, Cost{});
+    case ShaderId::sample_draw:
+      return rec.dispatch(pass.shader, {words, seen.view, logits.view, token.view, row.options.position, mask.view}, params,
+                          Groups{}, one_block);
+    default:
+      return rec.dispatch(pass.shader, {words, seen.view, logits.view, {}, {}, mask.view}, params, Groups{.x = params.blocks},
+                          all_logits);
+  }
+}
+
+}  // namespace
+
+Status sample_rows(Recorder& rec, std::span<const SampleRow> rows) {
+  std::vector<SampleParams> params;
+  std::vector<std::vector<Pass>> passes;
+  size_t most = 0;
+  for (const SampleRow& row : rows) {
+    VL2_TRY(check_options(row.options));
+    const bool needs_seen = row.options.update_seen || row.options.repetition_penalty != 1;
+    VL2_TRY(check_views(row.logits, row.seen, needs_seen, row.options.mask, row.scratch, row.token));
+    params.push_back(params_of(row.options, row.logits.dim(0)));
+    passes.push_back(passes_of(row.options, params.back()));
+    most = std::max(most, passes.back().size());
+  }
+  for (size_t pass = 0; pass < most; ++pass)
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (pass < passes[i].size())
+        VL2_TRY(record_pass(rec, rows[i], params[i], passes[i][pass]));
+  return {};
+}
+
+Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,
+              const SampleScratch& scratch, const TensorView& token) {
+  const SampleRow row{logits, seen, options, scratch, token};
+  return sample_rows(rec, std::span(&row, 1));
 }
 
 }  // namespace vl2

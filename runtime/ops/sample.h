@@ -1,6 +1,8 @@
 // The next token from the logits, chosen on the device.
 #pragma once
 
+#include <span>
+
 #include "runtime/recorder.h"
 
 namespace vl2 {
@@ -55,5 +57,18 @@ constexpr uint32_t seen_words(uint32_t vocab_size) {
 ///          Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011), for Philox4x32-10
 Status sample(Recorder& rec, const TensorView& logits, const TensorView& seen, const SampleOptions& options,
               const SampleScratch& scratch, const TensorView& token);
+
+/// What sample() takes, of one of several.
+struct SampleRow {
+  TensorView logits, seen;
+  SampleOptions options;
+  SampleScratch scratch;  ///< no two have the same
+  TensorView token;       ///< nor, of the buffer, the same 256 bytes
+};
+
+/// Records sample() of each row, its passes side by side with those of the others, so that all together take the levels of one.
+///
+/// Errors  as sample(), of the first row that has one: nothing is recorded
+Status sample_rows(Recorder& rec, std::span<const SampleRow> rows);
 
 }  // namespace vl2

@@ -1,10 +1,11 @@
 // One token's product with a weight: y = [y +] W norm(x) [+ addend], or y = silu(gate) * up, for one weight or for the chosen experts'.
 //
-//           Or a part of each head's rows times that head's row of x.
+//           Or a part of each head's rows times that head's row of x. Or the same of several tokens, each with its own x, ids and y.
 //
 // Shapes    x [k] or [heads, k] f32    norm [k] f32    weight [rows or 2 rows, k] or [experts, ...] WEIGHT    ids [top_k] u32    expert_weights [top_k] f32
 //           addend, y [rows] f32, or y [top_k, rows]
-// Work      one workgroup ROWS rows of the weight, which share K out among all invocations; along y the chosen experts; see gemv_core.glsl
+// Work      one workgroup ROWS rows of the weight, which share K out among all invocations; along y the chosen experts, along z TOKENS tokens each;
+//           see gemv_core.glsl
 // Numbers   products and sums in f32, in an order fixed by the sizes
 // Needs     subgroup arithmetic, any subgroup size
 // Variants  WEIGHT, BLOCKS
@@ -15,17 +16,25 @@
 #include "decode/gemv_core.glsl"
 #include "decode/gemv_rows.glsl"
 
+const uint ALL_RESULTS = TOKENS * RESULTS;
+
 void main() {
   start_rows(gl_WorkGroupID.x * RESULTS);
-  const float gain = ONE_SUBGROUP ? 0.0 : gain_of(min(gl_LocalInvocationIndex, RESULTS - 1u));
+  const uint own = min(gl_LocalInvocationIndex, ALL_RESULTS - 1u);
+  const float gain = ONE_SUBGROUP ? 0.0 : gain_of(own / RESULTS, own % RESULTS);
   gemv();
-  const float scale = sum_scale(p.eps);
   if (ONE_SUBGROUP) {
     if (subgroupElect())
-      [[unroll]] for (uint r = 0u; r < RESULTS; ++r)
-        store_result(r, row_sum(r), PAIRS ? row_sum(RESULTS + r) : 0.0, scale, gain_of(r));
-  } else if (gl_LocalInvocationIndex < RESULTS) {
-    store_result(gl_LocalInvocationIndex, row_sum(gl_LocalInvocationIndex),
-                 PAIRS ? row_sum(RESULTS + gl_LocalInvocationIndex) : 0.0, scale, gain);
+      [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
+        const float scale = sum_scale(t, p.eps);
+        [[unroll]] for (uint r = 0u; r < RESULTS; ++r)
+          store_result(t, r, row_sum(t, r), PAIRS ? row_sum(t, RESULTS + r) : 0.0, scale, gain_of(t, r));
+      }
+    return;
+  }
+  for (uint i = gl_LocalInvocationIndex; i < ALL_RESULTS; i += gl_WorkGroupSize.x) {  // once around, unless there are many tokens
+    const uint t = i / RESULTS, r = i % RESULTS;
+    store_result(t, r, row_sum(t, r), PAIRS ? row_sum(t, RESULTS + r) : 0.0, sum_scale(t, p.eps),
+                 i == gl_LocalInvocationIndex ? gain : gain_of(t, r));
   }
 }

@@ -2,7 +2,7 @@
 //
 // Shapes    as decode_gemv.comp; a multiple of 32 elements of K
 // Work      one workgroup SETS sets of ROWS rows of the weight, which its subgroups share out; a subgroup's invocations share K. Each workgroup
-//           makes the bytes of all of x first, while its first weights are on their way; codes as floats, four instructions an element,
+//           makes the bytes of all of x (of TOKENS tokens) first, while its first weights are on their way; codes as floats, four instructions an element,
 //           take longer than the weights (H200, 580.159: experts gate_up of Small in Q4_0 31 us, 10 here)
 // Numbers   products of bytes summed in integers over 32 elements (Q6_K: 16), in f32 beyond, in an order fixed by the sizes. x loses what 8 bits
 //           lose: 0.4 % of the largest of 32, at random
@@ -26,24 +26,25 @@ layout(constant_id = 2) const uint UNROLL = 2u;  // chunks of K that are in flig
 layout(constant_id = 3) const uint SETS = 8u;
 layout(constant_id = 4) const uint CHUNKS = 1u;  // of WEIGHT_CHUNK elements of K
 layout(constant_id = 5) const bool NORM = false;
+layout(constant_id = 8) const uint TOKENS = 1u;  // rows of x, for each weight that is loaded
 #include "decode/gemv_rows.glsl"
 
 const uint BLOCKS = CHUNKS * WEIGHT_CHUNK / 32u;
 const uint BLOCK_PITCH = BLOCKS + 1u;
 const uint MAX_SUBGROUPS = 64u;
-shared uvec4 x_codes[2u * BLOCK_PITCH];  // the first 16 elements of all blocks, then the second
-shared vec2 x_scales[BLOCKS];            // scale, and scale times the sum of the codes
-shared float subgroup_squares[MAX_SUBGROUPS];
+shared uvec4 x_codes[TOKENS * 2u * BLOCK_PITCH];  // of each token the first 16 elements of all blocks, then the second
+shared vec2 x_scales[TOKENS * BLOCKS];            // scale, and scale times the sum of the codes
+shared float subgroup_squares[TOKENS * MAX_SUBGROUPS];
 
 uint pack_bytes(ivec4 codes) { return uint(codes.x & 255) | uint(codes.y & 255) << 8 | uint(codes.z & 255) << 16 | uint(codes.w) << 24; }
 
 // Four invocations a block. All invocations stay until the last block, since they reduce together.
-void stage_x() {
+void stage_token(uint t) {
   float square = 0.0;
   for (uint first = 0u; first < 4u * BLOCKS; first += gl_WorkGroupSize.x) {
     const uint e = first + gl_LocalInvocationIndex, block = e / 4u, part = e % 4u;
     vec4 low, high;
-    load_x8(min(e, 4u * BLOCKS - 1u), low, high);
+    load_x8(t, min(e, 4u * BLOCKS - 1u), low, high);
     if (NORM) {
       vec4 norm_low, norm_high;
       load_norm8(min(e, 4u * BLOCKS - 1u), norm_low, norm_high);
@@ -61,28 +62,33 @@ void stage_x() {
       continue;
     const uvec2 words = uvec2(pack_bytes(ivec4(code_low.x, code_high.x, code_low.y, code_high.y)),
                               pack_bytes(ivec4(code_low.z, code_high.z, code_low.w, code_high.w)));
-    const uint at = part / 2u * BLOCK_PITCH + block;
+    const uint at = (2u * t + part / 2u) * BLOCK_PITCH + block;
     if (part % 2u == 0u)
       x_codes[at].xy = words;
     else
       x_codes[at].zw = words;
     if (part == 0u)
-      x_scales[block] = vec2(1.0, float(sum)) * (largest / 127.0);
+      x_scales[t * BLOCKS + block] = vec2(1.0, float(sum)) * (largest / 127.0);
   }
   if (NORM) {
     square = subgroupAdd(square);
     if (subgroupElect())
-      subgroup_squares[gl_SubgroupID] = square;
+      subgroup_squares[t * MAX_SUBGROUPS + gl_SubgroupID] = square;
   }
+}
+
+void stage_x() {
+  for (uint t = 0u; t < TOKENS; ++t)
+    stage_token(t);
   barrier();
 }
 
-XChunk x_chunk(uint chunk) {
-  const uint block = chunk * WEIGHT_CHUNK / 32u;
-  const vec2 scale = x_scales[block];
+XChunk x_chunk(uint t, uint chunk) {
+  const uint block = chunk * WEIGHT_CHUNK / 32u, codes = 2u * t * BLOCK_PITCH + block;
+  const vec2 scale = x_scales[t * BLOCKS + block];
   if (WEIGHT_CHUNK == 16u)
-    return XChunk(x_codes[(chunk & 1u) * BLOCK_PITCH + block], uvec4(0u), scale.x, scale.y);
-  return XChunk(x_codes[block], x_codes[BLOCK_PITCH + block], scale.x, scale.y);
+    return XChunk(x_codes[codes + (chunk & 1u) * BLOCK_PITCH], uvec4(0u), scale.x, scale.y);
+  return XChunk(x_codes[codes], x_codes[codes + BLOCK_PITCH], scale.x, scale.y);
 }
 
 WeightChunk chunks[UNROLL * ROWS];
@@ -101,36 +107,46 @@ void main() {
   start_rows((gl_WorkGroupID.x * SETS + set) * RESULTS);
   fetch_chunks(0u, lane, lanes);
   stage_x();
-  float scale = 1.0;
-  if (NORM) {
-    float square = 0.0;
-    for (uint i = 0u; i < gl_NumSubgroups; ++i)
-      square += subgroup_squares[i];
-    scale = inversesqrt(square / float(CHUNKS * WEIGHT_CHUNK) + p.eps);
+  float scales[TOKENS];
+  [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
+    scales[t] = 1.0;
+    if (NORM) {
+      float square = 0.0;
+      for (uint i = 0u; i < gl_NumSubgroups; ++i)
+        square += subgroup_squares[t * MAX_SUBGROUPS + i];
+      scales[t] = inversesqrt(square / float(CHUNKS * WEIGHT_CHUNK) + p.eps);
+    }
   }
   for (; set < SETS && gl_WorkGroupID.x * SETS + set < results; set += gl_NumSubgroups) {
     if (set >= gl_NumSubgroups)
       start_rows((gl_WorkGroupID.x * SETS + set) * RESULTS);
-    const float gain = gain_of(min(lane, RESULTS - 1u));
-    float sums[ROWS];
-    [[unroll]] for (uint r = 0u; r < ROWS; ++r)
-      sums[r] = 0.0;
+    const uint own = min(lane, TOKENS * RESULTS - 1u);
+    const float gain = gain_of(own / RESULTS, own % RESULTS);
+    float sums[TOKENS * ROWS];
+    [[unroll]] for (uint i = 0u; i < TOKENS * ROWS; ++i)
+      sums[i] = 0.0;
     for (uint base = 0u; base < CHUNKS; base += lanes * UNROLL) {
       if (base != 0u || set >= gl_NumSubgroups)
         fetch_chunks(base, lane, lanes);
       [[unroll]] for (uint u = 0u; u < UNROLL; ++u) {
         const uint c = base + u * lanes + lane;
-        const XChunk x = x_chunk(min(c, CHUNKS - 1u));
-        [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
-          const float part = weight_code_dot(chunks[u * ROWS + r], x);
-          sums[r] += c < CHUNKS ? part : 0.0;
+        [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
+          const XChunk x = x_chunk(t, min(c, CHUNKS - 1u));
+          [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
+            const float part = weight_code_dot(chunks[u * ROWS + r], x);
+            sums[t * ROWS + r] += c < CHUNKS ? part : 0.0;
+          }
         }
       }
     }
-    [[unroll]] for (uint r = 0u; r < ROWS; ++r)
-      sums[r] = subgroupAdd(sums[r]);
-    [[unroll]] for (uint r = 0u; r < RESULTS; ++r)
-      if (lane == r)
-        store_result(r, sums[r], PAIRS ? sums[RESULTS + r] : 0.0, scale, gain);
+    [[unroll]] for (uint i = 0u; i < TOKENS * ROWS; ++i)
+      sums[i] = subgroupAdd(sums[i]);
+    [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
+      [[unroll]] for (uint r = 0u; r < RESULTS; ++r) {
+        const uint i = t * RESULTS + r;
+        if (lane == i % lanes)  // a subgroup of 4 has fewer than there may be results
+          store_result(t, r, sums[t * ROWS + r], PAIRS ? sums[t * ROWS + RESULTS + r] : 0.0, scales[t],
+                       i < lanes ? gain : gain_of(t, r));
+      }
   }
 }

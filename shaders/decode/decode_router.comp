@@ -1,4 +1,4 @@
-// One token's experts: logits = W norm(x), then the top_k by score + bias, and their weights from the scores alone.
+// One token's experts (or several tokens', along z): logits = W norm(x), then the top_k by score + bias, and their weights from the scores alone.
 //
 // Shapes    x, norm [k] f32    weight [experts, k] f32    bias [experts] f32    logits [experts] f32, on the way
 //           counter [1] u32, 0 before and after    ids [top_k] u32    weights [top_k] f32
@@ -33,9 +33,10 @@ shared float chosen[DECODE_ROUTER_MAX_TOP_K];               // scores by rank
 
 uint weight_chunk_of(uint r, uint c) { return min(gl_WorkGroupID.x * ROWS + r, p.expert_count - 1u) * p.row_chunks + c; }
 
-void load_x8(uint e, out vec4 low, out vec4 high) {
-  low = x_quads[2u * e];
-  high = x_quads[2u * e + 1u];
+void load_x8(uint t, uint e, out vec4 low, out vec4 high) {
+  const uint at = gl_WorkGroupID.z * p.x_token_eights + e;
+  low = x_quads[2u * at];
+  high = x_quads[2u * at + 1u];
 }
 
 void load_norm8(uint e, out vec4 low, out vec4 high) {
@@ -46,7 +47,7 @@ void load_norm8(uint e, out vec4 low, out vec4 high) {
 void store_logit(uint r, float sum, float scale) {
   const uint expert = gl_WorkGroupID.x * ROWS + r;
   if (expert < p.expert_count)
-    logits[expert] = sum * scale;
+    logits[gl_WorkGroupID.z * p.expert_count + expert] = sum * scale;
 }
 
 // Loops over all experts go by AT_ONCE quads; the experts past the last have the lowest logit and the lowest key, and come last.
@@ -86,7 +87,7 @@ uint rank_of(uint e) {
 void choose_experts() {
   const uint threads = gl_WorkGroupSize.x, padded = 4u * padded_quads();
   for (uint e = gl_LocalInvocationIndex; e < padded; e += threads)
-    score_quads[e / 4u][e % 4u] = e < p.expert_count ? logits[e] : LOWEST;
+    score_quads[e / 4u][e % 4u] = e < p.expert_count ? logits[gl_WorkGroupID.z * p.expert_count + e] : LOWEST;
   barrier();
   const float largest = p.sigmoid == 0u ? largest_score() : 0.0;  // every invocation for itself: a few dozen numbers
   barrier();
@@ -105,7 +106,7 @@ void choose_experts() {
   for (uint e = gl_LocalInvocationIndex; e < p.expert_count; e += threads) {
     const uint rank = rank_of(e);
     if (rank < p.top_k) {
-      ids[rank] = e;
+      ids[gl_WorkGroupID.z * p.top_k + rank] = e;
       chosen[rank] = score_quads[e / 4u][e % 4u] / sum;
     }
   }
@@ -114,23 +115,23 @@ void choose_experts() {
     float sum = 0.0;
     for (uint i = 0u; i < p.top_k; ++i)
       sum += chosen[i];
-    weights[j] = chosen[j] / (p.normalise != 0u ? sum + 1e-20 : 1.0) * p.factor;
+    weights[gl_WorkGroupID.z * p.top_k + j] = chosen[j] / (p.normalise != 0u ? sum + 1e-20 : 1.0) * p.factor;
   }
 }
 
 void main() {
   gemv();
-  const float scale = sum_scale(p.eps);
+  const float scale = sum_scale(0u, p.eps);
   if (ONE_SUBGROUP) {
     if (subgroupElect())
       [[unroll]] for (uint r = 0u; r < ROWS; ++r)
-        store_logit(r, row_sum(r), scale);
+        store_logit(r, row_sum(0u, r), scale);
   } else if (gl_LocalInvocationIndex < ROWS) {
-    store_logit(gl_LocalInvocationIndex, row_sum(gl_LocalInvocationIndex), scale);
+    store_logit(gl_LocalInvocationIndex, row_sum(0u, gl_LocalInvocationIndex), scale);
   }
   if (ONE_SUBGROUP || ROWS > 1u)
     memoryBarrierBuffer();  // one row: invocation 0 has stored it, and last_to_arrive() lets it wait itself
-  if (!last_to_arrive(0u, gl_NumWorkGroups.x))
+  if (!last_to_arrive(gl_WorkGroupID.z, gl_NumWorkGroups.x))
     return;
   choose_experts();
 }

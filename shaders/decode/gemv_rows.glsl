@@ -1,7 +1,7 @@
 // What decode_gemv.comp and decode_gemv_dot.comp share: bindings, where the rows of a workgroup or a subgroup begin, and what becomes of their sums.
 //
-// The includer has included interface/decode_gemv.h and, with VL2_WEIGHT_CHUNKS, common/weight.glsl, and declares ROWS and CHUNKS; the globals are
-// set by start_rows().
+// The includer has included interface/decode_gemv.h and, with VL2_WEIGHT_CHUNKS, common/weight.glsl, and declares ROWS, CHUNKS and
+// TOKENS; the globals are set by start_rows(). With experts TOKENS is 1: each token has its own.
 #include "common/activation.glsl"
 
 layout(constant_id = 6) const bool PAIRS = false;  // the first half of ROWS are gates, the second their ups
@@ -16,11 +16,14 @@ uint weight_chunk_of(uint r, uint c) {
   if (EXPERTS != DECODE_GEMV_EXPERT_SUM)
     return row_start[r] + c;
   const uint chosen = c / p.segment_chunks;
-  return row_start[r] + min(ids[chosen], p.expert_count - 1u) * p.expert_chunks + (c - chosen * p.segment_chunks);
+  return row_start[r] + min(ids[gl_WorkGroupID.z * p.choices + chosen], p.expert_count - 1u) * p.expert_chunks + (c - chosen * p.segment_chunks);
 }
 
-void load_x8(uint e, out vec4 low, out vec4 high) {
-  const uint at = EXPERTS == DECODE_GEMV_HEAD_ROWS ? gl_WorkGroupID.y * CHUNKS * WEIGHT_CHUNK / 8u + e : e;
+// The token of row t of this workgroup; beyond the last: the last again, and nothing is stored.
+uint token_of(uint t) { return min(gl_WorkGroupID.z * TOKENS + t, p.tokens - 1u); }
+
+void load_x8(uint t, uint e, out vec4 low, out vec4 high) {
+  const uint at = token_of(t) * p.x_token_eights + (EXPERTS == DECODE_GEMV_HEAD_ROWS ? gl_WorkGroupID.y * CHUNKS * WEIGHT_CHUNK / 8u + e : e);
   low = x_quads[2u * at];
   high = x_quads[2u * at + 1u];
 }
@@ -34,39 +37,39 @@ void start_rows(uint first) {
   first_result = first;
   uint begin = p.first_chunk;
   if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
-    begin += min(ids[gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks;
+    begin += min(ids[gl_WorkGroupID.z * p.choices + gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks;
   if (EXPERTS == DECODE_GEMV_HEAD_ROWS)
     begin += gl_WorkGroupID.y * p.expert_chunks;
   [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
     const uint row = min(first + r % RESULTS, p.rows - 1u);  // beyond the last: the last again
     row_start[r] = begin + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
   }
-  expert_weight = EXPERTS == DECODE_GEMV_EXPERT_ROWS ? expert_weights[gl_WorkGroupID.y] : 1.0;
+  expert_weight = EXPERTS == DECODE_GEMV_EXPERT_ROWS ? expert_weights[gl_WorkGroupID.z * p.choices + gl_WorkGroupID.y] : 1.0;
 }
 
-uint place_of(uint r) {
+uint place_of(uint t, uint r) {
   const uint row = min(first_result + r, p.rows - 1u);
   const bool many = EXPERTS == DECODE_GEMV_EXPERT_ROWS || EXPERTS == DECODE_GEMV_HEAD_ROWS;
-  return p.first_row + row + (many ? gl_WorkGroupID.y * p.y_stride : 0u);
+  return token_of(t) * p.y_token_stride + p.first_row + row + (many ? gl_WorkGroupID.y * p.y_stride : 0u);
 }
 
-// What row r of the results gains: asked for before the weights, so that nothing is waited for between the last sum and the store.
-float gain_of(uint r) {
+// What row r of token t's results gains: asked for before the weights, so that nothing is waited for between the last sum and the store.
+float gain_of(uint t, uint r) {
   float gain = 0.0;
   if (p.has_addend != 0u)
-    gain += addend[p.first_row + min(first_result + r, p.rows - 1u)];
+    gain += addend[token_of(t) * p.addend_token_stride + p.first_row + min(first_result + r, p.rows - 1u)];
   if (p.accumulate != 0u)
-    gain += y[place_of(r)];
+    gain += y[place_of(t, r)];
   return gain;
 }
 
-void store_result(uint r, float sum, float up_sum, float scale, float gain) {
-  if (first_result + r >= p.rows)
+void store_result(uint t, uint r, float sum, float up_sum, float scale, float gain) {
+  if (first_result + r >= p.rows || gl_WorkGroupID.z * TOKENS + t >= p.tokens)
     return;
   float value = sum * scale;
   if (PAIRS)
     value = silu(value) * (up_sum * scale);
   if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
     value *= expert_weight;
-  y[place_of(r)] = value + gain;
+  y[place_of(t, r)] = value + gain;
 }

@@ -26,6 +26,11 @@ struct DecodeGemvParams {
   uint has_addend;     // y gains it
   uint accumulate;     // y gains the result
   float eps;
+  uint tokens;            // each with its own x, ids and y; TOKENS of them a workgroup, the groups of them along z
+  uint x_token_eights;    // 8 elements each, from a token's x to the next's
+  uint y_token_stride;    // elements
+  uint addend_token_stride;
+  uint choices;           // of ids and expert_weights, a token's
 };
 
 VL2_SHARED_END

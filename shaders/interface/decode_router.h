@@ -18,6 +18,7 @@ struct DecodeRouterParams {
   uint normalise;  // divide by the sum of the chosen scores
   float factor;    // routed_scaling_factor
   float eps;
+  uint x_token_eights;  // along z the tokens: 8 elements each, from a token's x to the next's
 };
 
 VL2_SHARED_END

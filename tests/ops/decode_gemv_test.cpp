@@ -259,3 +259,153 @@ TEST_CASE_FIXTURE(GpuTest,
   CHECK(download(copied) == wanted_copy);
   CHECK(download(x) == wanted);
 }
+
+TEST_CASE_FIXTURE(GpuTest, "decode_gemv: several tokens, any number at once, get what the reference gives each") {
+  struct Case {
+    uint32_t tokens, at_once, rows, k;
+    bool norm, pairs, addend;
+  };
+  constexpr Case kCases[] = {{2, 2, 7, 40, true, false, true},
+                             {5, 4, 34, 264, true, true, false},
+                             {3, 8, 33, 1408, false, false, true},
+                             {9, 1, 6, 64, true, true, false},
+                             {16, 8, 9, 512, true, false, false}};
+  const auto groups = groups_of(device.caps());
+  for (size_t f = 0; f < std::size(kWeightFormats); ++f) {
+    const DType format = kWeightFormats[f];
+    for (size_t i = f % 2; i < std::size(kCases); i += 2) {  // a pipeline each
+      Case c = kCases[i];
+      c.k = whole_blocks(c.k, format);
+      DecodeGemvGroup group = groups[(i + f) % groups.size()];
+      group.tokens = c.at_once;
+      group.rows = std::min(group.rows, 4u);
+      CAPTURE(dtype_name(format));
+      CAPTURE(c.tokens);
+      CAPTURE(c.at_once);
+      CAPTURE(group.threads);
+      const uint32_t results = c.pairs ? c.rows / 2 : c.rows, x_pitch = c.k + 8, y_pitch = results + 3;
+      const auto xs = random_floats(c.tokens * x_pitch, 1, 3), exact = random_floats(c.rows * c.k, 2),
+                 weight = rounded(exact, format);
+      const auto norm = c.norm ? random_floats(c.k, 3) : std::vector<float>{};
+      const auto addends = random_floats(c.tokens * results, 4), before = random_floats(c.tokens * y_pitch, 5);
+      const TensorView x = upload({c.tokens, x_pitch}, xs), y = upload({c.tokens, y_pitch}, before);
+      DecodeGemv op{.x = make_strided_view(*x.buffer, DType::F32, {c.tokens, c.k}, x_pitch),
+                    .weight = upload_weight({c.rows, c.k}, exact, format),
+                    .y = make_strided_view(*y.buffer, DType::F32, {c.tokens, results}, y_pitch)};
+      if (c.norm)
+        op.norm = upload({c.k}, norm);
+      if (c.addend)
+        op.addend = upload({c.tokens, results}, addends);
+      op.pairs = c.pairs;
+      op.accumulate = true;
+      op.eps = kEps;
+      op.tokens = c.tokens;
+      const Status status = decode_gemv(rec, op, group);
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      const auto got = download(y);
+      for (uint32_t t = 0; t < c.tokens; ++t) {
+        CAPTURE(t);
+        const std::vector<float> own(xs.begin() + t * x_pitch, xs.begin() + t * x_pitch + c.k);
+        auto wanted = reference::product(weight, 0, c.rows, reference::normed(own, norm, kEps));
+        if (c.pairs)
+          wanted = reference::gated(wanted);
+        for (uint32_t row = 0; row < results; ++row)
+          wanted[row] += (c.addend ? addends[t * results + row] : 0.0) + before[t * y_pitch + row];
+        // Planted fault: the next token's x, 0.9 at the least.
+        CHECK(error({got.begin() + t * y_pitch, got.begin() + t * y_pitch + results}, wanted) < kTolerance);
+        CHECK(std::equal(got.begin() + t * y_pitch + results, got.begin() + (t + 1) * y_pitch,
+                         before.begin() + t * y_pitch + results));
+      }
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "decode_gemv: several tokens each have their own experts") {
+  constexpr uint32_t kExperts = 5, kChosen = 2, kTokens = 3;
+  const std::vector<uint32_t> ids{4, 0, 3, 1, 0, 4};
+  const auto groups = groups_of(device.caps());
+  for (size_t f = 0; f < std::size(kWeightFormats); ++f) {
+    const DType format = kWeightFormats[f];
+    const uint32_t kHidden = whole_blocks(72, format), kWidth = whole_blocks(40, format);
+    const DecodeGemvGroup& group = groups[f % groups.size()];
+    CAPTURE(dtype_name(format));
+    const auto xs = random_floats(kTokens * kHidden, 1, 2), norm = random_floats(kHidden, 2),
+               factors = random_floats(kTokens * kChosen, 3);
+    const auto exact_gate_up = random_floats(kExperts * 2 * kWidth * kHidden, 4), gate_up = rounded(exact_gate_up, format);
+    const auto exact_down = random_floats(kExperts * kHidden * kWidth, 5), down = rounded(exact_down, format);
+    const TensorView id_view = upload_u32({kTokens, kChosen}, ids), gated = tensor({kTokens, kChosen * kWidth}),
+                     y = tensor({kTokens, kHidden});
+    REQUIRE(decode_gemv(rec,
+                        {.x = upload({kTokens, kHidden}, xs),
+                         .norm = upload({kHidden}, norm),
+                         .weight = upload_weight({kExperts, 2 * kWidth, kHidden}, exact_gate_up, format),
+                         .ids = id_view,
+                         .expert_weights = upload({kTokens, kChosen}, factors),
+                         .y = gated,
+                         .pairs = true,
+                         .eps = kEps,
+                         .tokens = kTokens},
+                        group)
+                .ok());
+    REQUIRE(decode_gemv(rec,
+                        {.x = gated,
+                         .weight = upload_weight({kExperts, kHidden, kWidth}, exact_down, format),
+                         .ids = id_view,
+                         .y = y,
+                         .tokens = kTokens},
+                        group)
+                .ok());
+    const auto got_gated = download(gated), got = download(y);
+    for (uint32_t t = 0; t < kTokens; ++t) {
+      CAPTURE(t);
+      const std::vector<float> x(xs.begin() + t * kHidden, xs.begin() + (t + 1) * kHidden);
+      std::vector<double> all_gated, sum(kHidden);
+      for (uint32_t j = 0; j < kChosen; ++j) {
+        const uint32_t expert = ids[t * kChosen + j];
+        auto one =
+            reference::gated(reference::product(gate_up, expert * 2 * kWidth, 2 * kWidth, reference::normed(x, norm, kEps)));
+        for (double& value : one)
+          value *= factors[t * kChosen + j];
+        const auto part = reference::product(down, expert * kHidden, kHidden, reference::normed({one.begin(), one.end()}, {}, 0));
+        for (uint32_t i = 0; i < kHidden; ++i)
+          sum[i] += part[i];
+        all_gated.insert(all_gated.end(), one.begin(), one.end());
+      }
+      CHECK(error({got_gated.begin() + t * kChosen * kWidth, got_gated.begin() + (t + 1) * kChosen * kWidth}, all_gated) <
+            kTolerance);
+      CHECK(error({got.begin() + t * kHidden, got.begin() + (t + 1) * kHidden}, sum) < kTolerance);
+    }
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "decode_gemv: dot products of bytes of several tokens are those of each alone, to the bit") {
+  if (!device.caps().packed_dot) {
+    MESSAGE("this device has no dot products of bytes");
+    return;
+  }
+  constexpr uint32_t kTokens = 5;
+  const uint32_t subgroup = device.caps().subgroup_size, rows = 38;
+  const DecodeGemvGroup kGroups[] = {
+      {.threads = 4 * subgroup, .rows = 2, .unroll = 2, .one_subgroup = false, .sets = 4, .tokens = 4},
+      {.threads = subgroup, .rows = 1, .unroll = 1, .one_subgroup = false, .sets = 3, .tokens = 8}};
+  for (const DType format : {DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K})
+    for (const DecodeGemvGroup& group : kGroups) {
+      CAPTURE(dtype_name(format));
+      CAPTURE(group.tokens);
+      const uint32_t k = whole_blocks(1408, format);
+      const auto exact = random_floats(rows * k, 2), xs = random_floats(kTokens * k, 1, 3);
+      const TensorView weight = upload_weight({rows, k}, exact, format), x = upload({kTokens, k}, xs),
+                       norm = upload({k}, random_floats(k, 3)), y = tensor({kTokens, rows});
+      REQUIRE(decode_gemv(rec, {.x = x, .norm = norm, .weight = weight, .y = y, .eps = kEps, .tokens = kTokens}, group).ok());
+      const auto got = download(y);
+      DecodeGemvGroup one = group;
+      one.tokens = 1;  // which the case above compares with the reference
+      for (uint32_t t = 0; t < kTokens; ++t) {
+        CAPTURE(t);
+        const TensorView own_y = tensor({rows});
+        const std::vector<float> own(xs.begin() + t * k, xs.begin() + (t + 1) * k);
+        REQUIRE(decode_gemv(rec, {.x = upload({k}, own), .norm = norm, .weight = weight, .y = own_y, .eps = kEps}, one).ok());
+        CHECK(std::vector<float>(got.begin() + t * rows, got.begin() + (t + 1) * rows) == download(own_y));
+      }
+    }
+}

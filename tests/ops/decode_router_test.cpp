@@ -77,3 +77,30 @@ TEST_CASE_FIXTURE(GpuTest, "decode_router: refuses what does not fit together") 
         Code::BadShape);
   CHECK(rec.dispatch_count() == 0);
 }
+
+TEST_CASE_FIXTURE(GpuTest, "decode_router: several tokens each get the reference's choice") {
+  constexpr uint32_t kTokens = 5, kExperts = 24, kWidth = 64, kTopK = 6, kPitch = 72;
+  const uint32_t subgroup = device.caps().subgroup_size;
+  const auto xs = random_floats(kTokens * kPitch, 1, 2), norm = random_floats(kWidth, 2),
+             weight = random_floats(kExperts * kWidth, 3, 0.2f);
+  const TensorView x = upload({kTokens, kPitch}, xs), counter = upload_u32({kTokens}, std::vector<uint32_t>(kTokens));
+  for (const DecodeGemvGroup& group : {DecodeGemvGroup{.threads = subgroup, .rows = 4, .unroll = 1, .one_subgroup = true},
+                                       DecodeGemvGroup{.threads = 128, .rows = 2, .unroll = 1, .one_subgroup = false}}) {
+    const TensorView ids = tensor({kTokens, kTopK}, DType::U32), weights = tensor({kTokens, kTopK});
+    const Status status = decode_router(rec, make_strided_view(*x.buffer, DType::F32, {kTokens, kWidth}, kPitch),
+                                        upload({kWidth}, norm), 1e-6f, upload_weight({kExperts, kWidth}, weight, DType::F32), {},
+                                        {.top_k = kTopK}, tensor({kTokens, kExperts}), counter, ids, weights, group);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    const auto got_ids = download_u32(ids);
+    const auto got = download(weights);
+    for (uint32_t t = 0; t < kTokens; ++t) {
+      CAPTURE(t);
+      const std::vector<float> own(xs.begin() + t * kPitch, xs.begin() + t * kPitch + kWidth);
+      const auto logits = reference::product(weight, 0, kExperts, reference::normed(own, norm, 1e-6));
+      const auto wanted = reference::router({logits.begin(), logits.end()}, kExperts, {}, kTopK, false, false, 1);
+      CHECK(std::vector<uint32_t>(got_ids.begin() + t * kTopK, got_ids.begin() + (t + 1) * kTopK) == wanted.ids);
+      CHECK(max_abs_diff(std::vector<float>(got.begin() + t * kTopK, got.begin() + (t + 1) * kTopK), wanted.weights) < 4e-6);
+    }
+    CHECK(download_u32(counter) == std::vector<uint32_t>(kTokens));
+  }
+}

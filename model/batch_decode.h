@@ -1,0 +1,101 @@
+// Several conversations decode a token each in one pass over the weights.
+//
+// DecodePlan with an axis of tokens: the same kernels, in which a weight of the dense products is loaded once for up to eight
+// tokens, the router and the experts take the tokens side by side, and what belongs to one conversation (its cache, its position,
+// its sampling) is dispatched for each within the same levels. Every token is summed in the order in which it would be alone, so
+// who else is in the step does not show in an answer.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/decode_plan.h"
+#include "model/engine.h"
+#include "model/session.h"
+
+namespace vl2 {
+
+/// A conversation that takes part in a step.
+struct BatchRow {
+  Session* session = nullptr;  ///< of the batch's engine
+  SampleOptions options;       ///< as Session::decode() takes them
+};
+
+/// Room for the steps of up to `rows` sessions of an engine, which outlives it; the sessions need not. One thread at a time, and
+/// nothing else makes the engine's device work meanwhile; a session may be rewound by its own thread while it is not in the step.
+class BatchDecode {
+ public:
+  static constexpr uint32_t kMaxRows = 16;
+
+  /// Errors  BadArgument: rows, VL2_DECODE_TUNING; OutOfMemory
+  static Result<std::unique_ptr<BatchDecode>> create(Engine& engine, uint32_t rows);
+  ~BatchDecode();
+  BatchDecode(const BatchDecode&) = delete;
+  BatchDecode& operator=(const BatchDecode&) = delete;
+
+  uint32_t rows() const { return rows_; }
+  Recorder& recorder() { return rec_; }
+
+  /// Chooses `count` tokens of each session, one after the other, and puts them into its cache: what Session::decode() would give
+  /// each. Sessions may come, go and be decoded alone from one call to the next; a set that was decoded lately is not recorded
+  /// again.
+  ///
+  /// ids     gets [sessions.size(), count]
+  /// Errors  BadArgument: none or more than rows(), one twice, one that nothing was prefilled to; Unsupported: one with the plain
+  ///         plan; ContextFull: one has less room. Nothing has run then
+  Status decode(std::span<const BatchRow> sessions, uint32_t count, std::vector<uint32_t>& ids);
+
+  /// Dispatches and barriers of a step as it was recorded last; how often one was, and the milliseconds that all of it took.
+  struct Recording {
+    uint64_t dispatches = 0, barriers = 0;
+    uint32_t times = 0;
+    double total_ms = 0;
+  };
+  const Recording& recording() const { return recording_; }
+
+ private:
+  friend class Session;
+  // What the device holds in a row of logits_, and in the state of the session's plan.
+  struct Place {
+    Session* session = nullptr;
+    uint32_t position = 0;
+  };
+  struct Recorded {
+    std::vector<BatchRow> sessions;
+    std::unique_ptr<Replay> replay;
+  };
+
+  BatchDecode(Engine& engine, uint32_t rows);
+  Status create_buffers();
+  Status check(std::span<const BatchRow> sessions, uint32_t count) const;
+  Status seat(std::span<const BatchRow> sessions);
+  Status move_logits(uint32_t row, bool to_session);
+  Result<Replay*> replay_of(std::span<const BatchRow> sessions);
+  Status record_step(std::span<const BatchRow> sessions);
+  Status attend(uint32_t layer, std::span<const BatchRow> sessions);
+  Status dense(const LayerWeights& layer, uint32_t tokens);
+  Status moe(const LayerWeights& layer, uint32_t tokens);
+  Status gemv(DecodeGemv op, uint32_t tokens);
+  void forget(Session& session);
+  Status give_back(Session& session);
+
+  Engine& engine_;
+  const uint32_t rows_;
+  DecodeTuning tuning_;
+  std::vector<Place> places_;     // [rows]
+  std::vector<Session*> guests_;  // whose batch_ is this
+  uint32_t turn_ = 0;             // where the next tokens go in the rings
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  TensorView rings_;                                                  // u32 [rows, kTokenRing]
+  TensorView residual_, logits_;                                      // f32 [rows, ...], each row at a multiple of 256 bytes
+  TensorView q_, kv_a_, attended_;                                    // likewise; q_ of MHA is q, k and v
+  TensorView gated_, shared_gated_, shared_out_;                      // likewise
+  TensorView experts_gated_;                                          // likewise: [rows, top_k * moe intermediate]
+  TensorView router_logits_, router_counter_, ids_, expert_weights_;  // adjacent
+  std::vector<Recorded> recorded_;                                    // what was used last at the end
+  Recording recording_;
+  Recorder rec_;  // gone before what it uses
+};
+
+}  // namespace vl2
