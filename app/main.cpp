@@ -162,6 +162,7 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   add_list("-p,--n-prompt", options.prompts, "Prompt tokens, a list; 0 leaves such rows out, here and below");
   add_list("-n,--n-gen", options.generates, "Generated tokens, a list");
   add_list("-d,--n-depth", options.depths, "Tokens before them, a list");
+  add_list("--batch", options.batches, "Conversations decoded together, a list, at most 16 each; tok/s is of all");
   add_list("--views", options.views, "Views of pictures, a list");
   add_list("--first-token", options.first_token, "Side of a square picture whose first token is timed, a list");
   command->add_option("-r,--repetitions", options.repeats, "Repeats; the median counts")

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 
+#include "model/batch_decode.h"
 #include "model/projector.h"
 #include "model/tiling.h"
 #include "model/vision_encoder.h"
@@ -96,6 +97,64 @@ BenchJob decode_job(const std::shared_ptr<Workbench>& bench, uint32_t count, uin
           .run = [=] { return bench->session.decode(count, bench->sampling).status(); }};
 }
 
+// Conversations decoded together, each from a token of its own on.
+struct BatchBench {
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::unique_ptr<BatchDecode> batch;
+
+  std::vector<BatchRow> rows(uint32_t count, const SampleOptions& sampling) const {
+    std::vector<BatchRow> rows;
+    for (uint32_t i = 0; i < count; ++i)
+      rows.push_back({sessions[i].get(), sampling});
+    return rows;
+  }
+};
+
+Result<std::shared_ptr<BatchBench>> make_batch_bench(Engine& engine, uint32_t most) {
+  auto bench = std::make_shared<BatchBench>();
+  for (uint32_t i = 0; i < most; ++i) {
+    VL2_ASSIGN(auto session, Session::create(engine, PlanChoice::Fused));
+    bench->sessions.push_back(std::move(session));
+  }
+  VL2_ASSIGN(bench->batch, BatchDecode::create(engine, most));
+  return bench;
+}
+
+BenchJob batch_job(const std::shared_ptr<Workbench>& bench, const std::shared_ptr<BatchBench>& batch, uint32_t together,
+                   uint32_t count, uint32_t depth) {
+  const std::string at = depth == 0 ? "" : " @ d" + std::to_string(depth);
+  const auto fill = [=](uint32_t i, uint32_t first, uint32_t tokens) {
+    std::vector<uint32_t> ids;
+    for (uint32_t k = 0; k < tokens; ++k)
+      ids.push_back((bench->ids[(first + k) % bench->ids.size()] + 7919 * i) % bench->engine.config().language.vocab_size);
+    return batch->sessions[i]->prefill(ids, {});
+  };
+  return {.name = "tg" + std::to_string(count) + " x " + std::to_string(together) + at,
+          .unit = "tok/s",
+          .units = static_cast<double>(count) * together,
+          .phase = "decode x " + std::to_string(together),
+          .recorder = &batch->batch->recorder(),
+          .set_up = [=]() -> Status {
+            for (uint32_t i = 0; i < together; ++i) {
+              VL2_TRY(batch->sessions[i]->clear());
+              if (depth > 0)
+                VL2_TRY(fill(i, 0, depth));
+            }
+            return {};
+          },
+          .prepare = [=]() -> Status {
+            for (uint32_t i = 0; i < together; ++i) {
+              batch->sessions[i]->rewind(depth);
+              VL2_TRY(fill(i, depth, 1));
+            }
+            return {};
+          },
+          .run = [=]() -> Status {
+            std::vector<uint32_t> ids;
+            return batch->batch->decode(batch->rows(together, bench->sampling), count, ids);
+          }};
+}
+
 BenchJob vision_job(const std::shared_ptr<Workbench>& bench, uint32_t views) {
   const uint32_t side = bench->engine.config().vision.image_size, tiles = std::max(views, 2u) - 1;
   const auto rgb = std::make_shared<std::vector<uint8_t>>(gradient_picture(side * tiles, side));
@@ -166,7 +225,7 @@ std::vector<PictureSize> bench_pictures(const BenchOptions& options, const Confi
   return most == sizes.end() ? sizes : std::vector{*most};
 }
 
-std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options) {
+Result<std::vector<BenchJob>> bench_jobs(Session& session, Engine& engine, const BenchOptions& options) {
   const auto ids =
       scattered_ids(static_cast<uint32_t>(bench_context(options, engine.config())), engine.config().language.vocab_size);
   const auto bench = std::make_shared<Workbench>(Workbench{session,
@@ -175,6 +234,11 @@ std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const B
                                                            std::make_unique<Scratch>(engine.device().memory()),
                                                            {.temperature = options.temperature, .seed = 1}});
   std::vector<BenchJob> jobs;
+  std::shared_ptr<BatchBench> batch;
+  if (const auto most = std::max_element(options.batches.begin(), options.batches.end());
+      most != options.batches.end() && *most > 0) {
+    VL2_ASSIGN(batch, make_batch_bench(engine, *most));
+  }
   for (const uint32_t depth : options.depths) {
     for (const uint32_t count : options.prompts)
       if (count > 0)
@@ -182,6 +246,10 @@ std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const B
     for (const uint32_t count : options.generates)
       if (count > 0)
         jobs.push_back(decode_job(bench, count, depth));
+    for (const uint32_t together : options.batches)
+      for (const uint32_t count : options.generates)
+        if (together > 0 && count > 0)
+          jobs.push_back(batch_job(bench, batch, together, count, depth));
   }
   for (const uint32_t views : options.views)
     if (views > 0)
@@ -222,9 +290,13 @@ Result<std::vector<BenchRow>> measure_jobs(std::vector<BenchJob>& jobs, uint32_t
   return rows;
 }
 
-Result<std::vector<OpRow>> measure_ops(std::vector<BenchJob>& jobs, Recorder& recorder, bool by_shape) {
+Result<std::vector<OpRow>> measure_ops(std::vector<BenchJob>& jobs, Recorder& session_recorder, bool by_shape) {
   std::vector<OpRow> rows;
-  for (const char* phase : {"prefill", "decode", "vision"}) {
+  std::vector<std::string> phases = {"prefill", "decode", "vision"};
+  for (const BenchJob& job : jobs)
+    if (job.recorder != nullptr && std::find(phases.begin(), phases.end(), job.phase) == phases.end())
+      phases.push_back(job.phase);
+  for (const std::string& phase : phases) {
     BenchJob* chosen = nullptr;
     for (BenchJob& job : jobs)
       if (job.phase == phase && (chosen == nullptr || job.phase == "vision"))
@@ -235,6 +307,7 @@ Result<std::vector<OpRow>> measure_ops(std::vector<BenchJob>& jobs, Recorder& re
     VL2_TRY(chosen->prepare());
     VL2_TRY(chosen->run());  // the clocks are up again, and nothing is new to the device
     VL2_TRY(chosen->prepare());
+    Recorder& recorder = chosen->recorder != nullptr ? *chosen->recorder : session_recorder;
     recorder.enable_timing(true);
     const Status status = chosen->run();
     recorder.enable_timing(false);

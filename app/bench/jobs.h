@@ -20,6 +20,7 @@ struct BenchJob {
   std::string name, unit;
   double units = 0;
   std::string phase;                ///< of --ops
+  Recorder* recorder = nullptr;     ///< that it records with; null: the session's
   std::function<Status()> set_up;   ///< before a series of runs; not timed
   std::function<Status()> prepare;  ///< before each run; not timed
   std::function<Status()> run;
@@ -32,7 +33,9 @@ uint64_t bench_context(const BenchOptions& options, const Config& config);
 std::vector<PictureSize> bench_pictures(const BenchOptions& options, const Config& config);
 
 /// The jobs that `options` ask for, in the order of the report. They use the session.
-std::vector<BenchJob> bench_jobs(Session& session, const Engine& engine, const BenchOptions& options);
+///
+/// Errors  of making sessions to be decoded together
+Result<std::vector<BenchJob>> bench_jobs(Session& session, Engine& engine, const BenchOptions& options);
 
 /// Runs every job `repeats` times in all: one half of the runs in order, the other in reverse order, so that neither the place of
 /// a job nor a card that gets warm decides. Before each series a job runs untimed until the clocks have been up for half a

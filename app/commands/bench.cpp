@@ -9,6 +9,7 @@
 #include "app/bench/start.h"
 #include "app/commands/commands.h"
 #include "app/model_loading.h"
+#include "model/batch_decode.h"
 #include "model/expert_cache.h"
 #include "model/synthetic_weights.h"
 
@@ -39,6 +40,9 @@ Status check_options(const BenchOptions& options) {
     return fail(Code::BadArgument, "bench: --router-skew is for the routers of --synthetic only");
   if (options.layers > 0 && options.synthetic.empty())
     return fail(Code::BadArgument, "bench: --layers cuts the models of --synthetic only");
+  for (const uint32_t sessions : options.batches)
+    if (sessions > BatchDecode::kMaxRows)
+      return fail(Code::BadArgument, "bench: --batch ", sessions, ": wanted at most ", BatchDecode::kMaxRows, " conversations");
   for (const uint32_t views : options.views)
     if (views > 10)
       return fail(Code::BadArgument, "bench: --views ", views, ": a picture has at most 10");
@@ -163,7 +167,7 @@ Status bench_command(const BenchOptions& asked) {
     return fail(Code::ContextFull, "bench: the longest row takes ", needed,
                 " tokens (-p, -n, -d, --first-token), the context holds ", engine->context());
   VL2_ASSIGN(const auto session, Session::create(*engine));
-  auto jobs = bench_jobs(*session, *engine, options);
+  VL2_ASSIGN(auto jobs, bench_jobs(*session, *engine, options));
   if (options.pipelines)
     return print_pipelines(jobs, *engine);
 

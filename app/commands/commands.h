@@ -118,6 +118,7 @@ struct BenchOptions {
   std::vector<uint32_t> prompts = {512};       ///< -p; 0 leaves a row out, here and below
   std::vector<uint32_t> generates = {128};     ///< -n
   std::vector<uint32_t> depths = {0};          ///< -d: tokens in the cache before
+  std::vector<uint32_t> batches;               ///< --batch: conversations decoded together; none: no such rows
   std::vector<uint32_t> views = {1, 2, 10};    ///< --views
   std::vector<uint32_t> first_token = {1152};  ///< --first-token: side of the picture
   uint32_t repeats = 5;                        ///< -r
