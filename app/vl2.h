@@ -25,7 +25,9 @@
  *            call prints, exits, throws, or installs a signal handler.
  * Threads    a model may be used by any number of threads at once. A session is used by one thread at a time, except for
  *            vl2_session_stop(). Sessions of one model may be used by different threads at the same time: their work on the
- *            device takes turns, a step of the answer or a piece of the prompt each, in the order in which they come.
+ *            device takes turns, a step of the answer or a piece of the prompt each, in the order in which they come. Those
+ *            that want their next tokens at the same time get them in one step, which reads the weights once; what a session
+ *            is answered does not depend on who else is in it.
  * Callbacks  run on the calling thread, before the call returns. They may call vl2_session_stop() and the functions of the model
  *            and of images, but no other function of the session that calls them. They must not throw.
  */
@@ -149,10 +151,10 @@ typedef int (*vl2_progress_fn)(void* user, vl2_phase phase, uint64_t done, uint6
 typedef struct vl2_model vl2_model;
 
 enum {
-  VL2_LOAD_NO_WEIGHTS = 1, /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
-  VL2_LOAD_TEXT_ONLY = 4,  /* no picture will be shown: the plan before loading need not hold one */
+  VL2_LOAD_NO_WEIGHTS = 1,    /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
+  VL2_LOAD_TEXT_ONLY = 4,     /* no picture will be shown: the plan before loading need not hold one */
   VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
-  VL2_LOAD_NEEDS_EYES = 2  /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
+  VL2_LOAD_NEEDS_EYES = 2     /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
 };
 
 /* What is NULL or 0 here is taken from the environment, as the program `vl2` does: VL2_DEVICE, VL2_TIER, VL2_CACHE_DIR, ... */
@@ -221,6 +223,8 @@ typedef struct vl2_model_info {
   uint64_t host_weight_bytes; /* of experts that do not fit in the memory of the device, and stay in host memory */
   uint32_t expert_slots;      /* of them, so many a layer are cached on the device; 0: all experts are on the device */
   uint32_t experts;           /* a layer; 0: the model has none, or no weights */
+  uint64_t decode_steps;      /* in which sessions were given their next tokens, so far */
+  uint64_t decode_sessions; /* sessions that took part, added up over the steps: how many shared one on average is their ratio */
 } vl2_model_info;
 
 VL2_API vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info);

@@ -13,6 +13,7 @@
 
 #include "app/turn_lock.h"
 #include "app/vl2.h"
+#include "app/vl2_api_steps.h"
 #include "model/conversation.h"
 #include "model/engine.h"
 #include "model/grounding.h"
@@ -135,6 +136,7 @@ struct ModelState {
   std::mutex token_tree_mutex;
   std::shared_ptr<const TokenTree> token_tree;  // made for the first answer with a schema
   TurnLock turn;                                // held by whoever makes the device work
+  std::unique_ptr<StepScheduler> steps;         // of the engine's sessions
   ErrorSlot error;
 };
 

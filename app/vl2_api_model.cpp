@@ -78,6 +78,7 @@ Status load_weights_of(const ModelFiles& files, const vl2_load_options& options,
   if (cancelled)
     return fail(Code::Cancelled, files.path(), ": loading was cancelled by the progress callback");
   VL2_ASSIGN(state.engine, std::move(loaded));
+  state.steps = std::make_unique<StepScheduler>(*state.engine, state.turn);
   state.config = state.engine->config();
   const DeviceCaps& caps = state.engine->device().caps();
   state.device_driver = caps.driver_name + " " + caps.driver_info;
@@ -227,6 +228,9 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       value.host_weight_bytes = engine->weights().host_bytes;
       value.expert_slots = engine->expert_slots();
       value.experts = state.config.language.n_routed_experts;
+      const StepScheduler::Counts counts = state.steps->counts();
+      value.decode_steps = counts.steps;
+      value.decode_sessions = counts.sessions;
     }
     return fill_struct(info, sizeof(vl2_model_info), "vl2_model_info", value);
   });

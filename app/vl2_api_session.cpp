@@ -184,9 +184,13 @@ Outcome start(vl2_session& session, const vl2_reply_options* given) {
 // The next piece into session.piece and `piece`.
 Outcome next(vl2_session& session, vl2_piece& piece) {
   std::unique_lock turn(session.model->turn, std::defer_lock);
-  if (session.conversation->next_needs_device())
+  const bool elsewhere = session.conversation->decodes_elsewhere();  // takes the turn itself, with others who are there
+  if (!elsewhere && session.conversation->next_needs_device())
     turn.lock();
-  VL2_ASSIGN(std::optional<Piece> made, session.conversation->next());
+  auto next_piece = session.conversation->next();
+  if (elsewhere && !session.conversation->answering())
+    session.model->steps->leaves(session.conversation->session());
+  VL2_ASSIGN(std::optional<Piece> made, std::move(next_piece));
   if (turn.owns_lock())
     turn.unlock();
   if (!made)
@@ -316,6 +320,10 @@ vl2_status make_session(const char* where, vl2_model* model, const vl2_session_o
         made->model = model->state;
         const std::lock_guard turn(made->model->turn);
         VL2_ASSIGN(made->conversation, make(*made->model, options.context_tokens));
+        StepScheduler& steps = *made->model->steps;
+        made->conversation->decode_with([&steps](Session& decoding, uint32_t count, const SampleOptions& sampling) {
+          return steps.decode(decoding, count, sampling);
+        });
         *session = made.release();
         return {};
       },
@@ -515,6 +523,7 @@ vl2_status vl2_session_next(vl2_session* session, vl2_piece* piece) {
 vl2_status vl2_session_end(vl2_session* session) {
   return with_session(session, "vl2_session_end", [&](vl2_session& s) -> Outcome {
     s.conversation->end();
+    s.model->steps->leaves(s.conversation->session());
     return {};
   });
 }

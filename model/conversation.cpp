@@ -257,7 +257,9 @@ Status Conversation::decode_step() {
   if (options.probabilities)
     VL2_TRY(session_->next_logits(answer.logits));
   const std::span<const uint32_t> allowed = answer.mask != nullptr ? answer.mask->allowed() : std::span<const uint32_t>();
-  VL2_ASSIGN(answer.decoded, session_->decode(std::min(count, left), options.sampling, allowed));
+  count = std::min(count, left);
+  VL2_ASSIGN(answer.decoded, decodes_elsewhere() ? decode_tokens_(*session_, count, options.sampling)
+                                                 : session_->decode(count, options.sampling, allowed));
   answer.given = 0;
   cached_.ids.insert(cached_.ids.end(), answer.decoded.begin(), answer.decoded.end());
   answer.reply.times.decode_ms += ms_since(start);

@@ -45,6 +45,9 @@ struct MessageView {
 /// What is being read, for progress: pictures or tokens are counted.
 enum class ReadPhase { Pictures, Tokens };
 
+/// What gives a session its next tokens in Session::decode()'s place: at least one, at most `count`.
+using DecodeTokens = std::function<Result<std::vector<uint32_t>>(Session&, uint32_t count, const SampleOptions&)>;
+
 /// Told before each picture and each part of the prompt, and at the end of both; an error ends the reading with it.
 using ReadProgress = std::function<Status(ReadPhase phase, uint32_t done, uint32_t total)>;
 
@@ -128,6 +131,13 @@ class Conversation {
   void truncate(size_t count);
   /// Forgets everything, on the device too.
   Status clear();
+
+  /// From now on the tokens of an answer come from `decode`, but for those whose probabilities are wanted or that a mask narrows.
+  void decode_with(DecodeTokens decode) { decode_tokens_ = std::move(decode); }
+  /// Whether the answer's tokens do: whoever calls next() need not see to it that nobody else makes the device work.
+  bool decodes_elsewhere() const {
+    return decode_tokens_ && answer_ && !answer_->options.probabilities && answer_->mask == nullptr;
+  }
 
   size_t message_count() const { return messages_.size(); }
   uint32_t picture_count() const;
@@ -227,6 +237,7 @@ class Conversation {
   Tokens cached_;              // what the device holds
   bool seen_differs_ = false;  // the device has marked ids that are not in cached_
   std::optional<Answer> answer_;
+  DecodeTokens decode_tokens_;
   std::atomic<bool> stop_{false};
 };
 

@@ -121,6 +121,12 @@ class ChatBackend {
   virtual std::string token_bytes(uint32_t id) const = 0;
   /// Asks the device.
   virtual BackendHealth check() = 0;
+
+  /// Steps in which answers got their next tokens, and answers in them added up. Any thread.
+  struct StepCounts {
+    uint64_t steps = 0, answers = 0;
+  };
+  virtual StepCounts steps() const { return {}; }
 };
 
 }  // namespace vl2::server

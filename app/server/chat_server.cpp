@@ -219,6 +219,9 @@ HttpResponse ChatServer::metrics() {
     gauges.emplace_back("vl2_slots", queue_->slot_count());
     gauges.emplace_back("vl2_slots_busy", queue_->busy_count());
     gauges.emplace_back("vl2_requests_waiting", queue_->waiting_count());
+    const ChatBackend::StepCounts steps = backend_->steps();
+    gauges.emplace_back("vl2_decode_steps", static_cast<double>(steps.steps));
+    gauges.emplace_back("vl2_decode_step_answers", static_cast<double>(steps.answers));
   }
   return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(gauges), {}, {}};
 }

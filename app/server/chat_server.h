@@ -20,7 +20,7 @@ class ChatHandler;
 struct ServerOptions {
   HttpOptions http;
   RequestLimits requests;
-  uint32_t slots = 1;          ///< conversations at a time; they take turns on the device
+  uint32_t slots = 1;          ///< conversations at a time; their steps are shared, or take turns
   uint32_t most_waiting = 64;  ///< requests that wait for a slot; more are told to come back: 429
 };
 

@@ -213,6 +213,11 @@ class Vl2Backend : public ChatBackend {
     return status == VL2_ERROR_DEVICE_LOST ? BackendHealth::Lost : status < VL2_OK ? BackendHealth::Degraded : BackendHealth::Ok;
   }
 
+  StepCounts steps() const override {
+    auto info = sized<vl2_model_info>();
+    return vl2_model_get_info(model_, &info) == VL2_OK ? StepCounts{info.decode_steps, info.decode_sessions} : StepCounts{};
+  }
+
  private:
   vl2_model* const model_;
   ModelFacts facts_;

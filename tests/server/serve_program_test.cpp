@@ -1,10 +1,12 @@
 // The program `vl2 serve` itself, with the demo model.
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 #include "tests/server/raw_client.h"
@@ -179,6 +181,63 @@ TEST_SUITE("program") {
     CHECK(answer_of(program.port,
                     json::array({user("What is the total?", {"receipt.png"})}))["choices"][0]["message"]["content"] == "$641.56");
     CHECK(program.end(SIGINT) == 0);
+  }
+
+  // The GPU's way: answers that are given at the same time share their steps.
+  TEST_CASE("serve: 16 clients on 4 slots get 200 times the answer that each question has alone") {
+    setenv("VL2_QUIRKS", "-barriers_are_slow", 1);
+    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "4", "-c", "512"});
+    unsetenv("VL2_QUIRKS");
+    struct Question {
+      json messages, more;
+      std::string answer;
+    };
+    std::vector<Question> questions;
+    for (const char* text : {"What is the total?", "How many circles are there?", "Read the first line.", "A"})
+      for (const int seed : {0, 1, 2})
+        questions.push_back(
+            {json::array({user(text, {})}),
+             seed == 0 ? json{{"max_tokens", 10}} : json{{"max_tokens", 4 + 5 * seed}, {"temperature", 1.0}, {"seed", seed}},
+             ""});
+    const auto text_of = [](const json& answer) { return answer["choices"][0]["message"]["content"].get<std::string>(); };
+    for (Question& question : questions)
+      question.answer = text_of(answer_of(program.port, question.messages, question.more));
+
+    const auto metric = [&](const std::string& name) {
+      const std::string metrics = ask(program.port, "GET", "/metrics").body;
+      const size_t at = metrics.find("\n" + name + " ");
+      REQUIRE(at != std::string::npos);
+      return std::stod(metrics.substr(at + name.size() + 2));
+    };
+    const double steps_alone = metric("vl2_decode_steps"), answers_alone = metric("vl2_decode_step_answers");
+    CHECK(answers_alone == steps_alone);
+
+    constexpr uint32_t kClients = 16, kRequests = 200;
+    std::atomic<uint32_t> begun{0}, right{0}, wrong{0}, lost{0};
+    std::vector<std::thread> clients;
+    for (uint32_t i = 0; i < kClients; ++i)
+      clients.emplace_back([&] {
+        for (uint32_t number = begun++; number < kRequests; number = begun++) {
+          const Question& question = questions[number * 7 % questions.size()];
+          json body = {{"messages", question.messages}};
+          body.update(question.more);
+          RawClient client(program.port);
+          client.send(request_text("POST", "/v1/chat/completions", body.dump()));
+          const RawResponse response = client.receive(std::chrono::minutes(5));
+          const json answer = json::parse(response.body, nullptr, false);
+          ++(response.status != 200 || answer.is_discarded() ? lost : text_of(answer) == question.answer ? right : wrong);
+        }
+      });
+    for (std::thread& client : clients)
+      client.join();
+    CHECK(right == kRequests);
+    CHECK(wrong == 0);
+    CHECK(lost == 0);
+    const double steps = metric("vl2_decode_steps") - steps_alone, answers = metric("vl2_decode_step_answers") - answers_alone;
+    MESSAGE((answers / steps), " answers a step, ", steps, " steps");
+    CHECK(answers > 2 * steps);  // turns would be 1
+    CHECK(metric("vl2_slots_busy") == 0);
+    CHECK(program.end(SIGTERM) == 0);
   }
 
   TEST_CASE("serve: refuses an open door without a key, a port in use, a model that is not there") {

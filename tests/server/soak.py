@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""`vl2 serve` under load: many clients on few slots, clients that hang up, sockets that trickle headers.
+
+Usage    python3 tests/server/soak.py build/release/vl2 [-m app/demo/pico] [--clients 64] [--slots 4] [--requests 5000]
+                                      [--disconnects 1000] [--tricklers 500] [--seconds 0]
+Answers  Each question is asked once with nobody else there; that is its known answer. Then all clients ask at random: what comes must
+         be the same, to the letter. Some ask with a picture, some want a stream, some draw with a seed of their own.
+Checks   no wrong answer, none lost, no 5xx; after the disconnects all slots are free within a second, the next answer is right, and
+         file descriptors are as before; with the tricklers /health answers within 100 ms.
+--seconds  ends the requests after that long, to be repeated on slow machines; what was not asked is not counted.
+Exit     0 when all of it held.
+"""
+import argparse
+import base64
+import http.client
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument('program')
+parser.add_argument('-m', '--model', default='app/demo/pico')
+parser.add_argument('--clients', type=int, default=64)
+parser.add_argument('--slots', type=int, default=4)
+parser.add_argument('--requests', type=int, default=5000)
+parser.add_argument('--disconnects', type=int, default=1000)
+parser.add_argument('--tricklers', type=int, default=500)
+parser.add_argument('--seconds', type=float, default=0)
+parser.add_argument('--tokens', type=int, default=12)
+args = parser.parse_args()
+failures = []
+
+
+def check(holds, what):
+    print(('ok    ' if holds else 'FAIL  ') + what, flush=True)
+    if not holds:
+        failures.append(what)
+
+
+def picture(name):
+    folder = os.path.join(args.model, '..', 'pictures')
+    return 'data:image/png;base64,' + base64.b64encode(open(os.path.join(folder, name), 'rb').read()).decode()
+
+
+def questions():
+    found = []
+    for text in ('What is the total?', 'How many circles?', 'Read the first line.', 'What is the age?', 'Where is the box?',
+                 'Write the table.', 'A', 'Describe the chart, please.'):
+        for seed in (None, 1, 2):
+            body = {'messages': [{'role': 'user', 'content': text}], 'max_tokens': args.tokens}
+            if seed is not None:
+                body.update(seed=seed, temperature=1.0)
+            found.append(body)
+    for name, text in (('receipt.png', 'What is the total?'), ('form.png', 'What is the age?')):
+        parts = [{'type': 'image_url', 'image_url': {'url': picture(name)}}, {'type': 'text', 'text': text}]
+        found.append({'messages': [{'role': 'user', 'content': parts}], 'max_tokens': args.tokens})
+    return found
+
+
+class Server:
+    def __init__(self):
+        words = [args.program, 'serve', '-m', args.model, '--port', '0', '-q', '--parallel', str(args.slots), '--queue',
+                 str(max(64, args.clients)), '-c', '1024']
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        self.port = int(line.strip().rsplit(':', 1)[1].rstrip('/'))
+
+    def get(self, path, seconds=20):
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=seconds)
+        connection.request('GET', path)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response.status, text
+
+    def metric(self, name):
+        return float(next(line.split()[-1] for line in self.get('/metrics')[1].splitlines() if line.startswith(name)))
+
+    def descriptors(self):
+        return len(os.listdir(f'/proc/{self.process.pid}/fd'))
+
+    def resident_mb(self):
+        with open(f'/proc/{self.process.pid}/status') as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith('VmRSS')) / 1024
+
+
+def answer(connection, body, stream):
+    """Status and text."""
+    connection.request('POST', '/v1/chat/completions', json.dumps({**body, 'stream': stream}), {'Content-Type': 'application/json'})
+    response = connection.getresponse()
+    text = response.read().decode()
+    if response.status != 200:
+        return response.status, text
+    if not stream:
+        return 200, json.loads(text)['choices'][0]['message']['content']
+    pieces = [json.loads(line[6:]) for line in text.splitlines() if line.startswith('data: {')]
+    if 'data: [DONE]' not in text:
+        return 0, text
+    return 200, ''.join(p['choices'][0]['delta'].get('content') or '' for p in pieces if p['choices'])
+
+
+def ask_everything(server, bodies, known):
+    lock, counts, begun, deadline = threading.Lock(), {}, [0], time.time() + (args.seconds or 1e9)
+
+    def client(number):
+        draw = random.Random(number)
+        connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=600)
+        while True:
+            with lock:
+                if begun[0] >= args.requests or time.time() > deadline:
+                    break
+                begun[0] += 1
+            which = draw.randrange(len(bodies))
+            try:
+                status, text = answer(connection, bodies[which], draw.random() < 0.5)
+            except (OSError, http.client.HTTPException) as error:
+                status, text = 'lost', str(error)
+                connection.close()
+            what = ('right' if text == known[which] else 'wrong') if status == 200 else str(status)
+            with lock:
+                counts[what] = counts.get(what, 0) + 1
+                if what != 'right' and sum(counts.values()) - counts.get('right', 0) <= 5:
+                    print(f'      question {which}: {what}: {text[:120]!r}, wanted {known[which]!r}', flush=True)
+        connection.close()
+
+    start = time.time()
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(args.clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.time() - start
+    print(f'      {begun[0]} requests of {args.clients} clients in {took:.1f} s, {begun[0] / took:.1f} a second: {counts}')
+    check(counts == {'right': begun[0]}, f'{begun[0]} of {begun[0]} answers are the known ones')
+
+
+def hang_up(server, bodies, known):
+    before = server.descriptors(), server.resident_mb()
+    lock, left = threading.Lock(), [args.disconnects]
+
+    def client(number):
+        draw = random.Random(1000 + number)
+        while True:
+            with lock:
+                if left[0] == 0:
+                    return
+                left[0] -= 1
+            try:
+                body = json.dumps({**draw.choice(bodies[:-2]), 'stream': True, 'max_tokens': 200}).encode()  # the encoder of a picture is not stopped half-way
+                head = f'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n'
+                data = head.encode() + body
+                with socket.create_connection(('127.0.0.1', server.port), timeout=20) as link:
+                    link.sendall(data[:draw.randrange(1, len(data))] if draw.random() < 0.2 else data)
+                    link.settimeout(draw.choice((0.001, 0.02, 0.1, 0.3)))
+                    try:
+                        link.recv(draw.choice((1, 100, 4000)))
+                    except OSError:
+                        pass
+            except OSError as error:
+                with lock:
+                    print('      a client could not connect:', error)
+
+    start = time.time()
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(min(args.clients, 16))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took, ended = time.time() - start, time.time()
+    while server.metric('vl2_slots_busy') > 0 and time.time() - ended < 30:
+        time.sleep(0.02)
+    freed = time.time() - ended
+    time.sleep(0.5)
+    after = server.descriptors(), server.resident_mb()
+    print(f'      {args.disconnects} clients hung up in {took:.1f} s; descriptors {before[0]} -> {after[0]}, resident {before[1]:.0f} -> {after[1]:.0f} MB')
+    check(freed < 1, f'all slots are free {freed:.2f} s after the last one')
+    check(after[0] <= before[0] + 2, 'no descriptor leaks')
+    connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=600)
+    check(answer(connection, bodies[0], False) == (200, known[0]), 'the next answer is right')
+
+
+def trickle(server):
+    links = []
+    for i in range(args.tricklers):
+        try:
+            link = socket.create_connection(('127.0.0.1', server.port), timeout=5)
+            link.sendall(b'GET /health HTTP/1.1\r\nHost: 127')
+            links.append(link)
+        except OSError:
+            pass
+    waits, statuses = [], {}
+    for turn in range(30):
+        for link in links:
+            try:
+                link.sendall(b'x')
+            except OSError:
+                pass
+        start = time.time()
+        try:
+            status = server.get('/health', 5)[0]
+        except (OSError, http.client.HTTPException) as error:
+            status = type(error).__name__
+        waits.append(time.time() - start)
+        statuses[status] = statuses.get(status, 0) + 1
+        time.sleep(0.1)
+    for link in links:
+        link.close()
+    print(f'      {len(links)} sockets trickle; /health {statuses}, {1e3 * sorted(waits)[len(waits) // 2]:.1f} ms, at most {1e3 * max(waits):.1f}')
+    check(max(waits) < 0.1 and statuses == {200: 30}, '/health answers within 100 ms')
+
+
+server = Server()
+try:
+    bodies = questions()
+    link = http.client.HTTPConnection('127.0.0.1', server.port, timeout=600)
+    known = []
+    for body in bodies:
+        status, text = answer(link, body, False)
+        assert status == 200, text
+        known.append(text)
+    link.close()
+    print(f'      {len(known)} questions, {len(set(known))} different answers', flush=True)
+    if args.requests:
+        ask_everything(server, bodies, known)
+    if args.disconnects:
+        hang_up(server, bodies, known)
+    if args.tricklers:
+        trickle(server)
+    server.process.terminate()
+    check(server.process.wait(60) == 0, 'it ends on SIGTERM')
+finally:
+    server.process.kill()
+sys.exit(1 if failures else 0)
