@@ -183,11 +183,9 @@ TEST_SUITE("program") {
     CHECK(program.end(SIGINT) == 0);
   }
 
-  // The GPU's way: answers that are given at the same time share their steps.
+  // Answers that are given at the same time share their steps.
   TEST_CASE("serve: 16 clients on 4 slots get 200 times the answer that each question has alone") {
-    setenv("VL2_QUIRKS", "-barriers_are_slow", 1);
     Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "4", "-c", "512"});
-    unsetenv("VL2_QUIRKS");
     struct Question {
       json messages, more;
       std::string answer;
