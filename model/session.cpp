@@ -127,6 +127,7 @@ Status Session::resume(std::span<const uint32_t> ids, std::span<const float> nex
     VL2_TRY(upload_bytes(engine_.device(), *logits_.buffer, std::as_bytes(next_logits)));
   cache_.length = static_cast<uint32_t>(ids.size());
   logits_valid_ = !next_logits.empty();
+  logits_in_batch_ = false;
   return {};
 }
 
