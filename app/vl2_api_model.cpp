@@ -1,5 +1,6 @@
 // The C API: models, plans, tokens.
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 
 #include "app/vl2_api_internal.h"
@@ -14,6 +15,9 @@ namespace vl2::api {
 namespace {
 
 constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY | VL2_LOAD_ALL_ON_DEVICE;
+
+// The structs as the first header had them, which have grown since.
+constexpr size_t kFirstModelInfo = offsetof(vl2_model_info, notice), kFirstPlan = offsetof(vl2_plan, host_weight_bytes);
 
 Result<const QuantizeMix*> mix_of(const char* name) {
   const QuantizeMix* mix = find_quantize_mix(name);
@@ -232,7 +236,7 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       value.decode_steps = counts.steps;
       value.decode_sessions = counts.sessions;
     }
-    return fill_struct(info, sizeof(vl2_model_info), "vl2_model_info", value);
+    return fill_struct(info, kFirstModelInfo, "vl2_model_info", value);
   });
 }
 
@@ -251,7 +255,7 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
   return guarded([&]() -> Outcome {
     if (path == nullptr)
       return refuse(VL2_ERROR_ARGUMENT, "vl2_plan_load: path is NULL, wanted a folder or a GGUF file");
-    if (Outcome outcome = check_struct(plan, sizeof(vl2_plan), "vl2_plan"); outcome.status != VL2_OK)
+    if (Outcome outcome = check_struct(plan, kFirstPlan, "vl2_plan"); outcome.status != VL2_OK)
       return outcome;
     vl2_plan value{};
     vl2_load_options options{};
@@ -274,7 +278,7 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     value.host_weight_bytes = memory.host_bytes;
     value.expert_slots = memory.expert_slots;
     std::snprintf(value.device_name, sizeof(value.device_name), "%s", device_name.c_str());
-    return fill_struct(plan, sizeof(vl2_plan), "vl2_plan", value);
+    return fill_struct(plan, kFirstPlan, "vl2_plan", value);
   });
 }
 

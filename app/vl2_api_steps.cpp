@@ -55,12 +55,12 @@ void StepScheduler::lead(std::unique_lock<std::mutex>& guard) {
   leading_ = true;
   const double patience_ms = std::clamp(last_step_ms_ * kPatience, kLeastPatience_ms, kMostPatience_ms);
   changed_.wait_for(guard, std::chrono::duration<double, std::milli>(patience_ms),
-                    [&] { return expected_.empty() || waiting_.size() >= BatchDecode::kMaxRows; });
+                    [&] { return expected_.empty() || waiting_.size() >= most_rows_; });
   expected_.clear();  // who is late is not waited for until it comes by itself
   guard.unlock();
   turn_.lock();
   guard.lock();
-  const auto taken = static_cast<std::ptrdiff_t>(std::min<size_t>(waiting_.size(), BatchDecode::kMaxRows));
+  const auto taken = static_cast<std::ptrdiff_t>(std::min<size_t>(waiting_.size(), most_rows_));
   const std::vector<Request*> requests(waiting_.begin(), waiting_.begin() + taken);
   waiting_.erase(waiting_.begin(), waiting_.begin() + taken);
   guard.unlock();
@@ -81,7 +81,7 @@ void StepScheduler::lead(std::unique_lock<std::mutex>& guard) {
 
 void StepScheduler::run(const std::vector<Request*>& requests) {
   if (requests.size() > 1 && batch_ == nullptr && !batch_failed_) {
-    auto made = BatchDecode::create(engine_, BatchDecode::kMaxRows);
+    auto made = BatchDecode::create(engine_, most_rows_);
     batch_failed_ = !made.ok();  // no memory for it: they take turns
     if (made.ok())
       batch_ = made.take();

@@ -21,7 +21,7 @@ namespace vl2::api {
 /// Any thread. Engine and turn outlive it, the sessions need not.
 class StepScheduler {
  public:
-  StepScheduler(Engine& engine, TurnLock& turn) : engine_(engine), turn_(turn) {}
+  StepScheduler(Engine& engine, TurnLock& turn) : engine_(engine), turn_(turn), most_rows_(BatchDecode::most_rows(engine)) {}
 
   /// The next tokens of a session, at least one and at most `count`; the device's turn is taken here, and must not be held.
   ///
@@ -50,6 +50,7 @@ class StepScheduler {
 
   Engine& engine_;
   TurnLock& turn_;
+  const uint32_t most_rows_;  // of a step: with more waiting, or with experts in few slots, sets of sessions take turns
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Request*> waiting_;       // longest first

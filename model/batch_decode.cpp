@@ -7,6 +7,7 @@
 #include "runtime/clock.h"
 #include "runtime/device.h"
 #include "runtime/ops/embed_tokens.h"
+#include "runtime/ops/expert_cache.h"
 
 namespace vl2 {
 
@@ -40,9 +41,20 @@ BatchDecode::~BatchDecode() {
   }
 }
 
+uint32_t BatchDecode::most_rows(const Engine& engine) {
+  if (engine.expert_slots() == 0)
+    return kMaxRows;
+  return std::clamp(engine.expert_slots() / engine.config().language.num_experts_per_tok, 1u, kMaxRows);
+}
+
 Result<std::unique_ptr<BatchDecode>> BatchDecode::create(Engine& engine, uint32_t rows) {
-  if (rows == 0 || rows > kMaxRows)
-    return fail(Code::BadArgument, "batch: got ", rows, " sessions, wanted 1 .. ", kMaxRows);
+  const uint32_t most = most_rows(engine);
+  if (rows > most && rows <= kMaxRows)
+    return fail(Code::BadArgument, "batch: got ", rows, " sessions, wanted at most ", most, ": experts are cached in ",
+                engine.expert_slots(), " slots a layer, and each session's token needs ",
+                engine.config().language.num_experts_per_tok);
+  if (rows == 0 || rows > most)
+    return fail(Code::BadArgument, "batch: got ", rows, " sessions, wanted 1 .. ", most);
   std::unique_ptr<BatchDecode> batch(new BatchDecode(engine, rows));
   if (const char* text = std::getenv("VL2_DECODE_TUNING"); text != nullptr) {
     VL2_ASSIGN(batch->tuning_, parse_decode_tuning(text));
@@ -81,6 +93,10 @@ Status BatchDecode::create_buffers() {
   VL2_TRY(allocate(DType::F32, c.n_routed_experts, false, "batch router logits", router_logits_));
   VL2_TRY(allocate(DType::U32, 1, false, "batch router counters", router_counter_));
   VL2_TRY(allocate(DType::U32, top_k, false, "batch expert ids", ids_));
+  if (engine_.expert_slots() > 0) {
+    VL2_TRY(allocate(DType::U32, top_k, false, "batch expert slots", slots_));
+    VL2_TRY(allocate(DType::U32, top_k, false, "batch expert loads", loads_));
+  }
   return allocate(DType::F32, top_k, false, "batch expert weights", expert_weights_);
 }
 
@@ -214,26 +230,41 @@ Status BatchDecode::dense(const LayerWeights& layer, uint32_t tokens) {
 
 Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
   const LanguageConfig& config = engine_.config().language;
-  const bool shared = !layer.shared.down.empty();
+  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty();
+  const MlpWeights& experts = decoded_experts(layer);
+  const TensorView& ids = cached ? slots_ : ids_;
   VL2_TRY(tuned_decode_router(rec_, config, layer, residual_.rows(0, tokens), router_logits_.rows(0, tokens),
                               router_counter_.rows(0, tokens), ids_.rows(0, tokens), expert_weights_.rows(0, tokens)));
+  // A cache's levels lie beside the shared experts' products, as in DecodePlan::moe().
+  const TensorView slots = cached ? slots_.rows(0, tokens) : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
+  if (cached)
+    VL2_TRY(expert_cache_update(rec_, ids_.rows(0, tokens), layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots,
+                                loads));
   if (shared)
     VL2_TRY(gemv(
         {.x = residual_, .norm = layer.post_attention_norm, .weight = layer.shared.gate_up, .y = shared_gated_, .pairs = true},
         tokens));
+  const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
+  if (cached) {
+    VL2_TRY(expert_cache_load(rec_, layer.experts.gate_up, experts.gate_up, slots, loads));
+    if (shared)
+      VL2_TRY(gemv(shared_down, tokens));
+  }
   VL2_TRY(gemv({.x = residual_,
                 .norm = layer.post_attention_norm,
-                .weight = layer.experts.gate_up,
-                .ids = ids_,
+                .weight = experts.gate_up,
+                .ids = ids,
                 .expert_weights = expert_weights_,
                 .y = experts_gated_,
                 .pairs = true},
                tokens));
-  if (shared)
-    VL2_TRY(gemv({.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}, tokens));
+  if (cached)
+    VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, slots, loads));
+  else if (shared)
+    VL2_TRY(gemv(shared_down, tokens));
   return gemv({.x = experts_gated_,
-               .weight = layer.experts.down,
-               .ids = ids_,
+               .weight = experts.down,
+               .ids = ids,
                .addend = shared ? shared_out_ : TensorView{},
                .y = residual_,
                .accumulate = true},

@@ -4,6 +4,10 @@
 // tokens, the router and the experts take the tokens side by side, and what belongs to one conversation (its cache, its position,
 // its sampling) is dispatched for each within the same levels. Every token is summed in the order in which it would be alone, so
 // who else is in the step does not show in an answer.
+//
+// Where experts are cached in slots, a step's tokens take their turns at a layer's slots one after the other, and then all their
+// products read the slots: there must be slots for the choices of all of them, or the one that comes last would take those of the
+// first. That bounds how many sessions a step takes; most_rows() says it.
 #pragma once
 
 #include <memory>
@@ -28,7 +32,10 @@ class BatchDecode {
  public:
   static constexpr uint32_t kMaxRows = 16;
 
-  /// Errors  BadArgument: rows, VL2_DECODE_TUNING; OutOfMemory
+  /// How many sessions a step can take: kMaxRows, or fewer where a layer has slots for the experts of fewer. At least 1.
+  static uint32_t most_rows(const Engine& engine);
+
+  /// Errors  BadArgument: rows, more than most_rows() or none; VL2_DECODE_TUNING. OutOfMemory
   static Result<std::unique_ptr<BatchDecode>> create(Engine& engine, uint32_t rows);
   ~BatchDecode();
   BatchDecode(const BatchDecode&) = delete;
@@ -93,6 +100,7 @@ class BatchDecode {
   TensorView gated_, shared_gated_, shared_out_;                      // likewise
   TensorView experts_gated_;                                          // likewise: [rows, top_k * moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;  // adjacent
+  TensorView slots_, loads_;                                          // adjacent; with a cache of experts, as DecodePlan has them
   std::vector<Recorded> recorded_;                                    // what was used last at the end
   Recording recording_;
   Recorder rec_;  // gone before what it uses

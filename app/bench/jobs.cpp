@@ -112,11 +112,11 @@ struct BatchBench {
 
 Result<std::shared_ptr<BatchBench>> make_batch_bench(Engine& engine, uint32_t most) {
   auto bench = std::make_shared<BatchBench>();
+  VL2_ASSIGN(bench->batch, BatchDecode::create(engine, most));
   for (uint32_t i = 0; i < most; ++i) {
     VL2_ASSIGN(auto session, Session::create(engine, PlanChoice::Fused));
     bench->sessions.push_back(std::move(session));
   }
-  VL2_ASSIGN(bench->batch, BatchDecode::create(engine, most));
   return bench;
 }
 

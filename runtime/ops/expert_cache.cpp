@@ -103,28 +103,31 @@ ExpertCacheState expert_cache_state(std::span<const uint32_t> words, uint32_t ex
 
 Status expert_cache_update(Recorder& rec, const TensorView& ids, uint32_t experts, uint32_t slot_count, const TensorView& state,
                            const TensorView& slots, const TensorView& loads) {
-  const auto top_k = static_cast<uint32_t>(ids.element_count());
-  if (experts > EXPERT_CACHE_MAX_EXPERTS || slot_count > experts || top_k == 0 || top_k > EXPERT_CACHE_MAX_TOP_K ||
-      slot_count < top_k)
-    return fail(Code::BadShape, "expert_cache_update: ", slot_count, " slots for ", top_k, " choices of ", experts,
-                " experts, wanted as many slots as choices at least, at most ", EXPERT_CACHE_MAX_TOP_K, " choices and ",
+  if (ids.rank() != 1 && ids.rank() != 2)
+    return fail(Code::BadShape, "expert_cache_update: ids ", ids, " must be [top_k] or [tokens, top_k] u32");
+  const uint32_t tokens = ids.rank() == 2 ? ids.dim(0) : 1, top_k = ids.dim(ids.rank() - 1);
+  const uint64_t choices = uint64_t{tokens} * top_k;
+  if (experts > EXPERT_CACHE_MAX_EXPERTS || slot_count > experts || choices == 0 || top_k > EXPERT_CACHE_MAX_TOP_K ||
+      slot_count < choices)
+    return fail(Code::BadShape, "expert_cache_update: ", slot_count, " slots for ", choices, " choices of ", experts,
+                " experts, wanted as many slots as choices at least, at most ", EXPERT_CACHE_MAX_TOP_K, " choices a token and ",
                 EXPERT_CACHE_MAX_EXPERTS, " experts");
-  if (!is_u32(ids, top_k) || !is_u32(slots, top_k) || !is_u32(loads, top_k))
+  if (!is_u32(ids, choices) || !is_u32(slots, choices) || !is_u32(loads, choices))
     return fail(Code::BadShape, "expert_cache_update: ids ", ids, ", slots ", slots, " and loads ", loads,
-                " must be [top_k] u32");
+                " must be [top_k] or [tokens, top_k] u32");
   if (!is_u32(state, expert_cache_words(experts, slot_count)))
     return fail(Code::BadShape, "expert_cache_update: state ", state, " must be [", expert_cache_words(experts, slot_count),
                 "] u32");
-  const ExpertCacheUpdateParams params{.expert_count = experts, .slot_count = slot_count, .top_k = top_k};
+  const ExpertCacheUpdateParams params{.expert_count = experts, .slot_count = slot_count, .top_k = top_k, .tokens = tokens};
   return rec.dispatch(ShaderId::expert_cache_update, {ids, state, slots, loads}, params, Groups{},
-                      {.bytes = 8 * uint64_t{slot_count}, .flops = uint64_t{slot_count} * slot_count});
+                      {.bytes = 8 * uint64_t{slot_count} * tokens, .flops = uint64_t{slot_count} * slot_count * tokens});
 }
 
 Status expert_cache_load(Recorder& rec, const TensorView& host, const TensorView& cache, const TensorView& slots,
                          const TensorView& loads) {
   VL2_TRY(check_like("expert_cache_load", host, cache, cache.dim(0)));
   if (!is_u32(slots, slots.element_count()) || !is_u32(loads, slots.element_count()))
-    return fail(Code::BadShape, "expert_cache_load: slots ", slots, " and loads ", loads, " must be [top_k] u32");
+    return fail(Code::BadShape, "expert_cache_load: slots ", slots, " and loads ", loads, " must be u32 and as many");
   return record_copies(rec, "expert_cache_load", host, cache, {}, {loads, slots});
 }
 

@@ -28,18 +28,20 @@ uint32_t expert_cache_words(uint32_t experts, uint32_t slots);
 /// Makes sense of the words of a state.
 ExpertCacheState expert_cache_state(std::span<const uint32_t> words, uint32_t experts, uint32_t slots);
 
-/// Records one token's turn: its experts get slots, those that miss get the slots that were not used for longest.
+/// Records one token's turn: its experts get slots, those that miss get the slots that were not used for longest. Or the turns of
+/// several tokens, one after the other, none of which takes the slot of another's expert: there are slots for the choices of all.
 ///
-/// ids    u32 [top_k], distinct
+/// ids    u32 [top_k] or [tokens, top_k], a token's are distinct
 /// state  u32 [expert_cache_words()], in place
-/// slots  u32 [top_k]: the slot of each choice
-/// loads  u32 [top_k]: the expert to load into it, for expert_cache_load()
-/// Errors BadShape: also fewer slots than choices, more than 256 experts or 16 choices
+/// slots  like ids: the slot of each choice
+/// loads  like ids: the expert to load into it, for expert_cache_load()
+/// Errors BadShape: also fewer slots than choices of all tokens, more than 256 experts or 16 choices of a token
 Status expert_cache_update(Recorder& rec, const TensorView& ids, uint32_t experts, uint32_t slot_count, const TensorView& state,
                            const TensorView& slots, const TensorView& loads);
 
 /// Records the copies of what expert_cache_update() asked for.
 ///
+/// slots, loads  as that made them
 /// host   [experts, N, K] of any weight format
 /// cache  [slots, N, K], else like host
 /// Errors BadShape

@@ -24,6 +24,7 @@ struct ExpertCacheUpdateParams {
   uint expert_count;
   uint slot_count;
   uint top_k;
+  uint tokens;
 };
 
 VL2_CONST uint EXPERT_CACHE_COPY_CODES = 0u, EXPERT_CACHE_COPY_SCALES = 1u, EXPERT_CACHE_COPY_SLOT_CODES = 2u,

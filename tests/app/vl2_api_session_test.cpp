@@ -1,6 +1,7 @@
 // The C API with the demo model on a device: loading, conversations, answers, boxes.
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <future>
@@ -62,6 +63,12 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: the plan names what loading takes, and load
   CHECK(plan.context_tokens == 512);
   CHECK(plan.needed_bytes == plan.weight_bytes + plan.cache_bytes + plan.working_bytes);
   CHECK(plan.device_name == device.caps().name);
+  vl2_plan older;  // a caller's whose header had no cached experts
+  std::memset(&older, 0xa5, sizeof(older));
+  older.struct_size = offsetof(vl2_plan, host_weight_bytes);
+  CHECK(vl2_plan_load(kPico.c_str(), &options, &older) == VL2_OK);
+  CHECK(older.weight_bytes == plan.weight_bytes);
+  CHECK(older.expert_slots == 0xa5a5a5a5);
   const ModelHandle model = load_model(kPico, options);
   auto info = sized<vl2_model_info>();
   REQUIRE(vl2_model_get_info(model.get(), &info) == VL2_OK);

@@ -138,6 +138,33 @@ TEST_SUITE("cpu") {
     CHECK(newer_plan.later == 0);
   }
 
+  TEST_CASE("vl2_api: a struct that has grown is filled as far as an older caller's goes, and no byte further") {
+    const ModelHandle model = load_words();
+    auto whole = sized<vl2_model_info>();
+    REQUIRE(vl2_model_get_info(model.get(), &whole) == VL2_OK);
+    for (const size_t size : {offsetof(vl2_model_info, notice), offsetof(vl2_model_info, host_weight_bytes),
+                              offsetof(vl2_model_info, decode_steps), sizeof(vl2_model_info)}) {
+      CAPTURE(size);
+      vl2_model_info info;
+      std::memset(&info, 0xa5, sizeof(info));
+      info.struct_size = static_cast<uint32_t>(size);
+      CHECK(vl2_model_get_info(model.get(), &info) == VL2_OK);
+      CHECK(info.struct_size == size);
+      CHECK(info.vocabulary == whole.vocabulary);
+      CHECK(info.path == whole.path);
+      const auto* const bytes = reinterpret_cast<const unsigned char*>(&info);
+      CHECK(std::memcmp(bytes + sizeof(uint32_t), reinterpret_cast<const unsigned char*>(&whole) + sizeof(uint32_t),
+                        size - sizeof(uint32_t)) == 0);
+      for (size_t at = size; at < sizeof(info); ++at)
+        CHECK(bytes[at] == 0xa5);
+    }
+    vl2_model_info info;
+    std::memset(&info, 0xa5, sizeof(info));
+    info.struct_size = static_cast<uint32_t>(offsetof(vl2_model_info, notice)) - 1;
+    CHECK(vl2_model_get_info(model.get(), &info) == VL2_ERROR_ARGUMENT);
+    CHECK(info.vocabulary == 0xa5a5a5a5);
+  }
+
   TEST_CASE("vl2_api: options and files that are wrong are named") {
     vl2_model* model = nullptr;
     auto options = sized<vl2_load_options>();

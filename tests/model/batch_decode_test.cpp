@@ -1,6 +1,7 @@
 // Sessions decoded together against the same sessions decoded alone.
 #include "model/batch_decode.h"
 
+#include "model/expert_cache.h"
 #include "tests/support/gpu_test.h"
 #include "tests/support/paths.h"
 #include "tests/support/toy_checkpoint.h"
@@ -15,7 +16,7 @@ constexpr uint32_t kContext = 96;
 // A toy model in one tier.
 class Toy {
  public:
-  Toy(const std::string& kind, uint32_t tier) {
+  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0) {
     write_toy_model(folder_.path(), source_dir() + "/tests/golden/" + kind);
     EngineOptions options;
     auto device = device_options_from_environment();
@@ -23,6 +24,7 @@ class Toy {
     options.device = device.take();
     options.device.tier = static_cast<int>(tier);
     options.context = kContext;
+    options.expert_slots = expert_slots;
     auto engine = Engine::load(folder_.path(), options);
     REQUIRE_MESSAGE(engine.ok(), engine.message());
     engine_ = engine.take();
@@ -185,6 +187,49 @@ TEST_CASE_FIXTURE(GpuTest, "batch decode: sessions join, leave, read on, are rew
     }
     for (uint32_t i = 0; i < kSessions; ++i)
       CHECK(logits_of(*together[i]) == logits_of(*apart[i]));
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest,
+                  "batch decode: with experts in slots a step takes as many sessions as there are slots for, same bits") {
+  const Toy resident("mla_softmax", 0);
+  const uint32_t top_k = resident.engine().config().language.num_experts_per_tok;
+  REQUIRE(top_k > 1);
+  CHECK(BatchDecode::most_rows(resident.engine()) == BatchDecode::kMaxRows);
+  for (const uint32_t sessions : {1u, 2u}) {
+    CAPTURE(sessions);
+    const uint32_t slots = sessions * top_k + 1;  // not enough for one more
+    const Toy toy("mla_softmax", 0, slots);
+    REQUIRE(toy.engine().expert_slots() == slots);
+    CHECK(BatchDecode::most_rows(toy.engine()) == sessions);
+    const auto more = BatchDecode::create(toy.engine(), sessions + 1);
+    CHECK(more.code() == Code::BadArgument);
+    CHECK(more.message() == "batch: got " + std::to_string(sessions + 1) + " sessions, wanted at most " +
+                                std::to_string(sessions) + ": experts are cached in " + std::to_string(slots) +
+                                " slots a layer, and each session's token needs " + std::to_string(top_k));
+    const auto batch = toy.batch(sessions);
+    std::vector<std::unique_ptr<Session>> together, apart;
+    std::vector<BatchRow> rows;
+    for (uint32_t i = 0; i < sessions; ++i) {
+      together.push_back(toy.session(i, kLengths[i]));
+      apart.push_back(resident.session(i, kLengths[i]));
+      rows.push_back({together.back().get(), options_of(i)});
+    }
+    for (uint32_t turn = 0; turn < 6; ++turn) {
+      CAPTURE(turn);
+      std::vector<uint32_t> ids;
+      const Status status = batch->decode(rows, 2, ids);
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      for (uint32_t i = 0; i < sessions; ++i) {
+        CHECK(std::vector<uint32_t>(ids.begin() + 2 * i, ids.begin() + 2 * (i + 1)) == alone(*apart[i], 2, rows[i].options));
+        CHECK(logits_of(*together[i]) == logits_of(*apart[i]));
+      }
+    }
+    Recorder reading(toy.engine().device());
+    const auto counts = count_expert_cache(reading, toy.engine().weights().language);
+    REQUIRE(counts.ok());
+    CHECK(counts->hits > 0);
+    CHECK(counts->misses > slots);  // slots were taken from experts that had them
   }
 }
 

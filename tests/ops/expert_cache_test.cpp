@@ -90,6 +90,53 @@ TEST_CASE_FIXTURE(GpuTest, "expert_cache: slots, loads and state are those of a 
   }
 }
 
+TEST_CASE_FIXTURE(GpuTest, "expert_cache: several tokens at once are those tokens one after the other") {
+  struct Size {
+    uint32_t experts, slots, top_k, tokens;
+  };
+  for (const Size& size :
+       {Size{8, 6, 3, 2}, Size{64, 48, 6, 8}, Size{64, 64, 6, 10}, Size{72, 40, 6, 5}, Size{256, 256, 16, 16}}) {
+    CAPTURE(size.experts);
+    CAPTURE(size.tokens);
+    const TensorView state = upload_u32({expert_cache_words(size.experts, size.slots)},
+                                        std::vector<uint32_t>(expert_cache_words(size.experts, size.slots), 0));
+    reference::ExpertCache wanted(size.experts, size.slots);
+    uint32_t shared = 0;
+    for (uint32_t step = 0; step < 8; ++step) {
+      CAPTURE(step);
+      std::vector<uint32_t> ids, slots, loads;
+      for (uint32_t token = 0; token < size.tokens; ++token) {
+        const auto chosen = choose(size.experts, size.top_k, 1000 * size.slots + 20 * step + token);
+        for (const uint32_t id : chosen)
+          shared += static_cast<uint32_t>(std::count(ids.begin(), ids.end(), id));
+        ids.insert(ids.end(), chosen.begin(), chosen.end());
+        const auto turn = wanted.turn(chosen);
+        slots.insert(slots.end(), turn.slots.begin(), turn.slots.end());
+        loads.insert(loads.end(), turn.loads.begin(), turn.loads.end());
+      }
+      const TensorView got_slots = tensor({size.tokens, size.top_k}, DType::U32),
+                       got_loads = tensor({size.tokens, size.top_k}, DType::U32);
+      REQUIRE(expert_cache_update(rec, upload_u32({size.tokens, size.top_k}, ids), size.experts, size.slots, state, got_slots,
+                                  got_loads)
+                  .ok());
+      CHECK(download_u32(got_slots) == slots);
+      CHECK(download_u32(got_loads) == loads);
+      // All read their slots after the last one's turn: each choice has its own expert there still.
+      const std::vector<int> held = wanted.expert_of();
+      for (size_t i = 0; i < ids.size(); ++i)
+        CHECK(held[slots[i]] == static_cast<int>(ids[i]));
+    }
+    const ExpertCacheState got = expert_cache_state(download_u32(state), size.experts, size.slots);
+    CHECK(got.clock == 8 * size.tokens);
+    CHECK(got.hits == wanted.hits);
+    CHECK(got.misses == wanted.misses);
+    CHECK(got.expert_of == wanted.expert_of());
+    CHECK(got.slot_of == wanted.slot_of());
+    CHECK(wanted.misses > size.top_k);
+    CHECK(shared > 0);  // an expert that two tokens of a step choose is loaded for the first
+  }
+}
+
 TEST_CASE_FIXTURE(GpuTest, "expert_cache: loading moves the experts that miss, whole, and touches no other slot") {
   for (const WeightFormat& format : weight_formats())
     for (const bool in_pieces : {false, true}) {
@@ -161,6 +208,9 @@ TEST_CASE_FIXTURE(GpuTest, "expert_cache: refuses fewer slots than choices, and 
   CHECK(expert_cache_update(rec, four, 8, 3, state(3), four, four).code() == Code::BadShape);
   CHECK(expert_cache_update(rec, four, 8, 9, state(9), four, four).code() == Code::BadShape);
   CHECK(expert_cache_update(rec, four, 8, 5, state(4), four, four).code() == Code::BadShape);
+  const TensorView two_tokens = tensor({2, 2}, DType::U32);
+  CHECK(expert_cache_update(rec, two_tokens, 8, 3, state(3), two_tokens, two_tokens).code() == Code::BadShape);
+  CHECK(expert_cache_update(rec, two_tokens, 8, 4, state(4), two_tokens, two_tokens).ok());
   CHECK(expert_cache_update(rec, four, 8, 5, state(5), four, tensor({3}, DType::U32)).code() == Code::BadShape);
   CHECK(expert_cache_update(rec, four, 257, 256, tensor({expert_cache_words(257, 256)}, DType::U32), four, four).code() ==
         Code::BadShape);
