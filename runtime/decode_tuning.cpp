@@ -142,6 +142,7 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
 DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
                             bool pairs) {
   constexpr uint32_t kMostTokens = 8, kMostSums = 32, kMaxSubgroups = 64;  // gemv_core.glsl's room a sum
+  constexpr uint32_t kMostRows = 8;  // 16 of Q6_K spill on AMD's GCN (RADV, Mesa 25.0.7), 8 fit in 256 registers
   DecodeGemvGroup result = group;
   result.tokens = std::min(std::bit_ceil(std::max(tokens, 1u)), kMostTokens);
   if (group.sets > 0) {
@@ -159,7 +160,8 @@ DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group
   while (result.rows / 2 >= fewest && result.rows % 2 == 0 && result.rows * result.tokens > kMostSums)
     result.rows /= 2;
   // Every row of x comes through the L1 cache again for each `rows` rows of the weight: more of them while the card stays full.
-  while (!group.one_subgroup && 2 * result.rows * result.tokens <= kMostSums && ceil_div(rows, 2 * result.rows) >= kCores)
+  while (!group.one_subgroup && 2 * result.rows <= kMostRows && 2 * result.rows * result.tokens <= kMostSums &&
+         ceil_div(rows, 2 * result.rows) >= kCores)
     result.rows *= 2;
   result.unroll = std::clamp(kBytesInFlight / (16 * result.rows), 1u, group.unroll);
   while (result.tokens > 1 && !group.one_subgroup &&

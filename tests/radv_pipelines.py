@@ -22,9 +22,9 @@ ICD = os.environ.get("VL2_RADV_ICD", "/usr/share/vulkan/icd.d/radeon_icd.json")
 def compile_all(program, family, model, weights):
     """(driver, {"shader constants": [a value a column]})"""
     environment = dict(os.environ, RADV_FORCE_FAMILY=family, VK_DRIVER_FILES=ICD, VK_ICD_FILENAMES=ICD, VL2_CACHE_DIR="", VL2_DEVICE="", VL2_TIER="")
-    words = [program, "bench", "--synthetic", model, "--type", weights, "--layers", "2", "--pipelines", "-p", "600,3", "-n", "2", "--views", "2", "--first-token", "0"]
+    words = [program, "bench", "--synthetic", model, "--type", weights, "--layers", "2", "--pipelines", "-p", "600,3", "-n", "2", "--batch", "2,8", "--views", "2", "--first-token", "0"]
     if (model, weights) == MODELS[-1]:
-        words += ["--expert-slots", "16"]  # the kernels of the cache; the others stay as they are
+        words += ["--expert-slots", "48"]  # the kernels of the cache; the others stay as they are
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     if done.returncode != 0:
         sys.exit(f"{family} {model} {weights}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
