@@ -288,7 +288,7 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: while a picture is encoded others have thei
     vl2_session* other;
     uint32_t encoding = 0, reading = 0, answered = 0, stop_at = UINT32_MAX;
   } watch{other.get()};
-  vl2_reply_options options = drawing(6, 1);
+  vl2_reply_options options = drawing(20, 1);
   options.temperature = 0;
   options.progress_user = &watch;
   options.progress = [](void* user, vl2_phase phase, uint64_t done, uint64_t total) {

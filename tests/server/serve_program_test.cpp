@@ -1,4 +1,5 @@
 // The program `vl2 serve` itself, with the demo model.
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -251,8 +252,9 @@ TEST_SUITE("program") {
     const auto start = Clock::now();
     answer_of(program.port, messages, {{"max_tokens", 1}, {"seed", 1}});
     const double whole = seconds_since(start);
-    double longest = 0;
-    for (const double part : {0.1, 0.3, 0.5}) {
+    std::vector<double> held;
+    for (const double part :
+         {0.05, 0.12, 0.2}) {  // the encoder is 0.6 of it; then a chunk of the prompt is read, which is not given up
       const auto asked = Clock::now();
       {
         RawClient client(program.port);
@@ -265,11 +267,12 @@ TEST_SUITE("program") {
       const auto left = Clock::now();
       while (busy() && seconds_since(left) < 60)
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      longest = std::max(longest, seconds_since(left));
+      held.push_back(seconds_since(left));
     }
-    MESSAGE("a picture takes ", whole, " s; the slot was free ", longest, " s after the client had left, at most");
-    // Seen on lavapipe: see MESSAGE; before encoding was asked between submissions 0.9 of `whole`.
-    CHECK(longest < std::max(0.3 * whole, 0.1));
+    std::sort(held.begin(), held.end());  // one of three may meet a machine that is busy elsewhere
+    MESSAGE("a picture takes ", whole, " s; the slot was free ", held[1], " s after the client had left");
+    // Seen on lavapipe: 0.03 of `whole`. With an encoder that cannot be given up: 0.5.
+    CHECK(held[1] < 0.3 * whole);
     CHECK(answer_of(program.port, messages)["choices"][0]["message"]["content"] == "$641.56");
     CHECK(program.end(SIGTERM) == 0);
   }
