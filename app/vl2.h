@@ -138,7 +138,7 @@ VL2_API void vl2_device_list_free(vl2_device_list* list);
 
 typedef enum vl2_phase {
   VL2_PHASE_LOAD = 0,   /* done, total: bytes of weights */
-  VL2_PHASE_ENCODE = 1, /* done, total: pictures of this call; told before each one */
+  VL2_PHASE_ENCODE = 1, /* done, total: pictures of this call; told before each one, and while one takes long */
   VL2_PHASE_READ = 2    /* done, total: tokens of the prompt, those to be read; told before each part and at the end, if any */
 } vl2_phase;
 

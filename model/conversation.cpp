@@ -195,10 +195,13 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
   for (const Place& place : wanted.places) {
     if (place.run.first < first)
       continue;
-    VL2_TRY(go_on(ReadPhase::Pictures, static_cast<uint32_t>(encoded.size()), pictures));
+    const auto done = static_cast<uint32_t>(encoded.size());
+    VL2_TRY(go_on(ReadPhase::Pictures, done, pictures));
     const OwnedPicture& picture = *place.picture;
-    VL2_ASSIGN(EncodedPicture one, session_->encode({picture.width, picture.height, picture.rgb},
-                                                    static_cast<uint32_t>(wanted.places.size()), &reply.times.pictures));
+    VL2_ASSIGN(
+        EncodedPicture one,
+        session_->encode({picture.width, picture.height, picture.rgb}, static_cast<uint32_t>(wanted.places.size()),
+                         &reply.times.pictures, [&](uint32_t, uint32_t) { return go_on(ReadPhase::Pictures, done, pictures); }));
     encoded.push_back(std::move(one));
     firsts.push_back(place.run.first - first);
   }

@@ -48,7 +48,7 @@ enum class ReadPhase { Pictures, Tokens };
 /// What gives a session its next tokens in Session::decode()'s place: at least one, at most `count`.
 using DecodeTokens = std::function<Result<std::vector<uint32_t>>(Session&, uint32_t count, const SampleOptions&)>;
 
-/// Told before each picture and each part of the prompt, and at the end of both; an error ends the reading with it.
+/// Told before each picture, about every 50 ms of it, before each part of the prompt, and at the end; an error ends the reading.
 using ReadProgress = std::function<Status(ReadPhase phase, uint32_t done, uint32_t total)>;
 
 struct ReplyOptions {

@@ -75,7 +75,7 @@ Result<PictureCanvases> make_canvases(Recorder& rec, const Config& config, const
 }
 
 Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Config& config, const Weights& weights,
-                                      const PictureCanvases& canvases) {
+                                      const PictureCanvases& canvases, const BetweenBlocks& between) {
   // One tile shows what the whole picture shows, pixel for pixel: encoded once, read twice.
   std::vector<Canvas> different{canvases.global};
   if (!canvases.one_tile())
@@ -86,7 +86,7 @@ Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Con
   VL2_ASSIGN(encoded.features,
              scratch.get("vision features", rec.device().act(), {views, config.vision.tokens(), config.vision.width}));
   VL2_ASSIGN(encoded.tokens, scratch.get("vision tokens", DType::F32, {views, config.tokens_per_view(), hidden}));
-  VL2_TRY(vision_encoder(rec, scratch, config.vision, weights.vision, different, encoded.features));
+  VL2_TRY(vision_encoder(rec, scratch, config.vision, weights.vision, different, encoded.features, between));
   VL2_TRY(projector(rec, scratch, config, weights.projector, encoded.features, encoded.tokens));
   if (canvases.one_tile())
     for (TensorView* view : {&encoded.features, &encoded.tokens}) {
@@ -98,9 +98,10 @@ Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Con
   const auto rows = static_cast<uint32_t>(grid.row_count());
   VL2_ASSIGN(encoded.buffer, rec.device().memory().allocate(uint64_t{rows} * hidden * 4, MemoryKind::Device, "image sequence"));
   encoded.sequence = make_view(*encoded.buffer, DType::F32, {rows, hidden});
-  VL2_TRY(image_sequence(rec, encoded.tokens, weights.projector.image_newline, weights.projector.view_separator, grid,
-                         encoded.sequence));
-  VL2_TRY(rec.finish());
+  const Status assembled = image_sequence(rec, encoded.tokens, weights.projector.image_newline, weights.projector.view_separator,
+                                          grid, encoded.sequence);
+  VL2_TRY(rec.finish());  // before the buffer may go
+  VL2_TRY(assembled);
   scratch.drop_outgrown();
   return encoded;
 }

@@ -51,8 +51,10 @@ struct EncodedPicture {
   std::unique_ptr<Buffer> buffer;
 };
 
-/// Records the encoding of `canvases`, and waits for it.
+/// Records the encoding of `canvases`, and waits for it. An error may leave work that reads them under way.
+///
+/// between  as vision_encoder() has it
 Result<EncodedPicture> encode_picture(Recorder& rec, Scratch& scratch, const Config& config, const Weights& weights,
-                                      const PictureCanvases& canvases);
+                                      const PictureCanvases& canvases, const BetweenBlocks& between = {});
 
 }  // namespace vl2

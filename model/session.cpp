@@ -144,7 +144,9 @@ Status Session::fetch_logits() {
   return logits_in_batch_ ? batch_->give_back(*this) : Status{};
 }
 
-Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times) {
+Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times,
+                                       const BetweenParts& between) {
+  constexpr double kAskEvery_ms = 50;  // as long as a submission
   const auto start = Clock::now();
   VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec_, engine_.config(), picture, pictures_in_conversation));
   if (times != nullptr) {
@@ -152,7 +154,17 @@ Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures
     times->resize_ms += ms_since(start);
   }
   const auto resized = Clock::now();
-  auto encoded = encode_picture(rec_, scratch_, engine_.config(), engine_.weights(), canvases);
+  auto asked = resized;
+  const auto ask = [&](uint32_t done, uint32_t total) -> Status {
+    if (!between || ms_since(asked) < kAskEvery_ms)
+      return {};
+    VL2_TRY(between(done, total));
+    asked = Clock::now();
+    return {};
+  };
+  auto encoded = encode_picture(rec_, scratch_, engine_.config(), engine_.weights(), canvases, ask);
+  if (!encoded.ok())
+    static_cast<void>(rec_.finish());  // what was recorded reads the canvases
   if (times != nullptr)
     times->encode_ms += ms_since(resized);
   return encoded;

@@ -38,7 +38,7 @@ struct EncodeTimes {
   double encode_ms = 0;  ///< encoder, projector, assembly
 };
 
-/// Asked before each part of a long call, when nothing of it is being recorded, with how much of it is done; an error ends it.
+/// Asked before each part of a long call, when other sessions may have the device, with how much of it is done; an error ends it.
 using BetweenParts = std::function<Status(uint32_t done, uint32_t total)>;
 
 /// The cache of one conversation, and what runs on it. One thread at a time; the engine outlives it.
@@ -85,8 +85,11 @@ class Session {
 
   /// Encodes a picture on the device. pictures_in_conversation decides on tiling (tile_grid()).
   ///
-  /// times  where not null, gets the times, which costs one more wait for the device
-  Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times = nullptr);
+  /// times    where not null, gets the times, which costs one more wait for the device
+  /// between  may be empty; asked about every 50 ms, with blocks of the encoder that are on their way, of all. Other sessions of
+  ///          the engine may work on its device meanwhile
+  Result<EncodedPicture> encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times = nullptr,
+                                const BetweenParts& between = {});
 
   /// Runs the prompt `ids` after what is in the cache, in chunks of `chunk` tokens (0: Engine::chunk()), with pictures in place
   /// of their runs of image tokens.

@@ -41,21 +41,26 @@ Status embed_patches(Recorder& rec, Scratch& scratch, const VisionConfig& config
 }
 
 Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const VisionBlockWeights& weights, uint32_t views,
-             DType act, const TensorView& x) {
+             DType act, const TensorView& x, const std::function<Status()>& ask) {
   const uint32_t rows = x.dim(0), width = config.width;
   VL2_ASSIGN(const TensorView normed, scratch.get("vision normed", act, {rows, width}));
   VL2_ASSIGN(const TensorView qkv, scratch.get("vision qkv", act, {rows, 3 * width}));
   VL2_ASSIGN(const TensorView attended, scratch.get("vision attended", act, {rows, width}));
   VL2_ASSIGN(const TensorView inner, scratch.get("vision inner", act, {rows, config.mlp_width()}));
+  VL2_TRY(ask());
   VL2_TRY(layer_norm(rec, x, weights.norm1.weight, weights.norm1.bias, normed, kLayerNormEps));
   VL2_TRY(matmul(rec, normed, weights.qkv, qkv, {.bias = weights.qkv_bias}));
+  VL2_TRY(ask());
   const float scale = 1.0f / std::sqrt(static_cast<float>(width / config.heads));
   VL2_TRY(attention(rec, heads_of(qkv, 0, views, config), heads_of(qkv, width, views, config),
                     heads_of(qkv, 2 * width, views, config), heads_of(attended, 0, views, config), {.scale = scale}));
+  VL2_TRY(ask());
   VL2_ASSIGN(const TensorView proj_slices, matmul_slices(rec, scratch, attended, weights.proj));
   VL2_TRY(matmul(rec, attended, weights.proj, x, {.bias = weights.proj_bias, .residual = x, .slices = proj_slices}));
+  VL2_TRY(ask());
   VL2_TRY(layer_norm(rec, x, weights.norm2.weight, weights.norm2.bias, normed, kLayerNormEps));
   VL2_TRY(matmul(rec, normed, weights.fc1, inner, {.bias = weights.fc1_bias, .activation = Activation::GeluTanh}));
+  VL2_TRY(ask());
   VL2_ASSIGN(const TensorView fc2_slices, matmul_slices(rec, scratch, inner, weights.fc2));
   return matmul(rec, inner, weights.fc2, x, {.bias = weights.fc2_bias, .residual = x, .slices = fc2_slices});
 }
@@ -63,15 +68,18 @@ Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const 
 }  // namespace
 
 Status vision_encoder(Recorder& rec, Scratch& scratch, const VisionConfig& config, const VisionWeights& weights,
-                      const std::vector<Canvas>& canvases, const TensorView& features) {
+                      const std::vector<Canvas>& canvases, const TensorView& features, const BetweenBlocks& between) {
   uint32_t views = 0;
   for (const Canvas& canvas : canvases)
     views += canvas.views;
   const uint32_t rows = views * config.tokens();
   VL2_ASSIGN(const TensorView x, scratch.get("vision residual", DType::F32, {rows, config.width}));
   VL2_TRY(embed_patches(rec, scratch, config, weights, canvases, features.dtype, x));
-  for (const VisionBlockWeights& weights_of_block : weights.blocks)
-    VL2_TRY(block(rec, scratch, config, weights_of_block, views, features.dtype, x));
+  const auto blocks = static_cast<uint32_t>(weights.blocks.size());
+  for (uint32_t i = 0; i < blocks; ++i) {
+    const auto ask = [&] { return between ? between(i, blocks) : Status{}; };
+    VL2_TRY(block(rec, scratch, config, weights.blocks[i], views, features.dtype, x, ask));
+  }
   return layer_norm(rec, x, weights.norm.weight, weights.norm.bias, features.reshaped({rows, config.width}), kLayerNormEps);
 }
 

@@ -275,6 +275,57 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: stop from another thread ends the answer wi
   CHECK(reply_of(session).answer_tokens == 2);
 }
 
+// On a GPU a picture is one submission or two, and nobody is asked twice.
+TEST_CASE_FIXTURE(ApiTest, "vl2_api: while a picture is encoded others have their turns, and it can be given up") {
+  const ModelHandle model = load_model(kPico);
+  const SessionHandle session = new_session(model), other = new_session(model);
+  const auto show = [&] {
+    const std::string png = read_file(kPictures + "receipt.png");
+    REQUIRE(vl2_session_add_image_file(session.get(), reinterpret_cast<const uint8_t*>(png.data()), png.size()) == VL2_OK);
+    say(session, "What is the total?");
+  };
+  struct Watch {
+    vl2_session* other;
+    uint32_t encoding = 0, reading = 0, answered = 0, stop_at = UINT32_MAX;
+  } watch{other.get()};
+  vl2_reply_options options = drawing(20, 1);
+  options.temperature = 0;
+  options.progress_user = &watch;
+  options.progress = [](void* user, vl2_phase phase, uint64_t done, uint64_t total) {
+    auto& w = *static_cast<Watch*>(user);
+    CHECK(done <= total);
+    if (phase == VL2_PHASE_READ)
+      return ++w.reading, 0;
+    CHECK(total == 1);
+    if (++w.encoding > 1 && w.encoding <= 4) {  // in the middle of it
+      vl2_reply_options short_one = drawing(3, w.encoding);
+      CHECK(vl2_session_truncate(w.other, 0) == VL2_OK);
+      CHECK(vl2_session_add_message(w.other, VL2_ROLE_USER, "Hello.", VL2_NUL_TERMINATED) == VL2_OK);
+      w.answered += vl2_session_reply(w.other, &short_one) == VL2_OK;
+    }
+    return w.encoding == w.stop_at ? 1 : 0;
+  };
+  show();
+  CHECK(pulled(session, options) == "$641.56");
+  const uint32_t all = watch.encoding;
+  CHECK(watch.answered == std::min(all - 1, 3u));
+  CHECK(watch.reading >= 2);
+  if (device.caps().type == DeviceType::Cpu)
+    CHECK(all > 3);  // pico's takes a second and more here, a submission 50 ms
+  for (const uint32_t stop_at : {2u, all / 2}) {
+    if (stop_at < 2 || stop_at > all)
+      continue;
+    REQUIRE(vl2_session_clear(session.get()) == VL2_OK);
+    watch = {other.get(), 0, 0, 0, stop_at};
+    show();
+    CHECK(vl2_session_start(session.get(), &options) == VL2_ERROR_CANCELLED);
+    CHECK(watch.encoding == stop_at);
+    CHECK(watch.reading == 0);
+    watch.stop_at = UINT32_MAX;
+    CHECK(pulled(session, options) == "$641.56");  // the same session, the same message
+  }
+}
+
 TEST_CASE_FIXTURE(ApiTest, "vl2_api: the wrong order is refused, and changes nothing") {
   const ModelHandle model = load_model(kPico);
   const SessionHandle session = new_session(model);

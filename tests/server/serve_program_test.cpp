@@ -1,4 +1,5 @@
 // The program `vl2 serve` itself, with the demo model.
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -235,6 +236,44 @@ TEST_SUITE("program") {
     MESSAGE((answers / steps), " answers a step, ", steps, " steps");
     CHECK(answers > 2 * steps);  // turns would be 1
     CHECK(metric("vl2_slots_busy") == 0);
+    CHECK(program.end(SIGTERM) == 0);
+  }
+
+  TEST_CASE("serve: a client that leaves while its picture is read frees its slot long before the picture is through") {
+    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "1"});
+    using Clock = std::chrono::steady_clock;
+    const auto seconds_since = [](Clock::time_point start) {
+      return std::chrono::duration<double>(Clock::now() - start).count();
+    };
+    const auto busy = [&] { return ask(program.port, "GET", "/metrics").body.find("\nvl2_slots_busy 1\n") != std::string::npos; };
+    const json messages = json::array({user("What is the total?", {"receipt.png"})});
+    const json body = {{"messages", messages}, {"max_tokens", 1}, {"seed", 1}};
+    answer_of(program.port, messages, {{"max_tokens", 1}, {"seed", 1}});  // makes pipelines
+    const auto start = Clock::now();
+    answer_of(program.port, messages, {{"max_tokens", 1}, {"seed", 1}});
+    const double whole = seconds_since(start);
+    std::vector<double> held;
+    for (const double part :
+         {0.05, 0.12, 0.2}) {  // the encoder is 0.6 of it; then a chunk of the prompt is read, which is not given up
+      const auto asked = Clock::now();
+      {
+        RawClient client(program.port);
+        client.send(request_text("POST", "/v1/chat/completions", body.dump()));
+        while (!busy() && seconds_since(asked) < whole)
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        std::this_thread::sleep_for(std::chrono::duration<double>(part * whole));
+        client.close();
+      }
+      const auto left = Clock::now();
+      while (busy() && seconds_since(left) < 60)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      held.push_back(seconds_since(left));
+    }
+    std::sort(held.begin(), held.end());  // one of three may meet a machine that is busy elsewhere
+    MESSAGE("a picture takes ", whole, " s; the slot was free ", held[1], " s after the client had left");
+    // Seen on lavapipe: 0.03 of `whole`. With an encoder that could not be given up, leaving after 0.1 of it: 0.6.
+    CHECK(held[1] < 0.3 * whole);
+    CHECK(answer_of(program.port, messages)["choices"][0]["message"]["content"] == "$641.56");
     CHECK(program.end(SIGTERM) == 0);
   }
 

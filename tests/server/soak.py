@@ -2,11 +2,13 @@
 """`vl2 serve` under load: many clients on few slots, clients that hang up, sockets that trickle headers.
 
 Usage    python3 tests/server/soak.py build/release/vl2 [-m app/demo/pico] [--clients 64] [--slots 4] [--requests 5000]
-                                      [--disconnects 1000] [--tricklers 500] [--seconds 0]
-Answers  Each question is asked once with nobody else there; that is its known answer. Then all clients ask at random: what comes must
-         be the same, to the letter. Some ask with a picture, some want a stream, some draw with a seed of their own.
-Checks   no wrong answer, none lost, no 5xx; after the disconnects all slots are free within a second, the next answer is right, and
-         file descriptors are as before; with the tricklers /health answers within 100 ms.
+                                      [--disconnects 1000] [--tricklers 500] [--queue 56] [--questions 42] [--pictures 0.02]
+                                      [--seconds 0]
+Answers  Each question's known answer comes from another server, which has one slot and decodes one operator a dispatch (VL2_PLAN=plain)
+         for one client. Then all clients ask at random: what comes must be the same, to the letter. A few (--pictures: which part)
+         ask with a picture, some want a stream, some draw with a seed of their own. Who is sent away by 429 comes back after Retry-After.
+Checks   no wrong answer, none lost, no 5xx; after the disconnects all slots are free within a second (--patience), the next answers are right, and
+         file descriptors and memory are as before; with the tricklers /health answers within 100 ms.
 --seconds  ends the requests after that long, to be repeated on slow machines; what was not asked is not counted.
 Exit     0 when all of it held.
 """
@@ -31,9 +33,14 @@ parser.add_argument('--requests', type=int, default=5000)
 parser.add_argument('--disconnects', type=int, default=1000)
 parser.add_argument('--tricklers', type=int, default=500)
 parser.add_argument('--seconds', type=float, default=0)
-parser.add_argument('--tokens', type=int, default=12)
+parser.add_argument('--tokens', type=int, default=6)
+parser.add_argument('--questions', type=int, default=42)
+parser.add_argument('--patience', type=float, default=1)
+parser.add_argument('--queue', type=int, default=56)
+parser.add_argument('--pictures', type=float, default=0.02)
 args = parser.parse_args()
 failures = []
+PICTURES = 2  # of the questions, the last
 
 
 def check(holds, what):
@@ -51,11 +58,13 @@ def questions():
     found = []
     for text in ('What is the total?', 'How many circles?', 'Read the first line.', 'What is the age?', 'Where is the box?',
                  'Write the table.', 'A', 'Describe the chart, please.'):
-        for seed in (None, 1, 2):
+        for seed in (None, 1, 2, 3, 4):
             body = {'messages': [{'role': 'user', 'content': text}], 'max_tokens': args.tokens}
             if seed is not None:
-                body.update(seed=seed, temperature=1.0)
+                body.update(seed=seed, temperature=2.0)  # words that nobody else is given
             found.append(body)
+    step = -(-len(found) // max(args.questions - PICTURES, 1))
+    found = found[::step]
     for name, text in (('receipt.png', 'What is the total?'), ('form.png', 'What is the age?')):
         parts = [{'type': 'image_url', 'image_url': {'url': picture(name)}}, {'type': 'text', 'text': text}]
         found.append({'messages': [{'role': 'user', 'content': parts}], 'max_tokens': args.tokens})
@@ -63,10 +72,10 @@ def questions():
 
 
 class Server:
-    def __init__(self):
-        words = [args.program, 'serve', '-m', args.model, '--port', '0', '-q', '--parallel', str(args.slots), '--queue',
-                 str(max(64, args.clients)), '-c', '1024']
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    def __init__(self, slots, plan):
+        words = [args.program, 'serve', '-m', args.model, '--port', '0', '-q', '--parallel', str(slots), '--queue',
+                 str(args.queue), '-c', '1024']
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, 'VL2_PLAN': plan})
         line = self.process.stdout.readline()
         self.port = int(line.strip().rsplit(':', 1)[1].rstrip('/'))
 
@@ -90,10 +99,12 @@ class Server:
 
 
 def answer(connection, body, stream):
-    """Status and text."""
+    """Status and text; for 429 the seconds to stay away."""
     connection.request('POST', '/v1/chat/completions', json.dumps({**body, 'stream': stream}), {'Content-Type': 'application/json'})
     response = connection.getresponse()
     text = response.read().decode()
+    if response.status == 429:
+        return 429, float(response.getheader('Retry-After'))
     if response.status != 200:
         return response.status, text
     if not stream:
@@ -104,8 +115,12 @@ def answer(connection, body, stream):
     return 200, ''.join(p['choices'][0]['delta'].get('content') or '' for p in pieces if p['choices'])
 
 
+def ask_which(draw, bodies):
+    return len(bodies) - 1 - draw.randrange(PICTURES) if draw.random() < args.pictures else draw.randrange(len(bodies) - PICTURES)
+
+
 def ask_everything(server, bodies, known):
-    lock, counts, begun, deadline = threading.Lock(), {}, [0], time.time() + (args.seconds or 1e9)
+    lock, counts, begun, away, deadline = threading.Lock(), {}, [0], [0], time.time() + (args.seconds or 1e9)
 
     def client(number):
         draw = random.Random(number)
@@ -115,10 +130,14 @@ def ask_everything(server, bodies, known):
                 if begun[0] >= args.requests or time.time() > deadline:
                     break
                 begun[0] += 1
-            which = draw.randrange(len(bodies))
+            which, stream = ask_which(draw, bodies), draw.random() < 0.5
             try:
-                status, text = answer(connection, bodies[which], draw.random() < 0.5)
-            except (OSError, http.client.HTTPException) as error:
+                while (reply := answer(connection, bodies[which], stream))[0] == 429:
+                    with lock:
+                        away[0] += 1
+                    time.sleep(reply[1])
+                status, text = reply
+            except (OSError, TypeError, http.client.HTTPException) as error:
                 status, text = 'lost', str(error)
                 connection.close()
             what = ('right' if text == known[which] else 'wrong') if status == 200 else str(status)
@@ -135,13 +154,28 @@ def ask_everything(server, bodies, known):
     for thread in threads:
         thread.join()
     took = time.time() - start
-    print(f'      {begun[0]} requests of {args.clients} clients in {took:.1f} s, {begun[0] / took:.1f} a second: {counts}')
+    print(f'      {begun[0]} requests of {args.clients} clients in {took:.1f} s, {begun[0] / took:.1f} a second: {counts}; '
+          f'{away[0]} times sent away by 429; {server.metric("vl2_decode_step_answers ") / max(server.metric("vl2_decode_steps "), 1):.2f} answers a step')
     check(counts == {'right': begun[0]}, f'{begun[0]} of {begun[0]} answers are the known ones')
 
 
 def hang_up(server, bodies, known):
-    before = server.descriptors(), server.resident_mb()
-    lock, left = threading.Lock(), [args.disconnects]
+    """In two halves: after the first there is all that the server keeps, as room for pictures; the second must add nothing."""
+    before = server.descriptors()
+    hang_up_some(server, bodies, args.disconnects // 2)
+    half = server.resident_mb()
+    hang_up_some(server, bodies, args.disconnects - args.disconnects // 2)
+    after = server.descriptors(), server.resident_mb()
+    print(f'      descriptors {before} -> {after[0]}, resident {half:.0f} MB at half time -> {after[1]:.0f} MB')
+    check(after[0] <= before + 2, 'no descriptor leaks')
+    check(after[1] <= half * 1.02 + 8, 'no memory leaks')
+    connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=600)
+    for which in (0, 1, len(bodies) - 1):
+        check(answer(connection, bodies[which], False) == (200, known[which]), f'the next answer to question {which} is right')
+
+
+def hang_up_some(server, bodies, count):
+    lock, left = threading.Lock(), [count]
 
     def client(number):
         draw = random.Random(1000 + number)
@@ -151,7 +185,7 @@ def hang_up(server, bodies, known):
                     return
                 left[0] -= 1
             try:
-                body = json.dumps({**draw.choice(bodies[:-2]), 'stream': True, 'max_tokens': 200}).encode()  # the encoder of a picture is not stopped half-way
+                body = json.dumps({**bodies[ask_which(draw, bodies)], 'stream': True, 'max_tokens': 200}).encode()
                 head = f'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n'
                 data = head.encode() + body
                 with socket.create_connection(('127.0.0.1', server.port), timeout=20) as link:
@@ -176,12 +210,8 @@ def hang_up(server, bodies, known):
         time.sleep(0.02)
     freed = time.time() - ended
     time.sleep(0.5)
-    after = server.descriptors(), server.resident_mb()
-    print(f'      {args.disconnects} clients hung up in {took:.1f} s; descriptors {before[0]} -> {after[0]}, resident {before[1]:.0f} -> {after[1]:.0f} MB')
-    check(freed < 1, f'all slots are free {freed:.2f} s after the last one')
-    check(after[0] <= before[0] + 2, 'no descriptor leaks')
-    connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=600)
-    check(answer(connection, bodies[0], False) == (200, known[0]), 'the next answer is right')
+    print(f'      {count} clients hung up in {took:.1f} s')
+    check(freed < args.patience, f'all slots are free {freed:.2f} s after the last one')
 
 
 def trickle(server):
@@ -214,17 +244,27 @@ def trickle(server):
     check(max(waits) < 0.1 and statuses == {200: 30}, '/health answers within 100 ms')
 
 
-server = Server()
-try:
-    bodies = questions()
-    link = http.client.HTTPConnection('127.0.0.1', server.port, timeout=600)
-    known = []
-    for body in bodies:
-        status, text = answer(link, body, False)
-        assert status == 200, text
-        known.append(text)
-    link.close()
+def known_answers(bodies):
+    plain = Server(1, 'plain')
+    try:
+        link = http.client.HTTPConnection('127.0.0.1', plain.port, timeout=600)
+        known = []
+        for body in bodies:
+            status, text = answer(link, body, False)
+            assert status == 200, text
+            known.append(text)
+        link.close()
+    finally:
+        plain.process.kill()
+        plain.process.wait()
     print(f'      {len(known)} questions, {len(set(known))} different answers', flush=True)
+    return known
+
+
+bodies = questions()
+known = known_answers(bodies)
+server = Server(args.slots, 'auto')
+try:
     if args.requests:
         ask_everything(server, bodies, known)
     if args.disconnects:
