@@ -58,7 +58,7 @@ Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoin
   if (!device_->executes())
     return {};
   const PlannedModel model{config_, checkpoint, options.mix, options.expert_slots};
-  const MemoryUse use{context_, chunk(), options.pictures};
+  const MemoryUse use{context_, chunk(), options.pictures, cache_type_};
   const uint64_t available = device_->memory().available_bytes();
   const auto start = Clock::now();
   auto plan = plan_memory(*device_, model, use);
@@ -91,6 +91,7 @@ Result<std::unique_ptr<Engine>> Engine::rehearsal(const Device& like, const Plan
   std::unique_ptr<Engine> engine(new Engine);
   engine->config_ = model.config;
   engine->chunk_ = use.chunk;
+  engine->cache_type_ = use.cache_type;
   VL2_ASSIGN(engine->context_, context_of(engine->config_, use.context));
   engine->device_ = Device::rehearsal(like);
   if (model.checkpoint == nullptr) {
@@ -114,13 +115,13 @@ Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOption
   VL2_ASSIGN(const auto checkpoint, files.checkpoint(config));
   VL2_ASSIGN(const auto device, Device::create(options.device));
   device_name = device->caps().name;
-  VL2_ASSIGN(MemoryPlan plan,
-             plan_memory(*device, {config, checkpoint.get(), options.mix}, {context, options.chunk, options.pictures}));
+  const PlannedModel model{config, checkpoint.get(), options.mix};
+  const MemoryUse use{context, options.chunk, options.pictures, options.cache_type};
+  VL2_ASSIGN(MemoryPlan plan, plan_memory(*device, model, use));
   plan.available_bytes = device->memory().available_bytes();
   if (plan.fits() || !may_cache_experts(*device, options))
     return plan;
-  auto cached = plan_with_cached_experts(*device, {config, checkpoint.get(), options.mix},
-                                         {context, options.chunk, options.pictures}, plan.available_bytes);
+  auto cached = plan_with_cached_experts(*device, model, use, plan.available_bytes);
   return cached.ok() ? cached.take() : plan;
 }
 
@@ -131,6 +132,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   VL2_TRY(limit_tiles(engine->config_, options.tiles));
   VL2_ASSIGN(engine->context_, context_of(engine->config_, options.context));
   engine->chunk_ = options.chunk;
+  engine->cache_type_ = options.cache_type;
 
   // Starting a driver takes as long as parsing thousands of tensor names: side by side.
   LoadTimes& times = engine->times_;
@@ -162,6 +164,7 @@ Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const
   VL2_TRY(limit_tiles(engine->config_, options.tiles));
   VL2_ASSIGN(engine->context_, context_of(engine->config_, options.context));
   engine->chunk_ = options.chunk;
+  engine->cache_type_ = options.cache_type;
   VL2_ASSIGN(engine->device_, Device::create(options.device));
   engine->times_.device_ms = ms_since(start);
   VL2_TRY(engine->check_memory(name, nullptr, options));

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/kv_cache.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
 
@@ -34,6 +35,7 @@ struct MemoryUse {
   uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: chunk_of()
   /// Pictures in front of the prompt. Not given: a photo of 12 megapixels, of as many tiles as the context has room for.
   std::optional<std::vector<PictureSize>> pictures;
+  CacheType cache_type = CacheType::F16;
 };
 
 /// A model before it is loaded.

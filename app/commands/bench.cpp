@@ -127,6 +127,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
     words.insert(words.end(), {"--device", options.model.device});
   if (!options.model.vram.empty())
     words.insert(words.end(), {"--vram", options.model.vram});
+  if (!options.model.cache_type.empty())
+    words.insert(words.end(), {"--cache-type", options.model.cache_type});
   if (options.model.no_expert_cache)
     words.emplace_back("--no-expert-cache");
   VL2_ASSIGN(const StartTimes start, measure_start(words, options.repeats));

@@ -161,7 +161,8 @@ Status plan_command(const PlanOptions& options) {
   VL2_ASSIGN(const auto device, open_device(wanted));
   const PlannedModel model{subject.config, subject.checkpoint.get(), wanted.mix};
   VL2_ASSIGN(const uint32_t context, context_of(model.config, wanted.context));
-  const MemoryUse use{context, wanted.chunk != 0 ? wanted.chunk : chunk_of(device->caps(), subject.config.language), pictures};
+  const MemoryUse use{context, wanted.chunk != 0 ? wanted.chunk : chunk_of(device->caps(), subject.config.language), pictures,
+                      wanted.cache_type};
   const uint64_t limit = wanted.device.heap_limit_bytes, available = limit != 0 ? limit : device->memory().available_bytes();
   auto plan = plan_memory(*device, model, use);
   if (plan.code() == Code::OutOfMemory || plan.code() == Code::BadShape)

@@ -61,7 +61,7 @@ class vl2_load_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("device", c_char_p), ("quantize", c_char_p),
                 ("cache_folder", c_char_p), ("context_tokens", c_uint32), ("max_tiles", c_uint32), ("memory_bytes", c_uint64),
                 ("prefill_tokens", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS),
-                ("progress_user", c_void_p)]
+                ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32)]
 
 
 class vl2_model_info(_Struct):
