@@ -59,8 +59,8 @@ Outcome read_load_options(const vl2_load_options* given, vl2_load_options& optio
   if ((options.flags & ~kLoadFlags) != 0)
     return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: flags are ", options.flags, ", this library knows ", kLoadFlags);
   if (options.cache_type > VL2_CACHE_Q8_0 || options.reserved2 != 0)
-    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: cache_type is ", options.cache_type, " and reserved2 ", options.reserved2,
-                  ", wanted 0 or 1 and 0");
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: cache_type is ", options.cache_type, " and reserved2 ",
+                  options.reserved2, ", wanted 0 or 1 and 0");
   return {};
 }
 

@@ -70,7 +70,8 @@ Status attention_mha(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   const AttentionOptions options{
       .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)), .causal = true, .first_position = first_position};
   VL2_TRY(attention(rec, batch_of_one(q), batch_of_one(heads_of(keys, 0, heads, head_dim)),
-                    batch_of_one(heads_of(values, 0, heads, head_dim)), batch_of_one(heads_of(attended, 0, heads, head_dim)), options));
+                    batch_of_one(heads_of(values, 0, heads, head_dim)), batch_of_one(heads_of(attended, 0, heads, head_dim)),
+                    options));
   return matmul(rec, attended, layer.o, residual, {.residual = residual});
 }
 

@@ -11,7 +11,7 @@
 
 namespace vl2 {
 
-uint64_t pipeline_tag(const Config& config) {
+uint64_t pipeline_tag(const Config& config, CacheType cache_type) {
   // Written field by field: a struct's padding has no value.
   const LanguageConfig& language = config.language;
   const VisionConfig& vision = config.vision;
@@ -21,6 +21,8 @@ uint64_t pipeline_tag(const Config& config) {
        << ' ' << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
        << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' '
        << language.kv_lora_rank;
+  if (cache_type != CacheType::F16)
+    text << ' ' << cache_type_name(cache_type);
   const std::string bytes = text.str();
   return fnv1a64(bytes.data(), bytes.size());
 }
@@ -149,7 +151,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   VL2_ASSIGN(engine->device_, std::move(device));
   VL2_TRY(engine->check_memory(files.path(), checkpoint.get(), options));
   checkpoint->cancel_when(options.cancelled);
-  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
+  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_, engine->cache_type_));
   VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix,
                                             engine->expert_slots_));
   VL2_ASSIGN(engine->identity_, identity_of_weights(*checkpoint, options.mix));
@@ -168,7 +170,7 @@ Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const
   VL2_ASSIGN(engine->device_, Device::create(options.device));
   engine->times_.device_ms = ms_since(start);
   VL2_TRY(engine->check_memory(name, nullptr, options));
-  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
+  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_, engine->cache_type_));
   const auto upload_start = Clock::now();
   VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config, options.mix, engine->expert_slots_));
   if (options.router_skew != 0)

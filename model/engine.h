@@ -106,7 +106,7 @@ Result<uint32_t> context_of(const Config& config, uint32_t wanted);
 /// Whether experts may be cached for a model that does not fit: EngineOptions::expert_cache.
 bool may_cache_experts(const Device& device, const EngineOptions& options);
 
-/// Names the shapes of a model: what PipelineStore::prebuild() keeps its lists by. Pure.
-uint64_t pipeline_tag(const Config& config);
+/// Names the shapes of a model and the cache: what PipelineStore::prebuild() keeps its lists by. Pure.
+uint64_t pipeline_tag(const Config& config, CacheType cache_type);
 
 }  // namespace vl2

@@ -63,8 +63,8 @@ Result<KvCache> make_kv_cache(Device& device, const LanguageConfig& config, uint
     return fail(Code::Unsupported, "cache type q8_0: this model has ", config.use_mla ? "latents" : "heads", " of ", width,
                 " elements, wanted a multiple of 8", config.use_mla ? ", at most 1024" : "");
   const auto allocate = [&](TensorView& view) -> Status {
-    const uint64_t bytes = in_8_bits ? quantized_cache_bytes(capacity, segments, width)
-                                     : uint64_t{capacity} * segments * width * dtype_bytes(act);
+    const uint64_t bytes =
+        in_8_bits ? quantized_cache_bytes(capacity, segments, width) : uint64_t{capacity} * segments * width * dtype_bytes(act);
     VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, MemoryKind::Device, "kv cache"));
     view = in_8_bits ? quantized_cache_view(*buffer, capacity, segments, width)
                      : make_view(*buffer, act, {capacity, segments * width});

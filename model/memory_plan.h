@@ -72,6 +72,7 @@ struct MemoryPlan {
   uint64_t available_host_bytes = 0;            ///< what that has, where host_bytes is not 0
   uint32_t expert_slots = 0;                    ///< of a layer; 0: all experts are on the device
   uint32_t context = 0, chunk = 0;
+  CacheType cache_type = CacheType::F16;
   std::vector<PictureSize> pictures;  ///< that were planned for
   uint32_t views = 0;                 ///< of the picture with most of them
   size_t pipelines = 0;

@@ -31,8 +31,8 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, PlanChoice plan
   if (context > engine.context())
     return fail(Code::BadArgument, "context: got ", context, " tokens, the model was loaded for at most ", engine.context());
   std::unique_ptr<Session> session(new Session(engine));
-  VL2_ASSIGN(session->cache_,
-             make_kv_cache(engine.device(), engine.config().language, context == 0 ? engine.context() : context, engine.cache_type()));
+  VL2_ASSIGN(session->cache_, make_kv_cache(engine.device(), engine.config().language, context == 0 ? engine.context() : context,
+                                            engine.cache_type()));
   VL2_TRY(session->create_buffers());
   VL2_TRY(session->create_plan(plan));
   VL2_TRY(session->clear());

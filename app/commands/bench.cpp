@@ -76,8 +76,10 @@ Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
 BenchReport describe(const BenchOptions& options, const Engine& engine) {
   const DeviceCaps& caps = engine.device().caps();
   BenchReport report;
-  report.model = (options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic) +
-                 (options.model.type.empty() ? "" : " " + options.model.type);
+  report.model =
+      (options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic) +
+      (options.model.type.empty() ? "" : " " + options.model.type) +
+      (engine.cache_type() == CacheType::F16 ? std::string() : std::string(" cache ") + cache_type_name(engine.cache_type()));
   report.device = caps.name;
   report.driver = caps.driver_name + " " + caps.driver_info;
   report.tier = engine.device().tier();

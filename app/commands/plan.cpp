@@ -86,6 +86,8 @@ void print_table(const Answer& answer, const std::string& name, const Device& de
   const MemoryPlan& plan = answer.plan;
   std::printf("%s on %s, tier %u, %u tokens of context, prefill by %u", name.c_str(), device.caps().name.c_str(), device.tier(),
               plan.context, plan.chunk);
+  if (plan.cache_type != CacheType::F16)
+    std::printf(", cache in %s", cache_type_name(plan.cache_type));
   for (const PictureSize& size : plan.pictures)
     std::printf(", a picture of %u x %u", size.width, size.height);
   if (plan.views > 0)
@@ -126,6 +128,7 @@ void print_json(const Answer& answer, const std::string& name, const Device& dev
                               {"tier", device.tier()},
                               {"context", plan.context},
                               {"chunk", plan.chunk},
+                              {"cache_type", cache_type_name(plan.cache_type)},
                               {"pictures", pictures},
                               {"views", plan.views},
                               {"pipelines", plan.pipelines},

@@ -162,8 +162,7 @@ Status check_mla_matrix(const TensorView& q, const TensorView& cache, const Tens
     return fail(Code::BadShape, "decode_mla_matrix: y ", y, " must be [heads, value width] f32, within kv_b ", kv_b);
   const uint32_t heads = y.dim(0), latent = kv_b.dim(1), head_tiles = shape.head_tiles(heads), rows = head_tiles * shape.shape.m;
   if (cache.rank() != 2 || (cache.dtype != DType::F16 && cache.dtype != DType::U8) || !is_cache(cache, 1, cache.dim(1)) ||
-      cache.dim(1) < latent ||
-      !is_tensor(q, DType::F16, uint64_t{rows} * cache.dim(1)))
+      cache.dim(1) < latent || !is_tensor(q, DType::F16, uint64_t{rows} * cache.dim(1)))
     return fail(Code::BadShape, "decode_mla_matrix: q ", q, " and cache ", cache, " must be [", rows,
                 ", width] f16 and [capacity, width] f16 or in 8 bits, at least as wide as kv_b ", kv_b);
   const uint32_t depth = cache.dim(1);

@@ -33,7 +33,7 @@ TEST_CASE_FIXTURE(GpuTest, "cache_quantize: every element is within half a step 
       const TensorView cache = quantized_cache_view(*bytes.buffer, kCapacity, shape.segments, shape.width);
       auto values = rounded(reference::uneven(random_floats(kRows * stride, 1, 3)), act);
       for (uint32_t i = 0; i < row; ++i)
-        values[2 * stride + 8 + i] = 0;  // a row of zeros
+        values[2 * stride + 8 + i] = 0;                     // a row of zeros
       TensorView x = upload({kRows, stride}, values, act);  // rows of it: wider, from element 8 on
       x.offset += 8;
       x.dims[1] = row;
@@ -50,7 +50,8 @@ TEST_CASE_FIXTURE(GpuTest, "cache_quantize: every element is within half a step 
             CHECK(after[scale_at] == 0xa5);
             continue;
           }
-          const double wanted = double{values[(r - kFirst) * stride + 8 + c]}, scale = double{reference::cache_scale_at(after, scale_at)};
+          const double wanted = double{values[(r - kFirst) * stride + 8 + c]},
+                       scale = double{reference::cache_scale_at(after, scale_at)};
           const double distance = std::abs(double{got[r * row + c]} - wanted);
           worst = std::max(worst, distance == 0 ? 0 : distance / scale);
         }
@@ -58,14 +59,16 @@ TEST_CASE_FIXTURE(GpuTest, "cache_quantize: every element is within half a step 
       // 47 and more.
       CHECK(worst < 0.6);
       // The largest of a block has code 127 or so: a scale that is too large would pass above.
-      const std::vector<float> wanted_values = reference::cache_values(reference::cache_bytes(
-          [&] {
-            std::vector<float> rows(size_t{kCapacity} * row);
-            for (uint32_t r = 0; r < kRows; ++r)
-              std::copy_n(values.begin() + r * stride + 8, row, rows.begin() + (kFirst + r) * row);
-            return rows;
-          }(),
-          layout), layout);
+      const std::vector<float> wanted_values =
+          reference::cache_values(reference::cache_bytes(
+                                      [&] {
+                                        std::vector<float> rows(size_t{kCapacity} * row);
+                                        for (uint32_t r = 0; r < kRows; ++r)
+                                          std::copy_n(values.begin() + r * stride + 8, row, rows.begin() + (kFirst + r) * row);
+                                        return rows;
+                                      }(),
+                                      layout),
+                                  layout);
       for (uint32_t r = kFirst; r < kFirst + kRows; ++r)
         for (uint32_t c = 0; c < row; ++c) {
           const float scale = reference::cache_scale_at(after, layout.scale_at(r, c));
@@ -96,8 +99,8 @@ TEST_CASE_FIXTURE(GpuTest, "cache_dequantize: gives code times scale, rounded on
       const std::vector<uint8_t> made = reference::cache_bytes(reference::uneven(random_floats(kCapacity * row, 5, 2)), layout);
       const TensorView bytes = upload_u8({static_cast<uint32_t>(layout.bytes())}, made);
       const TensorView y = tensor({kRows, row}, act);
-      const Status status = cache_dequantize(rec, quantized_cache_view(*bytes.buffer, kCapacity, shape.segments, shape.width), y,
-                                             shape.segments);
+      const Status status =
+          cache_dequantize(rec, quantized_cache_view(*bytes.buffer, kCapacity, shape.segments, shape.width), y, shape.segments);
       REQUIRE_MESSAGE(status.ok(), status.message());
       auto wanted = rounded(reference::cache_values(made, layout), act);
       wanted.resize(size_t{kRows} * row);
