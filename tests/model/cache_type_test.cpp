@@ -48,14 +48,28 @@ class ToyModel {
   std::unique_ptr<Engine> engine_;
 };
 
-// The logits of every one of `ids`, the last `decoded` of them by way of decode().
+// Gives each block of the cache the scale of its neighbour.
+void swap_scales(Session& session) {
+  std::vector<std::byte> rows;
+  for (uint32_t plane = 1; plane < session.cache_tensor_count(); plane += 2) {
+    REQUIRE(session.read_cache(plane, rows).ok());
+    for (size_t i = 0; i + 4 <= rows.size(); i += 4)
+      std::rotate(rows.begin() + static_cast<std::ptrdiff_t>(i), rows.begin() + static_cast<std::ptrdiff_t>(i + 2),
+                  rows.begin() + static_cast<std::ptrdiff_t>(i + 4));
+    REQUIRE(session.write_cache(plane, rows).ok());
+  }
+}
+
+// The logits of every one of `ids`, the last `decoded` of them by way of decode(), before which `change` may meddle with the cache.
 std::vector<float> logits_of(const ToyModel& model, std::span<const uint32_t> ids, uint32_t chunk, uint32_t decoded = 0,
-                             PlanChoice plan = PlanChoice::Auto) {
+                             PlanChoice plan = PlanChoice::Auto, void (*change)(Session&) = nullptr) {
   const auto session = model.session(plan);
   const auto read = static_cast<uint32_t>(ids.size()) - decoded;
   std::vector<float> rows, row;
   const Status status = session->prefill(ids.first(read), {}, {read, &rows}, chunk);
   REQUIRE_MESSAGE(status.ok(), status.message());
+  if (change != nullptr)
+    change(*session);
   for (const uint32_t id : ids.subspan(read)) {
     std::vector<uint32_t> only((model.vocabulary() + 31) / 32);
     only[id / 32] = 1u << id % 32;
@@ -83,11 +97,18 @@ TEST_CASE_FIXTURE(GpuTest,
       const double whole = relative_l2(logits_of(q8, ids, 0), wanted), chunked = relative_l2(logits_of(q8, ids, 40), wanted);
       const double fused = relative_l2(logits_of(q8, ids, 40, kDecoded, PlanChoice::Fused), wanted);
       const double plain = relative_l2(logits_of(q8, ids, 40, kDecoded, PlanChoice::Plain), wanted);
-      MESSAGE(kind, " tier ", tier, ": ", whole, " in one chunk, ", chunked, " in three, ", fused, " and ", plain, " decoded");
+      const auto last = [&](const std::vector<float>& rows) {
+        return std::vector<float>(rows.end() - static_cast<std::ptrdiff_t>(kDecoded * f16.vocabulary()), rows.end());
+      };
+      const auto faulty = logits_of(q8, ids, 40, kDecoded, PlanChoice::Fused, swap_scales);
+      const double fault = relative_l2(last(faulty), last(wanted));
+      MESSAGE(std::string(kind), " tier ", tier, ": ", whole, " in one chunk, ", chunked, " in three, ", fused, " and ", plain,
+              " decoded; with swapped scales ", fault);
       for (const double error : {whole, chunked, fused, plain}) {
         CHECK(error > 1e-6);  // the 8 bits are there
-        CHECK(error < 1e-2);
+        CHECK(error < 4e-2);
       }
+      CHECK(fault > 8e-2);
     }
 }
 
@@ -101,12 +122,12 @@ TEST_CASE_FIXTURE(GpuTest, "cache type: in 8 bits, too, the logits are the same 
     for (const uint32_t chunk : {1u, 7u, 32u}) {
       CAPTURE(chunk);
       const double error = relative_l2(logits_of(model, ids, chunk), wanted);
-      MESSAGE(kind, " chunk ", chunk, ": ", error);
-      CHECK(error < 1e-3);
+      // Seen: 7.4e-7. Where the chunk itself attended to what it had not yet put into 8 bits: as far as f16, 3e-3 and more.
+      CHECK(error < 1e-5);
     }
     for (const PlanChoice plan : {PlanChoice::Plain, PlanChoice::Fused}) {
       const double error = relative_l2(logits_of(model, ids, 0, kDecoded, plan), wanted);
-      MESSAGE(kind, plan == PlanChoice::Plain ? " plain: " : " fused: ", error);
+      // Seen: 3.3e-5, where a tie went the other way in one plan. With swapped scales: above.
       CHECK(error < 1e-3);
     }
   }
