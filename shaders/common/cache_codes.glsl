@@ -5,8 +5,15 @@
 #include "interface/cache_rows.h"
 #include "weights/codes.glsl"
 
-// Of a block whose largest magnitude is given: rounded as it is stored. Saturated, so that no element exceeds what f16 holds.
-float cache_scale(float largest) { return unpackHalf2x16(packHalf2x16(vec2(min(largest / 127.0, CACHE_MAX_SCALE), 0.0))).x; }
+// Of a block whose largest magnitude is given: rounded to f16, as it is stored. Saturated, so that no element exceeds what f16 holds. Rounded
+// by hand: compilers (lavapipe's) make unpackHalf2x16(packHalf2x16(x)) x again, and codes would be of another scale than the stored one.
+float cache_scale(float largest) {
+  const float scale = min(largest / 127.0, CACHE_MAX_SCALE);
+  if (scale < 6.103515625e-5)  // f16 counts in steps of 2^-24 there
+    return roundEven(scale * 16777216.0) / 16777216.0;
+  const uint bits = floatBitsToUint(scale);
+  return uintBitsToFloat((bits + 0xfffu + ((bits >> 13) & 1u)) & ~0x1fffu);
+}
 
 uvec2 cache_codes(vec4 low, vec4 high, float scale) {
   const float inverse = scale > 0.0 ? 1.0 / scale : 0.0;
