@@ -22,6 +22,9 @@ CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--vram", options.vram, "Device memory to make do with: 512M, 8G");
   command.add_flag("--no-expert-cache", options.no_expert_cache,
                    "Refuse a model that does not fit rather than keep experts in host memory");
+  command.add_option("--cache-type", options.cache_type, "Keys and values in f16 or q8_0: 8 bits take half the memory");
+  command.add_option("--cache-type-k", options.cache_type_k)->group("");
+  command.add_option("--cache-type-v", options.cache_type_v)->group("");
   command.add_option("--chunk", options.chunk, "Tokens a prefill step; 0: the device's default");
   command.add_option("--tiles", options.tiles, "Most tiles of a picture: less memory, fewer tokens, less detail; 0: no limit");
   command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");

@@ -16,6 +16,19 @@ Result<DeviceOptions> device_options(const std::string& device) {
   return options;
 }
 
+Result<uint32_t> cache_type_of(const ModelOptions& options) {
+  const std::string &both = options.cache_type, &keys = options.cache_type_k, &values = options.cache_type_v;
+  if (keys != values)
+    return fail(Code::BadArgument, "--cache-type-k and --cache-type-v: got \"", keys, "\" and \"", values,
+                "\", wanted the same for both, which --cache-type says at once");
+  if (!both.empty() && !keys.empty() && both != keys)
+    return fail(Code::BadArgument, "--cache-type ", both, " and --cache-type-k ", keys, ": wanted one of them");
+  if (both.empty() && keys.empty())
+    return static_cast<uint32_t>(CacheType::F16);
+  VL2_ASSIGN(const CacheType type, cache_type_of(both.empty() ? keys : both, both.empty() ? "--cache-type-k" : "--cache-type"));
+  return static_cast<uint32_t>(type);
+}
+
 Result<EngineOptions> engine_options(const ModelOptions& options) {
   EngineOptions result;
   VL2_ASSIGN(result.device, device_options(options.device));
@@ -26,6 +39,8 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
   result.context = options.context;
   result.chunk = options.chunk;
   result.tiles = options.tiles;
+  VL2_ASSIGN(const uint32_t cache_type, cache_type_of(options));
+  result.cache_type = static_cast<CacheType>(cache_type);
   if (!options.type.empty()) {
     VL2_ASSIGN(result.mix, quantize_mix_of(options.type));
   }

@@ -26,7 +26,7 @@ Result<std::unique_ptr<Engine>> load_engine(const ModelOptions& options, const M
 
 /// What an engine is loaded with, but for the progress.
 ///
-/// Errors  BadArgument: no such --type, a --vram that is no size
+/// Errors  BadArgument: no such --type or --cache-type, a --vram that is no size
 Result<EngineOptions> engine_options(const ModelOptions& options);
 
 /// The shapes of a published model for made-up weights, with room for `context` tokens.

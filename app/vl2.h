@@ -157,6 +157,12 @@ enum {
   VL2_LOAD_NEEDS_EYES = 2     /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
 };
 
+/* How sessions store keys and values of the tokens they hold. */
+typedef enum vl2_cache_type {
+  VL2_CACHE_F16 = 0, /* as the device computes: f32 where that is without f16 */
+  VL2_CACHE_Q8_0 = 1 /* 8 bits, and a scale for every 32: a good half of the memory, answers as good as the same */
+} vl2_cache_type;
+
 /* What is NULL or 0 here is taken from the environment, as the program `vl2` does: VL2_DEVICE, VL2_TIER, VL2_CACHE_DIR, ... */
 typedef struct vl2_load_options {
   uint32_t struct_size;
@@ -171,6 +177,8 @@ typedef struct vl2_load_options {
   uint32_t reserved;        /* 0 */
   vl2_progress_fn progress; /* may be NULL */
   void* progress_user;
+  uint32_t cache_type; /* vl2_cache_type */
+  uint32_t reserved2;  /* 0 */
 } vl2_load_options;
 
 /* Loads a model.
@@ -359,8 +367,8 @@ VL2_API vl2_status vl2_session_save(vl2_session* session, const char* path);
 
 /* Makes the session that vl2_session_save() wrote. Everything in the file is checked before it is used.
  *
- * model    with the same weights in the same format, on a device that computes in the same number format; max_tiles and prefill_tokens
- *          may differ
+ * model    with the same weights in the same format and the same cache_type, on a device that computes in the same number format;
+ *          max_tiles and prefill_tokens may differ
  * options  as for vl2_session_create()
  * session  gets the session, or NULL on an error
  * Returns  VL2_ERROR_NOT_FOUND, _IO: the file; VL2_ERROR_FILE: none of ours, torn, changed, or saved with another model;

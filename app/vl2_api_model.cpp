@@ -40,6 +40,7 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
   result.context = options.context_tokens;
   result.chunk = options.prefill_tokens;
   result.tiles = options.max_tiles;
+  result.cache_type = static_cast<CacheType>(options.cache_type);
   if (options.memory_bytes != 0)
     result.device.heap_limit_bytes = options.memory_bytes;
   result.expert_cache = (options.flags & VL2_LOAD_ALL_ON_DEVICE) == 0;
@@ -52,11 +53,14 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
 }
 
 Outcome read_load_options(const vl2_load_options* given, vl2_load_options& options) {
-  const Outcome outcome = read_options(given, sizeof(vl2_load_options), "vl2_load_options", options);
+  const Outcome outcome = read_options(given, offsetof(vl2_load_options, cache_type), "vl2_load_options", options);
   if (outcome.status != VL2_OK)
     return outcome;
   if ((options.flags & ~kLoadFlags) != 0)
     return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: flags are ", options.flags, ", this library knows ", kLoadFlags);
+  if (options.cache_type > VL2_CACHE_Q8_0 || options.reserved2 != 0)
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: cache_type is ", options.cache_type, " and reserved2 ",
+                  options.reserved2, ", wanted 0 or 1 and 0");
   return {};
 }
 

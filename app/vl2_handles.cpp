@@ -49,6 +49,7 @@ Result<vl2_load_options> load_options_of(const ModelOptions& options) {
   load.context_tokens = options.context;
   load.max_tiles = options.tiles;
   load.prefill_tokens = options.chunk;
+  VL2_ASSIGN(load.cache_type, cache_type_of(options));
   if (!options.vram.empty()) {
     VL2_ASSIGN(load.memory_bytes, parse_byte_size(options.vram, "--vram"));
   }

@@ -22,7 +22,7 @@ Status status_of_call(vl2_status status);
 
 /// Whether open_model() would understand the options; looks at no file.
 ///
-/// Errors  BadArgument: --type or --vram, in the words of the command line
+/// Errors  BadArgument: --type, --cache-type or --vram, in the words of the command line
 Status check_model_options(const ModelOptions& options);
 
 /// Loads a model for a command: with progress on a terminal, and a line on standard error about what loading went without. Ctrl-C

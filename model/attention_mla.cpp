@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/rope_scaling.h"
+#include "runtime/ops/cache_rows.h"
 #include "runtime/ops/matmul.h"
 #include "runtime/ops/mla_absorb_query.h"
 #include "runtime/ops/mla_attention.h"
@@ -79,12 +80,21 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   VL2_TRY(matmul(rec, x, layer.kv_a, kv_a));
 
   const RopeOptions rope_options{.first_position = first_position, .layout = RopeLayout::Interleaved};
-  const TensorView new_rows = cache.latent.rows(first_position, token_count), rows = cache.latent.rows(0, seen);
+  const bool in_8_bits = cache.latent.dtype == DType::U8;
+  TensorView new_rows;
+  if (in_8_bits) {
+    VL2_ASSIGN(new_rows, scratch.get("new latents", act, {token_count, rank + rope_dim}));
+  } else {
+    new_rows = cache.latent.rows(first_position, token_count);
+  }
   const TensorView q_rope = columns(q, nope, rope_dim);
   VL2_TRY(rope(rec, q_rope, rope_table, q_rope, rope_options));
   VL2_TRY(
       rope(rec, one_head(columns(kv_a, rank, rope_dim)), rope_table, one_head(columns(new_rows, rank, rope_dim)), rope_options));
   VL2_TRY(rms_norm(rec, columns(kv_a, 0, rank), layer.kv_a_norm, columns(new_rows, 0, rank), config.rms_norm_eps));
+  if (in_8_bits)
+    VL2_TRY(cache_quantize(rec, new_rows, cache.latent, 1, first_position));
+  VL2_ASSIGN(const TensorView rows, cached_rows(rec, scratch, kCachedLatents, cache.latent, 1, seen));
 
   if (absorbed_is_cheaper(config, token_count, seen)) {
     VL2_ASSIGN(const TensorView q_latent, scratch.get("q_latent", act, {token_count, heads, rank + rope_dim}));

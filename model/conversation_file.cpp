@@ -9,7 +9,9 @@
 //   ANSW   u32 1 and the last answer: u32 stop, ids, logprobs, u32 prompt, cached, picture tokens, pictures, its picture; or u32 0
 //   PICT   a picture each: u32 width, height, then [height, width, 3] as a list
 //   NEXT   the logits of the token to come, f32 [vocabulary]; empty when they are not known
-//   CACH   a tensor of the cache each: [tokens held, width] in the activation type
+//   CACH   a plane of the cache each (KvCache::planes): [tokens held, width] in the activation type; of 8 bits codes, then scales
+//
+// The second byte of KEY's activation type is the type of the cache, 0 for f16: files of before there was another say so.
 #include <algorithm>
 
 #include "model/conversation.h"
@@ -31,11 +33,12 @@ constexpr uint32_t tag(const char (&name)[5]) {
 constexpr uint32_t kKey = tag("KEY "), kMessages = tag("MSGS"), kTokens = tag("TOKN"), kAnswer = tag("ANSW"),
                    kPicture = tag("PICT"), kNext = tag("NEXT"), kCache = tag("CACH");
 constexpr uint32_t kGenerated = 1, kOpen = 2;
+constexpr uint32_t kCacheTypeShift = 8;
 
 // What a file has to agree with.
 struct Key {
   uint64_t model = 0, words = 0;
-  uint32_t act = 0, vocabulary = 0, layers = 0, cache_tensors = 0;
+  uint32_t act = 0, cache_type = 0, vocabulary = 0, layers = 0, cache_tensors = 0;
   uint64_t cache_token_bytes = 0;
 };
 
@@ -43,17 +46,18 @@ Key key_of(const Engine& engine, const Tokenizer& tokenizer, const Session& sess
   const LanguageConfig& config = engine.config().language;
   Key key{engine.identity(), identity_of_words(tokenizer)};
   key.act = static_cast<uint32_t>(engine.device().act());
+  key.cache_type = static_cast<uint32_t>(session.cache_type());
   key.vocabulary = config.vocab_size;
   key.layers = config.num_hidden_layers;
   key.cache_tensors = session.cache_tensor_count();
-  key.cache_token_bytes = kv_cache_bytes_per_token(config, engine.device().act());
+  key.cache_token_bytes = kv_cache_bytes_per_token(config, engine.device().act(), session.cache_type());
   return key;
 }
 
 void write_key(ByteWriter& out, const Key& key) {
   out.u64(key.model);
   out.u64(key.words);
-  for (const uint32_t number : {key.act, key.vocabulary, key.layers, key.cache_tensors})
+  for (const uint32_t number : {key.act | key.cache_type << kCacheTypeShift, key.vocabulary, key.layers, key.cache_tensors})
     out.u32(number);
   out.u64(key.cache_token_bytes);
 }
@@ -64,6 +68,8 @@ Key read_key(ByteReader& in) {
   key.words = in.u64();
   for (uint32_t* number : {&key.act, &key.vocabulary, &key.layers, &key.cache_tensors})
     *number = in.u32();
+  key.cache_type = key.act >> kCacheTypeShift;
+  key.act &= (1u << kCacheTypeShift) - 1;
   key.cache_token_bytes = in.u64();
   return key;
 }
@@ -74,6 +80,12 @@ Status check_key(const std::string& path, const Key& got, const Key& wanted) {
                 " tokens; this one has ", wanted.layers, " and ", wanted.vocabulary);
   if (got.model != wanted.model || got.words != wanted.words)
     return fail(Code::BadFile, path, ": saved with another model, or with this one in another format");
+  if (got.cache_type != wanted.cache_type) {
+    if (got.cache_type > static_cast<uint32_t>(CacheType::Q8_0))
+      return fail(Code::BadFile, path, ": saved with a cache of type ", got.cache_type, ", which this program does not know");
+    return fail(Code::BadFile, path, ": saved with a cache of type ", cache_type_name(static_cast<CacheType>(got.cache_type)),
+                "; this model was loaded for ", cache_type_name(static_cast<CacheType>(wanted.cache_type)));
+  }
   if (got.act != wanted.act || got.cache_tensors != wanted.cache_tensors || got.cache_token_bytes != wanted.cache_token_bytes)
     return fail(Code::BadFile, path, ": saved on a device that computes in another number format than ",
                 dtype_name(static_cast<DType>(wanted.act)), ", which this one computes in");

@@ -80,7 +80,7 @@ Result<std::unique_ptr<DecodePlan>> DecodePlan::create(Device& device, const Lan
   plan->attention_ =
       decode_attention_shape(device.caps(), cache.capacity, depth, heads, config.use_mla ? heads : 1,
                              config.use_mla ? config.kv_lora_rank : depth, config.use_mla ? config.v_head_dim : 0, plan->tuning_);
-  if (config.use_mla && cache.layers[0].latent.dtype == DType::F16)
+  if (config.use_mla && device.act() == DType::F16)
     plan->matrix_ = decode_matrix_shape(device.caps(), device.quirks(), device.tier(), cache.capacity, depth, heads,
                                         config.kv_lora_rank, plan->tuning_);
   VL2_TRY(plan->create_buffers(device));

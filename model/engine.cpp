@@ -11,7 +11,7 @@
 
 namespace vl2 {
 
-uint64_t pipeline_tag(const Config& config) {
+uint64_t pipeline_tag(const Config& config, CacheType cache_type) {
   // Written field by field: a struct's padding has no value.
   const LanguageConfig& language = config.language;
   const VisionConfig& vision = config.vision;
@@ -21,6 +21,8 @@ uint64_t pipeline_tag(const Config& config) {
        << ' ' << language.intermediate_size << ' ' << language.moe_intermediate_size << ' ' << language.num_attention_heads << ' '
        << language.n_shared_experts << ' ' << language.n_routed_experts << ' ' << language.use_mla << ' '
        << language.kv_lora_rank;
+  if (cache_type != CacheType::F16)
+    text << ' ' << cache_type_name(cache_type);
   const std::string bytes = text.str();
   return fnv1a64(bytes.data(), bytes.size());
 }
@@ -58,7 +60,7 @@ Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoin
   if (!device_->executes())
     return {};
   const PlannedModel model{config_, checkpoint, options.mix, options.expert_slots};
-  const MemoryUse use{context_, chunk(), options.pictures};
+  const MemoryUse use{context_, chunk(), options.pictures, cache_type_};
   const uint64_t available = device_->memory().available_bytes();
   const auto start = Clock::now();
   auto plan = plan_memory(*device_, model, use);
@@ -91,6 +93,7 @@ Result<std::unique_ptr<Engine>> Engine::rehearsal(const Device& like, const Plan
   std::unique_ptr<Engine> engine(new Engine);
   engine->config_ = model.config;
   engine->chunk_ = use.chunk;
+  engine->cache_type_ = use.cache_type;
   VL2_ASSIGN(engine->context_, context_of(engine->config_, use.context));
   engine->device_ = Device::rehearsal(like);
   if (model.checkpoint == nullptr) {
@@ -114,13 +117,13 @@ Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOption
   VL2_ASSIGN(const auto checkpoint, files.checkpoint(config));
   VL2_ASSIGN(const auto device, Device::create(options.device));
   device_name = device->caps().name;
-  VL2_ASSIGN(MemoryPlan plan,
-             plan_memory(*device, {config, checkpoint.get(), options.mix}, {context, options.chunk, options.pictures}));
+  const PlannedModel model{config, checkpoint.get(), options.mix};
+  const MemoryUse use{context, options.chunk, options.pictures, options.cache_type};
+  VL2_ASSIGN(MemoryPlan plan, plan_memory(*device, model, use));
   plan.available_bytes = device->memory().available_bytes();
   if (plan.fits() || !may_cache_experts(*device, options))
     return plan;
-  auto cached = plan_with_cached_experts(*device, {config, checkpoint.get(), options.mix},
-                                         {context, options.chunk, options.pictures}, plan.available_bytes);
+  auto cached = plan_with_cached_experts(*device, model, use, plan.available_bytes);
   return cached.ok() ? cached.take() : plan;
 }
 
@@ -131,6 +134,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   VL2_TRY(limit_tiles(engine->config_, options.tiles));
   VL2_ASSIGN(engine->context_, context_of(engine->config_, options.context));
   engine->chunk_ = options.chunk;
+  engine->cache_type_ = options.cache_type;
 
   // Starting a driver takes as long as parsing thousands of tensor names: side by side.
   LoadTimes& times = engine->times_;
@@ -147,7 +151,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   VL2_ASSIGN(engine->device_, std::move(device));
   VL2_TRY(engine->check_memory(files.path(), checkpoint.get(), options));
   checkpoint->cancel_when(options.cancelled);
-  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
+  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_, engine->cache_type_));
   VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix,
                                             engine->expert_slots_));
   VL2_ASSIGN(engine->identity_, identity_of_weights(*checkpoint, options.mix));
@@ -162,10 +166,11 @@ Result<std::unique_ptr<Engine>> Engine::synthetic(const std::string& name, const
   VL2_TRY(limit_tiles(engine->config_, options.tiles));
   VL2_ASSIGN(engine->context_, context_of(engine->config_, options.context));
   engine->chunk_ = options.chunk;
+  engine->cache_type_ = options.cache_type;
   VL2_ASSIGN(engine->device_, Device::create(options.device));
   engine->times_.device_ms = ms_since(start);
   VL2_TRY(engine->check_memory(name, nullptr, options));
-  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_));
+  engine->device_->pipelines().prebuild(pipeline_tag(engine->config_, engine->cache_type_));
   const auto upload_start = Clock::now();
   VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, config, options.mix, engine->expert_slots_));
   if (options.router_skew != 0)

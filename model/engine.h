@@ -20,6 +20,7 @@ struct EngineOptions {
   uint32_t context = 0;  ///< tokens a session holds; 0: max_position_embeddings
   uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: chunk_of()
   uint32_t tiles = 0;    ///< most tiles of a picture; 0: as many as the model's canvases have
+  CacheType cache_type = CacheType::F16;
   /// Pictures that will be shown, for the plan; not given: as MemoryUse has it.
   std::optional<std::vector<PictureSize>> pictures;
   LoadProgress progress;
@@ -67,6 +68,8 @@ class Engine {
   const Config& config() const { return config_; }
   const Weights& weights() const { return *weights_; }
   uint32_t context() const { return context_; }
+  /// How its sessions store their caches.
+  CacheType cache_type() const { return cache_type_; }
   /// One line about what was done to make the model fit that costs speed; empty where all of it is on the device.
   std::string memory_notice() const;
   /// Empty on a device that does not execute.
@@ -88,6 +91,7 @@ class Engine {
   std::unique_ptr<Weights> weights_;
   uint32_t expert_slots_ = 0;
   uint32_t context_ = 0;
+  CacheType cache_type_ = CacheType::F16;
   uint32_t chunk_ = 0;
   MemoryPlan plan_;
   LoadTimes times_;
@@ -102,7 +106,7 @@ Result<uint32_t> context_of(const Config& config, uint32_t wanted);
 /// Whether experts may be cached for a model that does not fit: EngineOptions::expert_cache.
 bool may_cache_experts(const Device& device, const EngineOptions& options);
 
-/// Names the shapes of a model: what PipelineStore::prebuild() keeps its lists by. Pure.
-uint64_t pipeline_tag(const Config& config);
+/// Names the shapes of a model and the cache: what PipelineStore::prebuild() keeps its lists by. Pure.
+uint64_t pipeline_tag(const Config& config, CacheType cache_type);
 
 }  // namespace vl2

@@ -182,6 +182,7 @@ Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, 
   plan.context = engine->context();
   plan.chunk = engine->chunk();
   plan.expert_slots = model.expert_slots;
+  plan.cache_type = use.cache_type;
   if (model.config.has_vision)
     plan.pictures = use.pictures ? *use.pictures : default_pictures(model.config, plan.context);
   std::vector<Phase> phases;

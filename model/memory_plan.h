@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/kv_cache.h"
 #include "runtime/memory.h"
 #include "runtime/status.h"
 
@@ -34,6 +35,7 @@ struct MemoryUse {
   uint32_t chunk = 0;    ///< tokens that prefill runs at a time; 0: chunk_of()
   /// Pictures in front of the prompt. Not given: a photo of 12 megapixels, of as many tiles as the context has room for.
   std::optional<std::vector<PictureSize>> pictures;
+  CacheType cache_type = CacheType::F16;
 };
 
 /// A model before it is loaded.
@@ -70,6 +72,7 @@ struct MemoryPlan {
   uint64_t available_host_bytes = 0;            ///< what that has, where host_bytes is not 0
   uint32_t expert_slots = 0;                    ///< of a layer; 0: all experts are on the device
   uint32_t context = 0, chunk = 0;
+  CacheType cache_type = CacheType::F16;
   std::vector<PictureSize> pictures;  ///< that were planned for
   uint32_t views = 0;                 ///< of the picture with most of them
   size_t pipelines = 0;

@@ -31,8 +31,8 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, PlanChoice plan
   if (context > engine.context())
     return fail(Code::BadArgument, "context: got ", context, " tokens, the model was loaded for at most ", engine.context());
   std::unique_ptr<Session> session(new Session(engine));
-  VL2_ASSIGN(session->cache_,
-             make_kv_cache(engine.device(), engine.config().language, context == 0 ? engine.context() : context));
+  VL2_ASSIGN(session->cache_, make_kv_cache(engine.device(), engine.config().language, context == 0 ? engine.context() : context,
+                                            engine.cache_type()));
   VL2_TRY(session->create_buffers());
   VL2_TRY(session->create_plan(plan));
   VL2_TRY(session->clear());
@@ -99,25 +99,20 @@ Status Session::set_seen(std::span<const uint32_t> ids) {
   return rec_.finish();
 }
 
-TensorView Session::cache_tensor(uint32_t tensor) const {
-  const bool has_latent = !cache_.layers[0].latent.empty();
-  const LayerCache& layer = cache_.layers[has_latent ? tensor : tensor / 2];
-  return has_latent ? layer.latent : tensor % 2 == 0 ? layer.keys : layer.values;
-}
-
 uint64_t Session::cache_row_bytes(uint32_t tensor) const {
-  const TensorView view = cache_tensor(tensor);
+  const TensorView& view = cache_.planes[tensor];
   return dtype_bytes_of(view.dtype, view.dim(1));
 }
 
 Status Session::read_cache(uint32_t tensor, std::vector<std::byte>& rows) {
   rows.resize(cache_.length * cache_row_bytes(tensor));
-  return rows.empty() ? Status() : rec_.download(cache_tensor(tensor).rows(0, cache_.length), rows);
+  return rows.empty() ? Status() : rec_.download(cache_.planes[tensor].rows(0, cache_.length), rows);
 }
 
 Status Session::write_cache(uint32_t tensor, std::span<const std::byte> rows) {
   assert(rows.size() <= cache_.capacity * cache_row_bytes(tensor));
-  return rows.empty() ? Status() : upload_bytes(engine_.device(), *cache_tensor(tensor).buffer, rows);
+  const TensorView& view = cache_.planes[tensor];
+  return rows.empty() ? Status() : upload_bytes(engine_.device(), *view.buffer, rows, view.offset_bytes());
 }
 
 Status Session::resume(std::span<const uint32_t> ids, std::span<const float> next_logits) {
@@ -205,6 +200,7 @@ Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRu
   const auto total = static_cast<uint32_t>(ids.size());
   if (config.use_mla)
     VL2_TRY(reserve_attention_mla(scratch_, config, engine_.device().act(), cache_.length, total, chunk));
+  VL2_TRY(reserve_cached_rows(scratch_, cache_, engine_.device().act(), cache_.length + total));
   for (uint32_t first = 0; first < total; first += chunk) {
     const uint32_t count = std::min(chunk, total - first);
     if (between) {

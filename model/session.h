@@ -68,9 +68,9 @@ class Session {
   /// Errors  BadArgument: not ready()
   Status next_logits(std::vector<float>& logits);
 
-  // What the cache holds, for a file: the tensors of each layer one after the other, keys and values or the latent, each of
-  // length() rows.
-  uint32_t cache_tensor_count() const { return static_cast<uint32_t>(cache_.buffers.size()); }
+  // What the cache holds, for a file: KvCache::planes, each of length() rows.
+  CacheType cache_type() const { return cache_.type; }
+  uint32_t cache_tensor_count() const { return static_cast<uint32_t>(cache_.planes.size()); }
   uint64_t cache_row_bytes(uint32_t tensor) const;
   Status read_cache(uint32_t tensor, std::vector<std::byte>& rows);
   /// Puts the first rows of a tensor in place; they count after resume().
@@ -115,7 +115,6 @@ class Session {
   explicit Session(Engine& engine);
   Status fetch_logits();
   Status create_buffers();
-  TensorView cache_tensor(uint32_t tensor) const;
   Status create_plan(PlanChoice choice);
   Status write_mask(std::span<const uint32_t> allowed);
   Status decode_plain(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);

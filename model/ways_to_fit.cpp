@@ -43,6 +43,13 @@ struct Search {
         return;
   }
 
+  void smaller_cache() {
+    MemoryUse changed = use;
+    changed.cache_type = CacheType::Q8_0;
+    if (use.cache_type == CacheType::F16)
+      add(std::string("--cache-type ") + cache_type_name(changed.cache_type), needed(model, changed));
+  }
+
   // The longest context that fits: the plan grows with the context, but for pictures that a shorter one has no room for.
   bool smaller_context(const PlannedModel& of, uint32_t chunk, const std::string& also) {
     MemoryUse changed = use;
@@ -115,6 +122,7 @@ struct Search {
 std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes) {
   Search search{device, model, use, available_bytes, {}};
   search.smaller_chunk();
+  search.smaller_cache();
   if (!search.smaller_context(model, use.chunk, "") && use.chunk > kLeastChunk)
     search.smaller_context(model, kLeastChunk, "--chunk " + std::to_string(kLeastChunk) + " with ");
   search.fewer_tiles();

@@ -35,6 +35,13 @@ inline ShaderId act_variant(ShaderId f32_variant, DType act) {
   return static_cast<ShaderId>(static_cast<uint32_t>(f32_variant) + (act == DType::F16 ? 1u : 0u));
 }
 
+/// The variant for a cache of `cache`, given the f32 one: variants over CACHE follow each other as f32, f16, q8_0, which is U8
+/// with scales.
+inline ShaderId cache_variant(ShaderId f32_variant, DType cache) {
+  assert(cache == DType::F32 || cache == DType::F16 || cache == DType::U8);
+  return static_cast<ShaderId>(static_cast<uint32_t>(f32_variant) + (cache == DType::U8 ? 2u : cache == DType::F16 ? 1u : 0u));
+}
+
 /// The variant for weights of `weight`, given the first one: variants over WEIGHT follow each other in the order of
 /// WEIGHT_FORMATS, then BLOCK_FORMATS.
 inline ShaderId weight_variant(ShaderId first_variant, DType weight) {
@@ -44,6 +51,11 @@ inline ShaderId weight_variant(ShaderId first_variant, DType weight) {
 /// The variant for both, given the first one: variants over ACT and WEIGHT have WEIGHT outermost.
 inline ShaderId act_weight_variant(ShaderId first_variant, DType act, DType weight) {
   return act_variant(static_cast<ShaderId>(static_cast<uint32_t>(first_variant) + 2 * weight_format_index(weight)), act);
+}
+
+/// Likewise over CACHE and WEIGHT.
+inline ShaderId cache_weight_variant(ShaderId first_variant, DType cache, DType weight) {
+  return cache_variant(static_cast<ShaderId>(static_cast<uint32_t>(first_variant) + 3 * weight_format_index(weight)), cache);
 }
 
 /// The variant for weights of `weight` of a kernel for matrix units, given the f16 one, which is the first.

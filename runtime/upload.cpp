@@ -64,9 +64,9 @@ Status Uploader::finish() {
   return {};
 }
 
-Status upload_bytes(Device& device, const Buffer& buffer, std::span<const std::byte> bytes) {
+Status upload_bytes(Device& device, const Buffer& buffer, std::span<const std::byte> bytes, uint64_t place) {
   Uploader uploader(device);
-  VL2_TRY(uploader.upload(buffer, 0, bytes.size(), 1, [&](uint64_t first, std::span<std::byte> target) -> Status {
+  VL2_TRY(uploader.upload(buffer, place, bytes.size(), 1, [&](uint64_t first, std::span<std::byte> target) -> Status {
     std::memcpy(target.data(), bytes.data() + first, target.size());
     return {};
   }));

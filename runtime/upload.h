@@ -48,7 +48,7 @@ class Uploader {
   size_t next_slot_ = 0;
 };
 
-/// Uploads `bytes` to the start of `buffer` and waits.
-Status upload_bytes(Device& device, const Buffer& buffer, std::span<const std::byte> bytes);
+/// Uploads `bytes` to `buffer`, from byte `place` on, and waits.
+Status upload_bytes(Device& device, const Buffer& buffer, std::span<const std::byte> bytes, uint64_t place = 0);
 
 }  // namespace vl2

@@ -1,4 +1,4 @@
-"""Compiles every pipeline of Tiny and Small, in f16 and in blocks, for six AMD GPUs by RADV without hardware, and compares registers and spills with a table.
+"""Compiles every pipeline of Tiny and Small, in f16 and in blocks (these with an 8-bit cache), for six AMD GPUs by RADV without hardware, and compares registers and spills with a table.
 
   python3 tests/radv_pipelines.py VL2 [--update]
 
@@ -13,7 +13,7 @@ import sys
 
 FAMILIES = ("polaris10", "vega10", "navi21", "navi31", "gfx1150", "gfx1200")
 MODELS = (("tiny", "F16"), ("small", "F16"), ("tiny", "Q4_K_M"), ("small", "Q4_K_M"))
-HOT = ("gemm", "gemv", "attention", "matmul")
+HOT = ("gemm", "gemv", "attention", "matmul", "mla_matrix")
 COLUMNS = ("VGPRs", "SGPRs", "Spilled VGPRs", "Spilled SGPRs", "Scratch size", "LDS size", "Subgroups per SIMD")
 TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "radv", "pipelines.json")
 ICD = os.environ.get("VL2_RADV_ICD", "/usr/share/vulkan/icd.d/radeon_icd.json")
@@ -23,6 +23,8 @@ def compile_all(program, family, model, weights):
     """(driver, {"shader constants": [a value a column]})"""
     environment = dict(os.environ, RADV_FORCE_FAMILY=family, VK_DRIVER_FILES=ICD, VK_ICD_FILENAMES=ICD, VL2_CACHE_DIR="", VL2_DEVICE="", VL2_TIER="")
     words = [program, "bench", "--synthetic", model, "--type", weights, "--layers", "2", "--pipelines", "-p", "600,3", "-n", "2", "--batch", "2,8", "--views", "2", "--first-token", "0"]
+    if weights != "F16":
+        words += ["--cache-type", "q8_0"]
     if (model, weights) == MODELS[-1]:
         words += ["--expert-slots", "48"]  # the kernels of the cache; the others stay as they are
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)

@@ -81,7 +81,7 @@ Status run_start_probe(const ModelOptions& options, const Config& config) {
   VL2_ASSIGN(const auto device, Device::create(wanted.device));
   const double device_ms = ms_since(start);
   start = Clock::now();
-  device->pipelines().prebuild(pipeline_tag(config));
+  device->pipelines().prebuild(pipeline_tag(config, wanted.cache_type));
   const size_t count = device->pipelines().wait_for_prebuilt();
   const double pipelines_ms = ms_since(start);
   start = Clock::now();

@@ -76,8 +76,10 @@ Result<std::unique_ptr<Engine>> make_engine(const BenchOptions& options) {
 BenchReport describe(const BenchOptions& options, const Engine& engine) {
   const DeviceCaps& caps = engine.device().caps();
   BenchReport report;
-  report.model = (options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic) +
-                 (options.model.type.empty() ? "" : " " + options.model.type);
+  report.model =
+      (options.synthetic.empty() ? options.model.model : "synthetic " + options.synthetic) +
+      (options.model.type.empty() ? "" : " " + options.model.type) +
+      (engine.cache_type() == CacheType::F16 ? std::string() : std::string(" cache ") + cache_type_name(engine.cache_type()));
   report.device = caps.name;
   report.driver = caps.driver_name + " " + caps.driver_info;
   report.tier = engine.device().tier();
@@ -127,6 +129,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
     words.insert(words.end(), {"--device", options.model.device});
   if (!options.model.vram.empty())
     words.insert(words.end(), {"--vram", options.model.vram});
+  if (!options.model.cache_type.empty())
+    words.insert(words.end(), {"--cache-type", options.model.cache_type});
   if (options.model.no_expert_cache)
     words.emplace_back("--no-expert-cache");
   VL2_ASSIGN(const StartTimes start, measure_start(words, options.repeats));

@@ -13,17 +13,24 @@ struct QuantizeMix;
 
 /// Options of every command that loads a model.
 struct ModelOptions {
-  std::string model;     ///< -m: folder with config.json, tokenizer.json, *.safetensors; or a GGUF file
-  std::string type;      ///< --type: the name of a QuantizeMix that weights are turned into while they are read; empty: none
-  std::string device;    ///< --device: index, name or UUID; empty: VL2_DEVICE, else the best
-  std::string vram;      ///< --vram: as parse_byte_size has it: device memory to make do with; empty: all there is
-  uint32_t context = 0;  ///< -c: tokens; 0: as many as the model holds
-  uint32_t chunk = 0;    ///< --chunk: tokens a prefill step; 0: the device's default
-  uint32_t tiles = 0;    ///< --tiles: most tiles of a picture; 0: as many as the model takes
-  bool quiet = false;    ///< -q: no progress on stderr
+  std::string model;       ///< -m: folder with config.json, tokenizer.json, *.safetensors; or a GGUF file
+  std::string type;        ///< --type: the name of a QuantizeMix that weights are turned into while they are read; empty: none
+  std::string device;      ///< --device: index, name or UUID; empty: VL2_DEVICE, else the best
+  std::string vram;        ///< --vram: as parse_byte_size has it: device memory to make do with; empty: all there is
+  uint32_t context = 0;    ///< -c: tokens; 0: as many as the model holds
+  uint32_t chunk = 0;      ///< --chunk: tokens a prefill step; 0: the device's default
+  std::string cache_type;  ///< --cache-type: f16 or q8_0; empty: f16
+  std::string cache_type_k, cache_type_v;  ///< --cache-type-k, --cache-type-v: llama.cpp's words for the same, both at a time
+  uint32_t tiles = 0;                      ///< --tiles: most tiles of a picture; 0: as many as the model takes
+  bool quiet = false;                      ///< -q: no progress on stderr
   /// --no-expert-cache: a model that does not fit is refused, its experts are not kept in host memory
   bool no_expert_cache = false;
 };
+
+/// What --cache-type says, or its twins: a CacheType, which is a vl2_cache_type.
+///
+/// Errors  BadArgument: no such type; one twin without the other, or two that differ
+Result<uint32_t> cache_type_of(const ModelOptions& options);
 
 /// `vl2 devices`: the Vulkan devices, which one is chosen, and why not the others.
 struct DevicesOptions {

@@ -86,6 +86,8 @@ void print_table(const Answer& answer, const std::string& name, const Device& de
   const MemoryPlan& plan = answer.plan;
   std::printf("%s on %s, tier %u, %u tokens of context, prefill by %u", name.c_str(), device.caps().name.c_str(), device.tier(),
               plan.context, plan.chunk);
+  if (plan.cache_type != CacheType::F16)
+    std::printf(", cache in %s", cache_type_name(plan.cache_type));
   for (const PictureSize& size : plan.pictures)
     std::printf(", a picture of %u x %u", size.width, size.height);
   if (plan.views > 0)
@@ -126,6 +128,7 @@ void print_json(const Answer& answer, const std::string& name, const Device& dev
                               {"tier", device.tier()},
                               {"context", plan.context},
                               {"chunk", plan.chunk},
+                              {"cache_type", cache_type_name(plan.cache_type)},
                               {"pictures", pictures},
                               {"views", plan.views},
                               {"pipelines", plan.pipelines},
@@ -161,7 +164,8 @@ Status plan_command(const PlanOptions& options) {
   VL2_ASSIGN(const auto device, open_device(wanted));
   const PlannedModel model{subject.config, subject.checkpoint.get(), wanted.mix};
   VL2_ASSIGN(const uint32_t context, context_of(model.config, wanted.context));
-  const MemoryUse use{context, wanted.chunk != 0 ? wanted.chunk : chunk_of(device->caps(), subject.config.language), pictures};
+  const MemoryUse use{context, wanted.chunk != 0 ? wanted.chunk : chunk_of(device->caps(), subject.config.language), pictures,
+                      wanted.cache_type};
   const uint64_t limit = wanted.device.heap_limit_bytes, available = limit != 0 ? limit : device->memory().available_bytes();
   auto plan = plan_memory(*device, model, use);
   if (plan.code() == Code::OutOfMemory || plan.code() == Code::BadShape)

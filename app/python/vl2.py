@@ -27,6 +27,7 @@ OK, END, BUSY = 0, 1, 2
 _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memory", "context_full", "buffer_too_small",
            "no_device", "device_lost", "device", "io", "cancelled", "internal")  # -1, -2, ...
 _LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES = 1, 2
+_CACHE_TYPES = ("f16", "q8_0")  # in the order of vl2_cache_type
 _TOKENS_CONTROL = 1
 _REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE = 1, 2, 4
 _ROLES = {"system": 0, "user": 1, "assistant": 2}
@@ -61,7 +62,7 @@ class vl2_load_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("device", c_char_p), ("quantize", c_char_p),
                 ("cache_folder", c_char_p), ("context_tokens", c_uint32), ("max_tiles", c_uint32), ("memory_bytes", c_uint64),
                 ("prefill_tokens", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS),
-                ("progress_user", c_void_p)]
+                ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32)]
 
 
 class vl2_model_info(_Struct):
@@ -290,15 +291,17 @@ def devices():
         _lib.vl2_device_list_free(handle)
 
 
-def _load_options(device, quantize, cache_folder, context_tokens, flags, callback):
+def _load_options(device, quantize, cache_folder, context_tokens, flags, callback, cache_type):
+    if cache_type not in _CACHE_TYPES:
+        raise ValueError("cache_type: got %r, wanted one of %s" % (cache_type, ", ".join(_CACHE_TYPES)))
     return vl2_load_options(flags=flags, device=_bytes(device), quantize=_bytes(quantize), cache_folder=_bytes(cache_folder),
-                            context_tokens=context_tokens, progress=callback.pointer)
+                            context_tokens=context_tokens, progress=callback.pointer, cache_type=_CACHE_TYPES.index(cache_type))
 
 
-def plan_load(path, device=None, quantize=None, context_tokens=0):
+def plan_load(path, device=None, quantize=None, context_tokens=0, cache_type="f16"):
     """What the model would need on the device, and what is there: a Plan."""
     plan = vl2_plan()
-    options = _load_options(device, quantize, None, context_tokens, 0, _Callback(None))
+    options = _load_options(device, quantize, None, context_tokens, 0, _Callback(None), cache_type)
     _check(_lib.vl2_plan_load(_bytes(path), byref(options), byref(plan)))
     return Plan(plan.context_tokens, plan.weight_bytes, plan.cache_bytes, plan.working_bytes, plan.needed_bytes,
                 plan.available_bytes, bool(plan.fits), bool(plan.has_eyes), plan.device_name.decode())
@@ -308,12 +311,15 @@ class Model:
     """A loaded model. `path` is a folder or a GGUF file, or the descriptor (an int) of an open GGUF file.
 
     progress(phase, done, total) returns something true to cancel; weights=False loads what counts tokens and plans pictures.
+    cache_type "q8_0" keeps keys and values in 8 bits.
     """
 
-    def __init__(self, path, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, progress=None):
+    def __init__(self, path, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, progress=None,
+                 cache_type="f16"):
         self._handle = c_void_p()
         callback = _Callback(progress)
-        options = _load_options(device, quantize, cache_folder, context_tokens, 0 if weights else _LOAD_NO_WEIGHTS, callback)
+        options = _load_options(device, quantize, cache_folder, context_tokens, 0 if weights else _LOAD_NO_WEIGHTS, callback,
+                                cache_type)
         if isinstance(path, int):
             status = _lib.vl2_model_load_descriptor(path, None, byref(options), byref(self._handle))
         else:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/device.h"
+#include "runtime/ops/cache_rows.h"
 #include "runtime/ops/weight_matrix.h"
 #include "shaders/interface/decode_attention.h"
 #include "shaders/interface/decode_latent.h"
@@ -32,8 +33,9 @@ bool is_f32(const TensorView& view, uint64_t count) {
   return is_tensor(view, DType::F32, count);
 }
 
-bool is_cache(const TensorView& view, uint32_t width) {
-  return view.rank() == 2 && view.dim(1) == width && view.contiguous() && (view.dtype == DType::F32 || view.dtype == DType::F16);
+// The plane of scales of an 8-bit cache; else nothing.
+TensorView scales_of(const TensorView& cache, uint32_t segments) {
+  return cache.dtype == DType::U8 ? cache_scales(cache, segments) : TensorView{};
 }
 
 Status check_state(const char* op, const TensorView& state) {
@@ -97,13 +99,16 @@ Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv
 Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& norm, float eps, const TensorView& rope_table,
                      const TensorView& state, const TensorView& cache) {
   VL2_TRY(check_state("decode_latent", state));
-  if (cache.rank() != 2 || !is_cache(cache, cache.dim(1)) || !is_f32(kv_a, cache.dim(1)))
+  if (cache.rank() != 2 || !is_cache(cache, 1, cache.dim(1)) || !is_f32(kv_a, cache.dim(1)))
     return fail(Code::BadShape, "decode_latent: kv_a ", kv_a, " must be a row of cache ", cache, " in f32");
+  if (cache.dtype == DType::U8 && cache.dim(1) > DECODE_LATENT_MAX_WIDTH)
+    return fail(Code::BadShape, "decode_latent: cache ", cache, " in 8 bits must have rows of at most ", DECODE_LATENT_MAX_WIDTH);
   if (norm.rank() != 1 || !is_f32(norm, norm.dim(0)) || norm.dim(0) > cache.dim(1) || (cache.dim(1) - norm.dim(0)) % 2 != 0)
     return fail(Code::BadShape, "decode_latent: norm ", norm, " must be [latent] f32, the beginning of a row of cache ", cache);
   const uint32_t latent = norm.dim(0), rope = cache.dim(1) - latent;
   VL2_TRY(check_rope("decode_latent", rope_table, cache.dim(0), rope));
-  return rec.dispatch(act_variant(ShaderId::decode_latent_f32, cache.dtype), {kv_a, norm, rope_table, state, cache},
+  return rec.dispatch(cache_variant(ShaderId::decode_latent_f32, cache.dtype),
+                      {kv_a, norm, rope_table, state, cache, scales_of(cache, 1)},
                       DecodeLatentParams{.latent = latent, .rope = rope, .eps = eps}, {},
                       {.bytes = 4 * uint64_t{cache.dim(1)}, .flops = 4 * uint64_t{cache.dim(1)}});
 }
@@ -113,7 +118,7 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
                             const DecodeAttentionShape& shape, bool values_apart) {
   VL2_TRY(check_weight("decode_mla_attention", kv_b, 2));
   VL2_TRY(check_state("decode_mla_attention", state));
-  if (q.rank() != 2 || !is_f32(q, q.element_count()) || !is_cache(cache, q.dim(1)))
+  if (q.rank() != 2 || !is_f32(q, q.element_count()) || !is_cache(cache, 1, q.dim(1)))
     return fail(Code::BadShape, "decode_mla_attention: cache ", cache, " must be [capacity, width] for q ", q,
                 ", [heads, width] f32");
   const uint32_t heads = q.dim(0), depth = q.dim(1), latent = kv_b.dim(1);
@@ -139,9 +144,9 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
                                      .weight_row_chunks = kv_b.stride(0) / 8};
   const uint64_t weights = uint64_t{heads} * std::max(value_width, 1u) * latent;
   return rec.dispatch(
-      act_weight_variant(ShaderId::decode_mla_attention_f32_f32, cache.dtype, kv_b.dtype),
+      cache_weight_variant(ShaderId::decode_mla_attention_f32_f32, cache.dtype, kv_b.dtype),
       {q, cache, TensorView{}, state, scratch.parts, scratch.limits, scratch.counter, weight_piece(kv_b, 0, kv_b.dim(0)).codes,
-       TensorView{}, y},
+       TensorView{}, y, scales_of(cache, 1)},
       params, {.x = shape.splits, .y = (heads + shape.heads - 1) / shape.heads},
       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
       {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks, depth / 8, latent / 8,
@@ -156,10 +161,10 @@ Status check_mla_matrix(const TensorView& q, const TensorView& cache, const Tens
   if (y.rank() != 2 || !is_f32(y, y.element_count()) || kv_b.dim(0) % y.dim(0) != 0 || kv_b.dim(0) / y.dim(0) < y.dim(1))
     return fail(Code::BadShape, "decode_mla_matrix: y ", y, " must be [heads, value width] f32, within kv_b ", kv_b);
   const uint32_t heads = y.dim(0), latent = kv_b.dim(1), head_tiles = shape.head_tiles(heads), rows = head_tiles * shape.shape.m;
-  if (cache.rank() != 2 || cache.dtype != DType::F16 || !cache.contiguous() || cache.dim(1) < latent ||
-      !is_tensor(q, DType::F16, uint64_t{rows} * cache.dim(1)))
+  if (cache.rank() != 2 || (cache.dtype != DType::F16 && cache.dtype != DType::U8) || !is_cache(cache, 1, cache.dim(1)) ||
+      cache.dim(1) < latent || !is_tensor(q, DType::F16, uint64_t{rows} * cache.dim(1)))
     return fail(Code::BadShape, "decode_mla_matrix: q ", q, " and cache ", cache, " must be [", rows,
-                ", width] and [capacity, width] f16, at least as wide as kv_b ", kv_b);
+                ", width] f16 and [capacity, width] f16 or in 8 bits, at least as wide as kv_b ", kv_b);
   const uint32_t depth = cache.dim(1);
   if (depth % shape.shape.k != 0 || latent % shape.shape.n != 0 || depth % 8 != 0 || latent % 8 != 0 || !(scale > 0))
     return fail(Code::BadShape, "decode_mla_matrix: cache ", cache, " and kv_b ", kv_b, " must be as wide as multiples of ",
@@ -186,7 +191,8 @@ Status decode_mla_matrix_splits(Recorder& rec, const TensorView& q, const Tensor
   VL2_TRY(check_mla_matrix(q, cache, kv_b, state, scratch, y, scale, shape));
   const uint32_t heads = y.dim(0), latent = kv_b.dim(1), depth = cache.dim(1), head_tiles = shape.head_tiles(heads);
   const uint32_t rows = head_tiles * shape.shape.m;
-  return rec.dispatch(ShaderId::decode_mla_matrix, {q, cache, state, scratch.parts, scratch.limits},
+  return rec.dispatch(cache.dtype == DType::U8 ? ShaderId::decode_mla_matrix_q8_0 : ShaderId::decode_mla_matrix,
+                      {q, cache, state, scratch.parts, scratch.limits, scales_of(cache, 1)},
                       DecodeMlaMatrixParams{.heads = heads, .scale = scale}, {.x = shape.splits},
                       {.bytes = 2 * uint64_t{rows} * depth, .flops = 4 * uint64_t{rows} * depth},
                       {shape.threads(), shape.shape.m, shape.shape.n, shape.shape.k, head_tiles, shape.keys, depth, latent,
@@ -217,10 +223,10 @@ Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorVi
     return fail(Code::BadShape, "decode_mha_attention: y ", y, " must be [heads, width] f32, width a multiple of 8, at most ",
                 DECODE_ATTENTION_MAX_HEAD);
   const uint32_t heads = y.dim(0), width = y.dim(1);
-  if (!is_f32(qkv, 3 * uint64_t{heads} * width) || !is_cache(keys, heads * width) || !is_cache(values, heads * width) ||
+  if (!is_f32(qkv, 3 * uint64_t{heads} * width) || !is_cache(keys, heads, width) || !is_cache(values, heads, width) ||
       keys.dtype != values.dtype || keys.dim(0) != values.dim(0))
     return fail(Code::BadShape, "decode_mha_attention: qkv ", qkv, ", keys ", keys, " and values ", values, " must be [3, ",
-                heads, ", ", width, "] f32 and twice [capacity, ", heads * width, "] f32 or f16");
+                heads, ", ", width, "] f32 and twice [capacity, ", heads * width, "] f32, f16 or in 8 bits");
   VL2_TRY(check_rope("decode_mha_attention", rope_table, keys.dim(0), width));
   VL2_TRY(check_scratch("decode_mha_attention", scratch, heads, shape.splits, width));
   if (shape.heads != 1)
@@ -233,8 +239,9 @@ Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorVi
                                      .rows_per_head = 0,
                                      .first_value_row = 0,
                                      .weight_row_chunks = 0};
-  return rec.dispatch(act_variant(ShaderId::decode_mha_attention_f32, keys.dtype),
-                      {qkv, keys, values, state, scratch.parts, scratch.limits, scratch.counter, TensorView{}, rope_table, y},
+  return rec.dispatch(cache_variant(ShaderId::decode_mha_attention_f32, keys.dtype),
+                      {qkv, keys, values, state, scratch.parts, scratch.limits, scratch.counter, TensorView{}, rope_table, y,
+                       scales_of(keys, heads), scales_of(values, heads)},
                       params, {.x = shape.splits, .y = heads},
                       {.bytes = 24 * uint64_t{heads} * width, .flops = 8 * uint64_t{heads} * width},
                       {shape.lanes * shape.groups, shape.lanes, shape.groups, shape.heads, shape.keys, shape.lane_chunks,

@@ -26,7 +26,7 @@ Status decode_mla_query(Recorder& rec, const TensorView& q, const TensorView& kv
 /// Records cache[position] = [rms_norm(kv_a[:latent]), rope(kv_a[latent:])].
 ///
 /// kv_a   f32 [latent + rope]    norm  f32 [latent]
-/// cache  f32 or f16 [capacity, latent + rope]
+/// cache  f32, f16 or 8-bit (cache_rows.h) [capacity, latent + rope]; in 8 bits of at most 1024 elements a row
 Status decode_latent(Recorder& rec, const TensorView& kv_a, const TensorView& norm, float eps, const TensorView& rope_table,
                      const TensorView& state, const TensorView& cache);
 
@@ -40,7 +40,7 @@ struct DecodeAttentionScratch {
 /// Records y[h] = W_UV[h] (softmax(q[h] cache^T scale) cache[:, :latent]) over rows 0 .. position.
 ///
 /// q      f32 [heads, latent + rope]; latent + rope and latent multiples of 8
-/// cache  f32 or f16 [capacity, latent + rope]
+/// cache  f32, f16 or 8-bit [capacity, latent + rope]
 /// y      f32 [heads, value_width]; with values_apart f32 [heads, latent]: W_UV is left to decode_head_values()
 Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView& cache, const TensorView& kv_b,
                             const TensorView& state, const DecodeAttentionScratch& scratch, const TensorView& y, float scale,
@@ -50,7 +50,7 @@ Status decode_mla_attention(Recorder& rec, const TensorView& q, const TensorView
 /// and its product with W_UV.
 ///
 /// q        f16 [shape.head_tiles(heads) * m, latent + rope], rows from `heads` on anything; the width a multiple of the shape's k
-/// cache    f16 [capacity, latent + rope]; latent a multiple of the shape's n
+/// cache    f16 or 8-bit [capacity, latent + rope]; latent a multiple of the shape's n
 /// scratch  parts f16
 /// y        f32 [heads, value_width]
 /// scale    above 0
@@ -69,7 +69,7 @@ Status decode_mla_matrix_values(Recorder& rec, const TensorView& q, const Tensor
 /// values[h].
 ///
 /// qkv           f32 [3, heads, width]; width a multiple of 8, at most 512
-/// keys, values  f32 or f16 [capacity, heads * width]
+/// keys, values  f32, f16 or 8-bit [capacity, heads * width]; in 8 bits a segment a head
 /// rope_table    f32 [capacity, width / 2, 2]
 /// y             f32 [heads, width]
 Status decode_mha_attention(Recorder& rec, const TensorView& qkv, const TensorView& keys, const TensorView& values,

@@ -1,12 +1,12 @@
 // One token's attention over the latents, then each head's values from its latent: y[h, i] = W[h][i] . (softmax(q[h] cache^T scale) cache[:, :latent]).
 //
-// Shapes    q [heads, latent + rope] f32    cache [capacity, latent + rope] ACT    state: see decode_state.h
+// Shapes    q [heads, latent + rope] f32    cache [capacity, latent + rope] CACHE    state: see decode_state.h
 //           parts [heads, SPLITS, latent], limits [heads, SPLITS, 2] f32 and counter [heads] u32, on the way; counter 0 before and after
 //           kv_b [heads * rows_per_head, latent] WEIGHT; W[h] its last value_width rows of head h    y [heads, value_width] f32,
 //           or with VALUES_APART [heads, latent]
 // Work      splits along x, HEADS heads a workgroup along y; see attention_core.glsl. The last to arrive multiplies by W: 8 invocations a row
 // Numbers   f32
-// Variants  ACT = f32 | f16, WEIGHT
+// Variants  CACHE = f32 | f16 | q8_0, WEIGHT
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward, in its absorbed form
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -15,7 +15,12 @@
 
 layout(push_constant) uniform Push { DecodeAttentionParams p; };
 layout(binding = DECODE_ATTENTION_Q) readonly buffer Q { vec4 q_quads[]; };
+#ifdef CACHE_q8_0
+layout(binding = DECODE_ATTENTION_KEYS) readonly buffer Cache { uvec2 cache_quads[]; };
+layout(binding = DECODE_ATTENTION_KEY_SCALES) readonly buffer CacheScales { uint cache_scales[]; };
+#else
 layout(binding = DECODE_ATTENTION_KEYS) readonly buffer Cache { uvec4 cache_quads[]; };
+#endif
 layout(binding = DECODE_ATTENTION_STATE) readonly buffer State { uint state[]; };
 layout(binding = DECODE_ATTENTION_PARTS) coherent buffer Parts { vec4 part_quads[]; };
 layout(binding = DECODE_ATTENTION_LIMITS) coherent buffer Limits { float limits[]; };
@@ -33,7 +38,7 @@ void load_query8(uint h, uint chunk, out vec4 low, out vec4 high) {
   low = q_quads[at];
   high = q_quads[at + 1u];
 }
-ActChunk load_key(uint h, uint s, uint chunk) { return LOAD_ACT_CHUNK(cache_quads, s * p.row_chunks + chunk); }
+ActChunk load_key(uint h, uint s, uint chunk) { return LOAD_CACHE_CHUNK(cache_quads, cache_scales, s * p.row_chunks + chunk, s, chunk); }
 ActChunk load_value(uint h, uint s, uint chunk, ActChunk key) { return key; }  // lanes beyond the values throw theirs away
 
 layout(constant_id = 10) const bool VALUES_APART = false;  // y is the attended latent [heads, latent]; W is somebody else's

@@ -1,6 +1,6 @@
 // One token's attention over the latents, all heads at once on matrix units; what it hands on is merged by decode_mla_values.comp.
 //
-// Shapes    q [HEAD_TILES * M, DEPTH]: rows from `heads` on are anything    cache [capacity, DEPTH]; both f16    state: see decode_state.h
+// Shapes    q [HEAD_TILES * M, DEPTH] f16: rows from `heads` on are anything    cache [capacity, DEPTH] CACHE    state: see decode_state.h
 //           parts [heads, SPLITS, LATENT] f16: softmax(q[h] cache^T scale) cache[:, :LATENT] of the keys of a split
 //           limits [heads, SPLITS, 2] f32: maximum of score * scale * log2 e, and sum of 2^(that - maximum)
 // Work      The heads of a token are the rows of one left operand, so the cache is read once for all of them. A workgroup is a split: it takes
@@ -9,9 +9,10 @@
 //           block: the scores by columns and, in DEPTH_PARTS, by depth, summed in shared memory; the values by columns. ROW_LANES invocations
 //           look after a row of scores; the number that a row of values is multiplied by goes through a tile filled with it, as in
 //           attention/matrix.glsl. A split is used only when those before it have SPLIT_TILES blocks: merging costs as much as attending.
-// Numbers   products of f16 summed in f32; softmax in f32; weights, at most 1, and parts rounded to f16: parts are means of cached numbers
+// Numbers   an 8-bit cache becomes f16 on its way to shared memory; products of f16 summed in f32; softmax in f32; weights, at most 1, and parts rounded to f16: parts are means of cached numbers
 // Needs     f16 matrices M x N x K with f32 and with f16 sums; full subgroups of SUBGROUP_SIZE; f16 storage
 //           DEPTH a multiple of K and 8; LATENT of N and 8; KEYS of N * (subgroups / DEPTH_PARTS), K and 8 * ROW_LANES
+// Variants  CACHE = f16 | q8_0
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward, in its absorbed form
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -41,7 +42,14 @@ layout(constant_id = DECODE_MLA_MATRIX_ROW_LANES) const uint ROW_LANES = 4u;    
 
 layout(push_constant) uniform Push { DecodeMlaMatrixParams p; };
 layout(binding = DECODE_MLA_MATRIX_Q) readonly buffer Q { uvec4 q8[]; };
+#ifdef CACHE_q8_0
+#define VL2_CODE_HALVES
+#include "common/cache_codes.glsl"
+layout(binding = DECODE_MLA_MATRIX_CACHE) readonly buffer Cache { uvec2 cache8[]; };
+layout(binding = DECODE_MLA_MATRIX_SCALES) readonly buffer Scales { uint scales[]; };
+#else
 layout(binding = DECODE_MLA_MATRIX_CACHE) readonly buffer Cache { uvec4 cache8[]; };
+#endif
 layout(binding = DECODE_MLA_MATRIX_STATE) readonly buffer State { uint state[]; };
 layout(binding = DECODE_MLA_MATRIX_PARTS) writeonly buffer Parts { uvec4 parts8[]; };
 layout(binding = DECODE_MLA_MATRIX_LIMITS) writeonly buffer Limits { float limits[]; };
@@ -71,7 +79,24 @@ shared float lane_sums[ROWS * ROW_LANES];
 
 const float LOWEST = -1.0e30, LOG2_E = 1.44269504;
 
-uvec4 next_keys[KEY_LOADS], next_queries[QUERY_LOADS];
+#ifdef CACHE_q8_0
+// Eight elements on their way: codes, and the word with their scale.
+struct KeyFetch {
+  uvec2 codes;
+  uint scale;
+};
+#define NO_KEY KeyFetch(uvec2(0u), 0u)
+#define FETCH_KEY(s, chunk) KeyFetch(cache8[(s) * DEPTH8 + (chunk)], scales[(s) * CACHE_SCALE_WORDS(DEPTH8) + (chunk) / 8u])
+#define FETCHED_KEY(fetched, chunk) scaled_halves(fetched.codes ^ 0x80808080u, 128.0, float16_t(CACHE_SCALE_OF(fetched.scale, chunk)))
+#else
+#define KeyFetch uvec4
+#define NO_KEY uvec4(0u)
+#define FETCH_KEY(s, chunk) cache8[(s) * DEPTH8 + (chunk)]
+#define FETCHED_KEY(fetched, chunk) fetched
+#endif
+
+KeyFetch next_keys[KEY_LOADS];
+uvec4 next_queries[QUERY_LOADS];
 LeftMatrix queries[MY_DEPTH_TILES * HEAD_TILES];
 SumMatrix values[MY_VALUE_TILES * HEAD_TILES];
 float row_maximum[ROW_TURNS], row_sum[ROW_TURNS];  // the sum: of this invocation's keys
@@ -80,9 +105,9 @@ float row_maximum[ROW_TURNS], row_sum[ROW_TURNS];  // the sum: of this invocatio
 void fetch(uint s0, uint visible) {
   [[unroll]] for (uint i = 0u; i < KEY_LOADS; ++i) {
     const uint at = i * THREADS + gl_LocalInvocationIndex, s = s0 + at / DEPTH8;
-    next_keys[i] = uvec4(0u);
+    next_keys[i] = NO_KEY;
     if (at < KEYS * DEPTH8 && s < visible)
-      next_keys[i] = cache8[s * DEPTH8 + at % DEPTH8];
+      next_keys[i] = FETCH_KEY(s, at % DEPTH8);
   }
 }
 
@@ -90,7 +115,7 @@ void put() {
   [[unroll]] for (uint i = 0u; i < KEY_LOADS; ++i) {
     const uint at = i * THREADS + gl_LocalInvocationIndex;
     if (at < KEYS * DEPTH8)
-      tiles[at / DEPTH8 * KEY_PITCH + at % DEPTH8] = next_keys[i];
+      tiles[at / DEPTH8 * KEY_PITCH + at % DEPTH8] = FETCHED_KEY(next_keys[i], at % DEPTH8);
   }
 }
 

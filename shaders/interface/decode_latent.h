@@ -6,7 +6,8 @@ VL2_SHARED_BEGIN
 
 VL2_CONST uint DECODE_LATENT_THREADS = 256u;
 VL2_CONST uint DECODE_LATENT_KV_A = 0u, DECODE_LATENT_NORM = 1u, DECODE_LATENT_ROPE = 2u, DECODE_LATENT_STATE = 3u,
-               DECODE_LATENT_CACHE = 4u;  // bindings
+               DECODE_LATENT_CACHE = 4u, DECODE_LATENT_SCALES = 5u;  // bindings; the last of an 8-bit cache
+VL2_CONST uint DECODE_LATENT_MAX_WIDTH = 1024u;       // of a row of an 8-bit cache
 
 struct DecodeLatentParams {
   uint latent;

@@ -17,7 +17,7 @@ VL2_CONST uint DECODE_MLA_MATRIX_DEPTH_PARTS = 10u;
 VL2_CONST uint DECODE_MLA_MATRIX_ROW_LANES = 11u;
 
 VL2_CONST uint DECODE_MLA_MATRIX_Q = 0u, DECODE_MLA_MATRIX_CACHE = 1u, DECODE_MLA_MATRIX_STATE = 2u, DECODE_MLA_MATRIX_PARTS = 3u,
-               DECODE_MLA_MATRIX_LIMITS = 4u;  // bindings
+               DECODE_MLA_MATRIX_LIMITS = 4u, DECODE_MLA_MATRIX_SCALES = 5u;  // bindings; the last of an 8-bit cache
 
 struct DecodeMlaMatrixParams {
   uint heads;

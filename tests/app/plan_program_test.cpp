@@ -65,6 +65,12 @@ TEST_CASE("vl2 plan: what a model needs, without its weights being there to read
   CHECK(half["bytes"]["cache"].get<uint64_t>() * 2 == whole["bytes"]["cache"].get<uint64_t>());
   CHECK(half["bytes"]["experts"] == whole["bytes"]["experts"]);
   CHECK(half["bytes"]["pictures"] == 0);
+  // In 8 bits the same in bytes, and 3 words of scales a row, for 5 blocks of 32.
+  const json q8 = plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type", "q8_0"});
+  CHECK(q8["bytes"]["cache"] == 6ull * 1024 * (160 + 3 * 4));
+  CHECK(q8["cache_type"] == "q8_0");
+  CHECK(plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type-k", "q8_0", "--cache-type-v", "q8_0"}) == q8);
+  CHECK(plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type", "f16"}) == half);
 }
 
 TEST_CASE("vl2 plan: against --vram it says what would fit, and that is what the next plan says") {
@@ -126,6 +132,22 @@ TEST_CASE("vl2 plan: bad input is one line") {
   CHECK(refused({"plan", "-m", kPico, "--image-size", "0x5"}).find("picture: 0 x 5") != std::string::npos);
   CHECK(refused({"plan", "-m", kPico, "--image-size", "5x5", "--no-pictures"}).find("wanted one of them") != std::string::npos);
   CHECK(refused({"plan", "-m", kPico, "--type", "Q9"}).starts_with("vl2: --type Q9: wanted one of "));
+  for (const char* command : {"plan", "run"}) {
+    std::vector<std::string> words = {command, "-m", kPico};
+    if (std::string(command) == "run")
+      words.insert(words.end(), {"-p", "x"});
+    const auto with = [&](std::vector<std::string> more) {
+      more.insert(more.begin(), words.begin(), words.end());
+      return refused(more);
+    };
+    CHECK(with({"--cache-type", "q4_0"}) == "vl2: --cache-type: got \"q4_0\", wanted f16 or q8_0\n");
+    CHECK(with({"--cache-type-k", "q8_0"}) ==
+          "vl2: --cache-type-k and --cache-type-v: got \"q8_0\" and \"\", wanted the same for both, which --cache-type says at "
+          "once\n");
+    CHECK(with({"--cache-type-k", "q8_0", "--cache-type-v", "f16"}).find("wanted the same for both") != std::string::npos);
+    CHECK(with({"--cache-type-k", "f16", "--cache-type-v", "f16", "--cache-type", "q8_0"}).find("wanted one of them") !=
+          std::string::npos);
+  }
   CHECK(refused({"plan", "-m", "/nowhere"}).find("/nowhere") != std::string::npos);
   CHECK(refused({"run", "-m", kPico, "-p", "x", "--vram", "8Q"}) ==
         "vl2: --vram: got \"8Q\", wanted a size like 512M, 8G or 8000000000\n");

@@ -92,6 +92,10 @@ class Talk(unittest.TestCase):
     def test_devices_and_plan(self):
         self.assertEqual(sum(device.is_chosen for device in vl2.devices()), 1)
         plan = vl2.plan_load(PICO, context_tokens=256)
+        eight = vl2.plan_load(PICO, context_tokens=256, cache_type="q8_0")
+        self.assertEqual(eight.cache_bytes, 6 * 256 * (160 + 3 * 4))  # codes, and scales for 5 blocks in 3 words
+        self.assertLess(eight.cache_bytes, plan.cache_bytes)
+        self.assertRaises(ValueError, vl2.plan_load, PICO, cache_type="q4_0")
         self.assertTrue(plan.fits)
         self.assertEqual(plan.needed_bytes, plan.weight_bytes + plan.cache_bytes + plan.working_bytes)
         self.assertEqual(self.model.check(), "ok")

@@ -364,6 +364,47 @@ TEST_CASE_FIXTURE(SavedSessionTest, "vl2_session_load: a file of another model o
   load(load_model(copy_small_model(folder / "copy")), path);  // in another place it is the same
 }
 
+TEST_CASE_FIXTURE(
+    SavedSessionTest,
+    "vl2_session_save: an 8-bit cache comes back to the bit, in half the bytes, and only where it is of that type") {
+  auto options = sized<vl2_load_options>();
+  const ModelHandle f16 = load_model(small_model(), options);
+  options.cache_type = VL2_CACHE_Q8_0;
+  const ModelHandle q8 = load_model(small_model(), options);
+  const SessionHandle session = example(q8);
+  save(session, path);
+  const std::string before = read_file(path);
+  const SessionHandle restored = load(q8, path);
+  save(restored, folder / "again.vl2");
+  CHECK(read_file(folder / "again.vl2") == before);
+  const Said went_on = answered(session, 8, 6, VL2_REPLY_CONTINUE), goes_on = answered(restored, 8, 6, VL2_REPLY_CONTINUE);
+  CHECK(goes_on.ids == went_on.ids);
+  CHECK(goes_on.logprobs == went_on.logprobs);
+  CHECK(goes_on.cached == went_on.cached);
+  CHECK(goes_on.cached > 0);
+  // Codes and scales are both what it goes on with.
+  const std::vector<Section> sections = sections_of(before);
+  const auto cached = [](const Section& section) { return section.tag == "CACH"; };
+  const auto first = static_cast<size_t>(std::find_if(sections.begin(), sections.end(), cached) - sections.begin());
+  for (const size_t plane : {first, first + 1}) {
+    std::vector<Section> changed = sections;
+    REQUIRE(cached(changed[plane]));
+    std::fill(changed[plane].bytes.begin(), changed[plane].bytes.end(), '\0');
+    write_file(folder / "other.vl2", file_of(changed));
+    CHECK(answered(load(q8, folder / "other.vl2"), 8, 6, VL2_REPLY_CONTINUE).logprobs != went_on.logprobs);
+  }
+  check_refused(f16, path, VL2_ERROR_FILE, "saved with a cache of type q8_0; this model was loaded for f16");
+  const SessionHandle other = example(f16);
+  save(other, path);
+  check_refused(q8, path, VL2_ERROR_FILE, "saved with a cache of type f16; this model was loaded for q8_0");
+  load(f16, path);
+  std::vector<Section> later = sections_of(read_file(path));
+  REQUIRE(later[0].tag == "KEY ");
+  later[0].bytes[17] = 2;  // the second byte of the activation type, behind two u64
+  write_file(path, file_of(later));
+  check_refused(q8, path, VL2_ERROR_FILE, "saved with a cache of type 2, which this program does not know");
+}
+
 TEST_CASE_FIXTURE(SavedSessionTest, "vl2_session_save: what cannot be is refused, and leaves the file that was there") {
   const ModelHandle model = load_model(small_model());
   const SessionHandle session = example(model);

@@ -106,11 +106,17 @@ TEST_SUITE("cpu") {
   TEST_CASE("vl2_api: a struct of another size is refused, of another version taken") {
     vl2_model* model = nullptr;
     auto options = sized<vl2_load_options>();
-    for (const uint32_t size : {0u, 3u, static_cast<uint32_t>(sizeof(options) - 1), 0xdeadbeefu}) {
+    for (const uint32_t size : {0u, 3u, static_cast<uint32_t>(offsetof(vl2_load_options, cache_type) - 1), 0xdeadbeefu}) {
       options.struct_size = size;
       CHECK(vl2_model_load(kPico.c_str(), &options, &model) == VL2_ERROR_ARGUMENT);
       CHECK(last_error_has("vl2_load_options: struct_size is " + std::to_string(size)));
     }
+    options.struct_size = offsetof(vl2_load_options, cache_type);  // as the first version had it
+    options.flags = VL2_LOAD_NO_WEIGHTS;
+    options.cache_type = 77;  // is not looked at
+    vl2_model* older = nullptr;
+    CHECK(vl2_model_load(kPico.c_str(), &options, &older) == VL2_OK);
+    vl2_model_free(older);
     struct Newer {
       vl2_load_options known;
       uint64_t later;
@@ -175,6 +181,10 @@ TEST_SUITE("cpu") {
     CHECK(vl2_model_load(kPico.c_str(), &options, &model) == VL2_ERROR_ARGUMENT);
     CHECK(last_error_has("flags are 64"));
     options.flags = 0;
+    options.cache_type = 2;
+    CHECK(vl2_model_load(kPico.c_str(), &options, &model) == VL2_ERROR_ARGUMENT);
+    CHECK(last_error_has("cache_type is 2 and reserved2 0, wanted 0 or 1 and 0"));
+    options.cache_type = 0;
     options.quantize = "Q99";
     CHECK(vl2_model_load(kPico.c_str(), &options, &model) == VL2_ERROR_ARGUMENT);
     CHECK(last_error_has("quantize is Q99, wanted one of F32, F16"));

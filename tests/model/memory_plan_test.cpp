@@ -104,6 +104,26 @@ TEST_CASE("memory_plan: made-up weights of real shapes take what was planned") {
   }
 }
 
+TEST_CASE("memory_plan: an 8-bit cache takes what was planned, in every tier, with the scratch that prefill wants of it") {
+  for (const char* kind : {"mha_softmax", "mla_softmax"}) {
+    const TemporaryFolder folder;
+    write_toy_model(folder.path(), source_dir() + "/tests/golden/" + kind);
+    for (uint32_t tier = 0; tier <= test_device().tier(); ++tier) {
+      CAPTURE(kind);
+      CAPTURE(tier);
+      EngineOptions options = options_of(600, {{90, 40}}, static_cast<int>(tier));
+      options.chunk = 256;
+      options.cache_type = CacheType::Q8_0;
+      auto engine = Engine::load(folder.path(), options);
+      REQUIRE_MESSAGE(engine.ok(), engine.message());
+      check_plan(**engine, *options.pictures);
+      // 3 layers: four heads of 16 codes and a word of scales, twice; 40 codes and a word. Planes begin at multiples of 256 bytes.
+      CHECK((*engine)->plan()[MemoryGroup::Cache] ==
+            (std::string(kind) == "mha_softmax" ? 6ull * (38400 + 600 * 4 * 4) : 3ull * (24064 + 600 * 4)));
+    }
+  }
+}
+
 TEST_CASE("memory_plan: a prompt in many chunks takes no more than its plan, and less than in one") {
   const TemporaryFolder folder;
   write_toy_model(folder.path(), source_dir() + "/tests/golden/mla_softmax");
@@ -200,6 +220,8 @@ TEST_CASE("memory_plan: what does not fit is refused before loading, and each wa
       CHECK(plan_memory(device, model, more)->needed_bytes() > available);
     } else if (way.change.starts_with("--chunk ")) {
       changed.chunk = static_cast<uint32_t>(std::stoul(way.change.substr(8)));
+    } else if (way.change == "--cache-type q8_0") {
+      changed.cache_type = CacheType::Q8_0;
     } else {
       continue;
     }

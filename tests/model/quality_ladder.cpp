@@ -1,4 +1,4 @@
-// How far each format of `vl2 quantize` moves the probabilities of the next token, on models at hand. Prints a table; run by name:
+// How far each format of `vl2 quantize`, and an 8-bit cache, moves the probabilities of the next token, on models at hand. Prints a table; run by name:
 //   vl2_tests --no-skip -tc="measure: quality ladder*"
 #include <algorithm>
 #include <cmath>
@@ -78,7 +78,7 @@ class Ladder {
  public:
   explicit Ladder(std::string folder) : folder_(std::move(folder)) {}
 
-  std::unique_ptr<Engine> load(const QuantizeMix& mix) const {
+  std::unique_ptr<Engine> load(const QuantizeMix& mix, CacheType cache_type = CacheType::F16) const {
     auto device = device_options_from_environment();
     REQUIRE(device.ok());
     EngineOptions options;
@@ -86,6 +86,7 @@ class Ladder {
     options.device.tier = 0;
     options.context = 2048;
     options.mix = &mix;
+    options.cache_type = cache_type;
     auto engine = Engine::load(folder_, options);
     REQUIRE_MESSAGE(engine.ok(), engine.message());
     return engine.take();
@@ -189,7 +190,7 @@ std::string shares(const QuantizeMix& mix, const Config& config) {
   return text;
 }
 
-void print_ladder(const std::string& name, const std::string& folder, bool questions) {
+void print_ladder(const std::string& name, const std::string& folder, bool questions, bool caches_alone = false) {
   Ladder ladder(folder);
   Rows wanted;
   {
@@ -203,15 +204,18 @@ void print_ladder(const std::string& name, const std::string& folder, bool quest
   std::printf(
       "\n%s: %zu positions\n| type | mean KL | median | same likeliest token | elements |\n| --- | --- | --- | --- | --- |\n",
       name.c_str(), wanted.size());
-  const auto print_row = [&](const QuantizeMix& mix) {
-    const auto engine = ladder.load(mix);
+  const auto print_row = [&](const QuantizeMix& mix, CacheType cache_type = CacheType::F16) {
+    const auto engine = ladder.load(mix, cache_type);
     const Rows got = ladder.rows(*engine);
     const std::vector<double> kl = divergences(wanted, got);
     const double mean = std::accumulate(kl.begin(), kl.end(), 0.0) / static_cast<double>(kl.size());
-    std::printf("| %s | %.2e | %.2e | %.1f %% | %s |\n", mix.name, mean, kl[kl.size() / 2], 100 * same_argmax(wanted, got),
-                shares(mix, engine->config()).c_str());
+    std::printf("| %s%s | %.2e | %.2e | %.1f %% | %s |\n", mix.name, cache_type == CacheType::Q8_0 ? ", cache q8_0" : "", mean,
+                kl[kl.size() / 2], 100 * same_argmax(wanted, got), shares(mix, engine->config()).c_str());
     std::fflush(stdout);
   };
+  print_row(*find_quantize_mix("F32"), CacheType::Q8_0);
+  if (caches_alone)
+    return;
   for (const QuantizeMix& mix : quantize_mixes())
     print_row(mix);
   if (questions)
@@ -228,6 +232,10 @@ void print_ladder(const std::string& name, const std::string& folder, bool quest
 }
 
 }  // namespace
+
+TEST_CASE_FIXTURE(GpuTest, "measure: the cache alone in the quality ladder of the demo model" * doctest::skip()) {
+  print_ladder("pico", source_dir() + "/app/demo/pico", true, true);
+}
 
 TEST_CASE_FIXTURE(GpuTest, "measure: quality ladder of the demo model" * doctest::skip()) {
   print_ladder("pico", source_dir() + "/app/demo/pico", true);
