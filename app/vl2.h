@@ -152,7 +152,8 @@ enum {
   VL2_LOAD_NO_WEIGHTS = 1, /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
   VL2_LOAD_TEXT_ONLY = 4,  /* no picture will be shown: the plan before loading need not hold one */
   VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
-  VL2_LOAD_NEEDS_EYES = 2  /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
+  VL2_LOAD_NEEDS_EYES = 2, /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
+  VL2_LOAD_NO_PICTURE_CACHE = 16 /* keep no pictures: vl2_model_get_picture_cache() */
 };
 
 /* What is NULL or 0 here is taken from the environment, as the program `vl2` does: VL2_DEVICE, VL2_TIER, VL2_CACHE_DIR, ... */
@@ -169,6 +170,8 @@ typedef struct vl2_load_options {
   uint32_t reserved;        /* 0 */
   vl2_progress_fn progress; /* may be NULL */
   void* progress_user;
+  uint64_t picture_cache_bytes; /* of the device's memory to keep pictures in, which the model must fit beside; 0: a quarter of
+                                   what it leaves, 256 MiB at most */
 } vl2_load_options;
 
 /* Loads a model.
@@ -225,6 +228,21 @@ typedef struct vl2_model_info {
 
 VL2_API vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info);
 
+/* The pictures that a model keeps: what its encoder made of them, for the next question about the same picture in any session,
+ * which then need not encode it again. Answers are, to the bit, those of a model that keeps none. A picture is known by its pixels
+ * and by how it is cut into tiles. What was not used for longest goes first, and all of it where memory is wanted for else. */
+typedef struct vl2_picture_cache {
+  uint32_t struct_size;
+  uint32_t pictures;    /* held now; one that was cut in two ways counts twice */
+  uint64_t bytes;       /* of the device's memory that they take */
+  uint64_t limit_bytes; /* that they may take; 0: none are kept */
+  uint64_t hits;        /* since the model was loaded: pictures that need not be encoded */
+  uint64_t misses;      /* and those that had to be */
+  uint64_t evictions;   /* pictures that had to go */
+} vl2_picture_cache;
+
+VL2_API vl2_status vl2_model_get_picture_cache(const vl2_model* model, vl2_picture_cache* cache);
+
 /* Asks the device whether it still works, with a trifle of work.
  *
  * timeout_ms  how long to wait for sessions that are using it; 0: not at all
@@ -249,6 +267,7 @@ typedef struct vl2_plan {
   uint64_t host_weight_bytes; /* of experts that would stay in host memory; weight_bytes are those on the device */
   uint32_t expert_slots;      /* of them, so many a layer would be cached on the device; 0: all experts are on the device */
   uint32_t reserved;
+  uint64_t picture_cache_bytes; /* that kept pictures may take: in working_bytes where a size was asked for, else of what is left */
 } vl2_plan;
 
 /* What a model would need on a device, and what is there. Nothing is loaded; options as for vl2_model_load().
@@ -604,6 +623,8 @@ typedef struct vl2_reply {
   double encode_ms;        /* pictures: encoder and projector */
   double prefill_ms;       /* reading the prompt */
   double decode_ms;        /* choosing the tokens of the answer, the caller's time between pieces not counted */
+  uint32_t encoded_views;  /* of pictures: what the encoder read for this answer, a tiled picture whole and each tile */
+  uint32_t kept_pictures;  /* pictures that it need not read, as the model had kept them: vl2_model_get_picture_cache() */
 } vl2_reply;
 
 /* Returns  VL2_ERROR_STATE: no answer was started since the session was made, cleared or truncated */

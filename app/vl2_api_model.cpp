@@ -13,7 +13,9 @@ namespace vl2::api {
 
 namespace {
 
-constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY | VL2_LOAD_ALL_ON_DEVICE;
+constexpr uint32_t kLoadFlags =
+    VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY | VL2_LOAD_ALL_ON_DEVICE | VL2_LOAD_NO_PICTURE_CACHE;
+constexpr uint64_t kMostPictureCache = uint64_t{1} << 60;  // sums with it do not overflow
 
 Result<const QuantizeMix*> mix_of(const char* name) {
   const QuantizeMix* mix = find_quantize_mix(name);
@@ -41,6 +43,8 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
   result.expert_cache = (options.flags & VL2_LOAD_ALL_ON_DEVICE) == 0;
   if ((options.flags & VL2_LOAD_TEXT_ONLY) != 0)
     result.pictures.emplace();
+  if ((options.flags & VL2_LOAD_NO_PICTURE_CACHE) == 0)
+    result.picture_cache = options.picture_cache_bytes == 0 ? kSparePictureCache : options.picture_cache_bytes;
   if (options.quantize != nullptr) {
     VL2_ASSIGN(result.mix, mix_of(options.quantize));
   }
@@ -48,11 +52,17 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
 }
 
 Outcome read_load_options(const vl2_load_options* given, vl2_load_options& options) {
-  const Outcome outcome = read_options(given, sizeof(vl2_load_options), "vl2_load_options", options);
+  const Outcome outcome = read_options(given, offsetof(vl2_load_options, picture_cache_bytes), "vl2_load_options", options);
   if (outcome.status != VL2_OK)
     return outcome;
   if ((options.flags & ~kLoadFlags) != 0)
     return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: flags are ", options.flags, ", this library knows ", kLoadFlags);
+  if ((options.flags & VL2_LOAD_NO_PICTURE_CACHE) != 0 && options.picture_cache_bytes != 0)
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: picture_cache_bytes is ", options.picture_cache_bytes,
+                  ", wanted 0 with VL2_LOAD_NO_PICTURE_CACHE");
+  if (options.picture_cache_bytes >= kMostPictureCache)
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: picture_cache_bytes is ", options.picture_cache_bytes,
+                  ", wanted less than ", kMostPictureCache);
   return {};
 }
 
@@ -232,6 +242,22 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
   });
 }
 
+vl2_status vl2_model_get_picture_cache(const vl2_model* model, vl2_picture_cache* cache) {
+  return with_model(model, "vl2_model_get_picture_cache", [&](const ModelState& state) -> Outcome {
+    vl2_picture_cache value{};
+    if (state.engine != nullptr) {
+      const PictureCacheCounts counts = state.engine->picture_cache().counts();
+      value.pictures = counts.pictures;
+      value.bytes = counts.bytes;
+      value.limit_bytes = counts.limit_bytes;
+      value.hits = counts.hits;
+      value.misses = counts.misses;
+      value.evictions = counts.evictions;
+    }
+    return fill_struct(cache, sizeof(vl2_picture_cache), "vl2_picture_cache", value);
+  });
+}
+
 vl2_status vl2_model_check(vl2_model* model, uint32_t timeout_ms) {
   return with_model(model, "vl2_model_check", [&](ModelState& state) -> Outcome {
     if (state.engine == nullptr)
@@ -247,7 +273,8 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
   return guarded([&]() -> Outcome {
     if (path == nullptr)
       return refuse(VL2_ERROR_ARGUMENT, "vl2_plan_load: path is NULL, wanted a folder or a GGUF file");
-    if (Outcome outcome = check_struct(plan, sizeof(vl2_plan), "vl2_plan"); outcome.status != VL2_OK)
+    constexpr size_t kSmallest = offsetof(vl2_plan, picture_cache_bytes);
+    if (Outcome outcome = check_struct(plan, kSmallest, "vl2_plan"); outcome.status != VL2_OK)
       return outcome;
     vl2_plan value{};
     vl2_load_options options{};
@@ -269,8 +296,9 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     value.has_eyes = config.has_vision;
     value.host_weight_bytes = memory.host_bytes;
     value.expert_slots = memory.expert_slots;
+    value.picture_cache_bytes = memory.picture_cache_bytes;
     std::snprintf(value.device_name, sizeof(value.device_name), "%s", device_name.c_str());
-    return fill_struct(plan, sizeof(vl2_plan), "vl2_plan", value);
+    return fill_struct(plan, kSmallest, "vl2_plan", value);
   });
 }
 

@@ -552,7 +552,9 @@ vl2_status vl2_session_get_reply(const vl2_session* session, vl2_reply* target) 
     value.encode_ms = from.times.pictures.encode_ms;
     value.prefill_ms = from.times.prefill_ms;
     value.decode_ms = from.times.decode_ms;
-    return fill_struct(target, sizeof(vl2_reply), "vl2_reply", value);
+    value.encoded_views = from.encoded_views;
+    value.kept_pictures = from.kept_pictures;
+    return fill_struct(target, offsetof(vl2_reply, encoded_views), "vl2_reply", value);
   });
 }
 

@@ -35,7 +35,10 @@ bool Conversation::Place::operator==(const Place& other) const {
 Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const Tokenizer& tokenizer, uint32_t context) {
   std::unique_ptr<Conversation> conversation(new Conversation(engine, tokenizer));
   VL2_ASSIGN(conversation->control_, ControlIds::find(tokenizer));
-  VL2_ASSIGN(conversation->session_, Session::create(engine, PlanChoice::Auto, context));
+  auto session = Session::create(engine, PlanChoice::Auto, context);
+  if (session.code() == Code::OutOfMemory && engine.picture_cache().drop_all() > 0)
+    session = Session::create(engine, PlanChoice::Auto, context);
+  VL2_ASSIGN(conversation->session_, std::move(session));
   return conversation;
 }
 
@@ -44,8 +47,14 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const
 Status Conversation::add(Role role, std::string text, std::vector<OwnedPicture> pictures) {
   std::vector<SharedPicture> shared;
   for (OwnedPicture& picture : pictures)
-    shared.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+    shared.push_back(share(std::move(picture)));
   return add_shared(role, std::move(text), std::move(shared));
+}
+
+Conversation::SharedPicture Conversation::share(OwnedPicture picture) const {
+  if (engine_.picture_cache().enabled())
+    picture.digest = digest_picture(picture.width, picture.height, picture.rgb);
+  return std::make_shared<const OwnedPicture>(std::move(picture));
 }
 
 Status Conversation::add_shared(Role role, std::string text, std::vector<SharedPicture> pictures) {
@@ -171,6 +180,24 @@ Status Conversation::keep(uint32_t count) {
   return {};
 }
 
+// A picture's rows of the prompt: those that some conversation of the model has left, else encoded now.
+Result<SharedPictureRows> Conversation::rows_of(const Place& place, uint32_t pictures, Reply& reply) {
+  const OwnedPicture& picture = *place.picture;
+  const PictureKey key{picture.digest, picture.width, picture.height, place.grid};
+  PictureCache& cache = engine_.picture_cache();
+  if (SharedPictureRows kept = cache.find(key)) {
+    ++reply.kept_pictures;
+    return kept;
+  }
+  VL2_ASSIGN(EncodedPicture one, session_->encode({picture.width, picture.height, picture.rgb}, pictures, &reply.times.pictures));
+  const uint32_t tiles = one.grid.width * one.grid.height;
+  reply.encoded_views += tiles == 1 ? 1 : 1 + tiles;
+  one.features = one.tokens = {};  // they are gone with the next picture
+  auto rows = std::make_shared<const EncodedPicture>(std::move(one));
+  cache.keep(key, rows);
+  return SharedPictureRows(std::move(rows));
+}
+
 Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& reply) {
   const auto total = static_cast<uint32_t>(wanted.ids.size());
   const uint32_t first = held(wanted), count = total - first;
@@ -188,7 +215,7 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
     return progress ? progress(phase, done, of) : Status{};
   };
 
-  std::vector<EncodedPicture> encoded;
+  std::vector<SharedPictureRows> encoded;
   std::vector<uint32_t> firsts;
   const auto pictures = static_cast<uint32_t>(
       std::count_if(wanted.places.begin(), wanted.places.end(), [&](const Place& place) { return place.run.first >= first; }));
@@ -196,10 +223,8 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
     if (place.run.first < first)
       continue;
     VL2_TRY(go_on(ReadPhase::Pictures, static_cast<uint32_t>(encoded.size()), pictures));
-    const OwnedPicture& picture = *place.picture;
-    VL2_ASSIGN(EncodedPicture one, session_->encode({picture.width, picture.height, picture.rgb},
-                                                    static_cast<uint32_t>(wanted.places.size()), &reply.times.pictures));
-    encoded.push_back(std::move(one));
+    VL2_ASSIGN(SharedPictureRows rows, rows_of(place, static_cast<uint32_t>(wanted.places.size()), reply));
+    encoded.push_back(std::move(rows));
     firsts.push_back(place.run.first - first);
   }
   if (count == 0)
@@ -207,7 +232,7 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
 
   std::vector<PictureRun> runs;
   for (size_t i = 0; i < encoded.size(); ++i)
-    runs.push_back({firsts[i], &encoded[i]});
+    runs.push_back({firsts[i], encoded[i].get()});
   VL2_TRY(go_on(ReadPhase::Tokens, 0, count));
   VL2_TRY(keep(first));
   const auto start = Clock::now();
@@ -236,7 +261,10 @@ Status Conversation::start(const ReplyOptions& options, const ReadProgress& prog
   VL2_ASSIGN(Tokens wanted, prompt(options.go_on));
   if (options.go_on)
     answer.begun.assign(wanted.ids.begin() + wanted.last_message_first, wanted.ids.end());
-  VL2_TRY(read(std::move(wanted), progress, answer.reply));
+  Status status = read(wanted, progress, answer.reply);
+  if (status.code() == Code::OutOfMemory && engine_.picture_cache().drop_all() > 0)
+    status = read(std::move(wanted), progress, answer.reply);  // what is kept must not be in the way of what is asked
+  VL2_TRY(status);
   for (const Message& message : messages_)
     if (!message.pictures.empty())
       answer.reply.picture = message.pictures.back();

@@ -30,6 +30,7 @@ class ByteWriter;
 struct OwnedPicture {
   uint32_t width = 0, height = 0;
   std::vector<uint8_t> rgb;  ///< [height, width, 3]
+  PictureDigest digest{};    ///< set by the conversation, of a model that keeps pictures
   bool operator==(const OwnedPicture&) const = default;
 };
 
@@ -91,6 +92,8 @@ struct Reply {
   uint32_t prompt_tokens = 0;                   ///< in the context before the answer
   uint32_t cached_tokens = 0;                   ///< of those, the ones that the device held already
   uint32_t picture_tokens = 0;                  ///< of those, the ones of pictures
+  uint32_t encoded_views = 0;                   ///< of pictures: what the encoder read for this answer
+  uint32_t kept_pictures = 0;                   ///< pictures that it need not read, as the model had kept them
   std::shared_ptr<const OwnedPicture> picture;  ///< the last of the conversation, which boxes are of
   uint32_t picture_count = 0;
   ReplyTimes times;
@@ -214,6 +217,8 @@ class Conversation {
   Result<std::vector<TileGrid>> count_image_tokens(Message& message, uint32_t pictures_in_conversation) const;
   Result<Tokens> prompt(bool go_on) const;
   uint32_t held(const Tokens& wanted) const;
+  SharedPicture share(OwnedPicture picture) const;
+  Result<SharedPictureRows> rows_of(const Place& place, uint32_t pictures, Reply& reply);
   Status read(Tokens wanted, const ReadProgress& progress, Reply& reply);
   Status keep(uint32_t count);
   Status decode_step();

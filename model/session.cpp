@@ -125,9 +125,26 @@ Status Session::next_logits(std::vector<float>& logits) {
   return rec_.download(logits_, std::as_writable_bytes(std::span(logits)));
 }
 
+namespace {
+
+// Whatever way a call ends, what it recorded has run before the buffers go that it made for that.
+class FinishFirst {
+ public:
+  explicit FinishFirst(Recorder& rec) : rec_(rec) {}
+  ~FinishFirst() { static_cast<void>(rec_.finish()); }
+  FinishFirst(const FinishFirst&) = delete;
+  FinishFirst& operator=(const FinishFirst&) = delete;
+
+ private:
+  Recorder& rec_;
+};
+
+}  // namespace
+
 Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times) {
   const auto start = Clock::now();
   VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec_, engine_.config(), picture, pictures_in_conversation));
+  const FinishFirst order(rec_);
   if (times != nullptr) {
     VL2_TRY(rec_.finish());
     times->resize_ms += ms_since(start);
@@ -171,6 +188,7 @@ Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRu
   VL2_TRY(check_prompt(ids, runs, config));
   TensorView all_ids;
   VL2_ASSIGN(const auto id_buffer, upload_ids(ids, all_ids));
+  const FinishFirst order(rec_);
   const auto total = static_cast<uint32_t>(ids.size());
   if (config.use_mla)
     VL2_TRY(reserve_attention_mla(scratch_, config, engine_.device().act(), cache_.length, total, chunk));

@@ -20,6 +20,8 @@ struct ModelOptions {
   uint32_t context = 0;  ///< -c: tokens; 0: as many as the model holds
   uint32_t chunk = 0;    ///< --chunk: tokens a prefill step; 0: the device's default
   uint32_t tiles = 0;    ///< --tiles: most tiles of a picture; 0: as many as the model takes
+  /// --picture-cache: device memory to keep pictures in, as parse_byte_size has it, or "0"; empty: of what the model leaves
+  std::string picture_cache;
   bool quiet = false;    ///< -q: no progress on stderr
   /// --no-expert-cache: a model that does not fit is refused, its experts are not kept in host memory
   bool no_expert_cache = false;

@@ -26,7 +26,7 @@ _PIECE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 OK, END, BUSY = 0, 1, 2
 _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memory", "context_full", "buffer_too_small",
            "no_device", "device_lost", "device", "io", "cancelled", "internal")  # -1, -2, ...
-_LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES = 1, 2
+_LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES, _LOAD_NO_PICTURE_CACHE = 1, 2, 16
 _TOKENS_CONTROL = 1
 _REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE = 1, 2, 4
 _ROLES = {"system": 0, "user": 1, "assistant": 2}
@@ -61,7 +61,12 @@ class vl2_load_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("device", c_char_p), ("quantize", c_char_p),
                 ("cache_folder", c_char_p), ("context_tokens", c_uint32), ("max_tiles", c_uint32), ("memory_bytes", c_uint64),
                 ("prefill_tokens", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS),
-                ("progress_user", c_void_p)]
+                ("progress_user", c_void_p), ("picture_cache_bytes", c_uint64)]
+
+
+class vl2_picture_cache(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("pictures", c_uint32), ("bytes", c_uint64), ("limit_bytes", c_uint64),
+                ("hits", c_uint64), ("misses", c_uint64), ("evictions", c_uint64)]
 
 
 class vl2_model_info(_Struct):
@@ -77,7 +82,7 @@ class vl2_plan(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32), ("weight_bytes", c_uint64), ("cache_bytes", c_uint64),
                 ("working_bytes", c_uint64), ("needed_bytes", c_uint64), ("available_bytes", c_uint64), ("fits", c_int32),
                 ("has_eyes", c_int32), ("device_name", c_char * 256), ("host_weight_bytes", c_uint64),
-                ("expert_slots", c_uint32), ("reserved", c_uint32)]
+                ("expert_slots", c_uint32), ("reserved", c_uint32), ("picture_cache_bytes", c_uint64)]
 
 
 class vl2_picture_plan(_Struct):
@@ -120,7 +125,8 @@ class vl2_reply(_Struct):
                 ("tagged_text", c_void_p), ("tagged_text_bytes", c_size_t), ("plain_text", c_void_p),
                 ("plain_text_bytes", c_size_t), ("token_ids", POINTER(c_uint32)), ("logprobs", POINTER(c_float)),
                 ("answer_tokens", c_uint32), ("prompt_tokens", c_uint32), ("cached_tokens", c_uint32), ("picture_tokens", c_uint32),
-                ("resize_ms", c_double), ("encode_ms", c_double), ("prefill_ms", c_double), ("decode_ms", c_double)]
+                ("resize_ms", c_double), ("encode_ms", c_double), ("prefill_ms", c_double), ("decode_ms", c_double),
+                ("encoded_views", c_uint32), ("kept_pictures", c_uint32)]
 
 
 class vl2_box(_Struct):
@@ -147,6 +153,7 @@ _FUNCTIONS = {
     "vl2_model_free": (None, [c_void_p]),
     "vl2_model_last_error": (c_char_p, [c_void_p]),
     "vl2_model_get_info": (c_int, [c_void_p, POINTER(vl2_model_info)]),
+    "vl2_model_get_picture_cache": (c_int, [c_void_p, POINTER(vl2_picture_cache)]),
     "vl2_model_check": (c_int, [c_void_p, c_uint32]),
     "vl2_plan_load": (c_int, [c_char_p, POINTER(vl2_load_options), POINTER(vl2_plan)]),
     "vl2_model_tokenize": (c_int, [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(c_uint32), c_size_t, POINTER(c_size_t)]),
@@ -262,7 +269,7 @@ Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  #
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
 Message = namedtuple("Message", "role text picture_count")
 Reply = namedtuple("Reply", "text tagged_text plain_text stop_reason token_ids logprobs prompt_tokens cached_tokens picture_tokens "
-                            "resize_ms encode_ms prefill_ms decode_ms boxes problems")
+                            "resize_ms encode_ms prefill_ms decode_ms boxes problems encoded_views kept_pictures")
 
 
 def version():
@@ -290,9 +297,11 @@ def devices():
         _lib.vl2_device_list_free(handle)
 
 
-def _load_options(device, quantize, cache_folder, context_tokens, flags, callback):
+def _load_options(device, quantize, cache_folder, context_tokens, flags, callback, picture_cache=None):
+    if picture_cache == 0:
+        flags |= _LOAD_NO_PICTURE_CACHE
     return vl2_load_options(flags=flags, device=_bytes(device), quantize=_bytes(quantize), cache_folder=_bytes(cache_folder),
-                            context_tokens=context_tokens, progress=callback.pointer)
+                            context_tokens=context_tokens, progress=callback.pointer, picture_cache_bytes=picture_cache or 0)
 
 
 def plan_load(path, device=None, quantize=None, context_tokens=0):
@@ -308,12 +317,15 @@ class Model:
     """A loaded model. `path` is a folder or a GGUF file, or the descriptor (an int) of an open GGUF file.
 
     progress(phase, done, total) returns something true to cancel; weights=False loads what counts tokens and plans pictures.
+    picture_cache is the bytes of device memory to keep pictures in for the next question about them: 0 none, None what is left over.
     """
 
-    def __init__(self, path, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, progress=None):
+    def __init__(self, path, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, progress=None,
+                 picture_cache=None):
         self._handle = c_void_p()
         callback = _Callback(progress)
-        options = _load_options(device, quantize, cache_folder, context_tokens, 0 if weights else _LOAD_NO_WEIGHTS, callback)
+        flags = 0 if weights else _LOAD_NO_WEIGHTS
+        options = _load_options(device, quantize, cache_folder, context_tokens, flags, callback, picture_cache)
         if isinstance(path, int):
             status = _lib.vl2_model_load_descriptor(path, None, byref(options), byref(self._handle))
         else:
@@ -342,6 +354,13 @@ class Model:
         _check(_lib.vl2_model_get_info(self._handle, byref(info)))
         values = {name: getattr(info, name) for name, _ in info._fields_ if name not in ("struct_size", "reserved")}
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+    @property
+    def picture_cache(self):
+        """A dict of what vl2_picture_cache has: the pictures that the model keeps, hits and misses."""
+        cache = vl2_picture_cache()
+        _check(_lib.vl2_model_get_picture_cache(self._handle, byref(cache)))
+        return {name: getattr(cache, name) for name, _ in cache._fields_ if name != "struct_size"}
 
     def check(self, timeout_ms=1000):
         """Whether the device works: "ok" or "busy"; else an Error."""
@@ -512,7 +531,8 @@ class Session:
         return Reply(_text(raw.text, raw.text_bytes), _text(raw.tagged_text, raw.tagged_text_bytes),
                      _text(raw.plain_text, raw.plain_text_bytes), _STOP_REASONS[raw.stop_reason], raw.token_ids[:count] if count else [],
                      raw.logprobs[:count] if raw.logprobs else None, raw.prompt_tokens, raw.cached_tokens, raw.picture_tokens,
-                     raw.resize_ms, raw.encode_ms, raw.prefill_ms, raw.decode_ms, self._boxes(), problems)
+                     raw.resize_ms, raw.encode_ms, raw.prefill_ms, raw.decode_ms, self._boxes(), problems, raw.encoded_views,
+                     raw.kept_pictures)
 
     def _boxes(self):
         boxes = []

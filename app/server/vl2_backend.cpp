@@ -208,6 +208,12 @@ class Vl2Backend : public ChatBackend {
     return bytes == nullptr ? std::string() : std::string(bytes, count);
   }
 
+  PictureCacheFigures picture_cache() const override {
+    auto cache = sized<vl2_picture_cache>();
+    vl2_model_get_picture_cache(model_, &cache);
+    return {cache.pictures, cache.bytes, cache.limit_bytes, cache.hits, cache.misses, cache.evictions};
+  }
+
   BackendHealth check() override {
     const vl2_status status = vl2_model_check(model_, kHealthWait_ms);
     return status == VL2_ERROR_DEVICE_LOST ? BackendHealth::Lost : status < VL2_OK ? BackendHealth::Degraded : BackendHealth::Ok;
