@@ -238,7 +238,10 @@ typedef struct vl2_picture_cache {
   uint64_t limit_bytes; /* that they may take; 0: none are kept */
   uint64_t hits;        /* since the model was loaded: pictures that need not be encoded */
   uint64_t misses;      /* and those that had to be */
-  uint64_t evictions;   /* pictures that had to go */
+  uint64_t evictions;   /* pictures and beginnings that had to go */
+  uint32_t beginnings;  /* held now: conversations up to their first pictures, for VL2_REPLY_SHARE_BEGINNING */
+  uint32_t reserved;
+  uint64_t beginning_hits; /* answers that went on from one */
 } vl2_picture_cache;
 
 VL2_API vl2_status vl2_model_get_picture_cache(const vl2_model* model, vl2_picture_cache* cache);
@@ -502,7 +505,9 @@ typedef int (*vl2_piece_fn)(void* user, const vl2_piece* piece);
 enum {
   VL2_REPLY_TAGS = 1,          /* pieces contain grounding tags: <|ref|>, <|det|>, ... */
   VL2_REPLY_PROBABILITIES = 2, /* pieces, reply and boxes have probabilities. Costs a copy of all logits a token */
-  VL2_REPLY_CONTINUE = 4       /* go on with the last message, an answer that was cut short or given by the caller */
+  VL2_REPLY_CONTINUE = 4,      /* go on with the last message, an answer that was cut short or given by the caller */
+  VL2_REPLY_SHARE_BEGINNING = 16 /* go on from where another session of the model, asked with this flag, had read the same up to its
+                                   first pictures, rather than read it again. Not to the bit what reading it again gives */
 };
 
 /* How an answer is chosen. All 0: always the likeliest token, until the model ends the answer or the context is full. */

@@ -253,6 +253,8 @@ vl2_status vl2_model_get_picture_cache(const vl2_model* model, vl2_picture_cache
       value.hits = counts.hits;
       value.misses = counts.misses;
       value.evictions = counts.evictions;
+      value.beginnings = counts.beginnings;
+      value.beginning_hits = counts.beginning_hits;
     }
     return fill_struct(cache, sizeof(vl2_picture_cache), "vl2_picture_cache", value);
   });

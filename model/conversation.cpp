@@ -139,6 +139,8 @@ Result<Conversation::Tokens> Conversation::prompt(bool go_on) const {
     for (size_t k = 0; k < part.images.size(); ++k)
       tokens.places.push_back(
           {{part.images[k].first + tokens.last_message_first, part.images[k].count}, grids[k], message.pictures[k]});
+    if (tokens.opening == 0 && !tokens.places.empty())
+      tokens.opening = tokens.places.back().run.first + tokens.places.back().run.count;
     tokens.ids.insert(tokens.ids.end(), part.ids.begin(), part.ids.end());
   }
   return tokens;
@@ -198,11 +200,60 @@ Result<SharedPictureRows> Conversation::rows_of(const Place& place, uint32_t pic
   return SharedPictureRows(std::move(rows));
 }
 
-Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& reply) {
+// The first `count` tokens and the pictures among them, as the model's cache knows them.
+PromptKey Conversation::prompt_key(const Tokens& tokens, size_t count) {
+  PromptKey key;
+  key.ids.assign(tokens.ids.begin(), tokens.ids.begin() + static_cast<ptrdiff_t>(count));
+  for (const Place& place : tokens.places)
+    if (place.run.first < count)
+      key.places.push_back(
+          {place.run.first, place.run.count, {place.picture->digest, place.picture->width, place.picture->height, place.grid}});
+  return key;
+}
+
+// Makes the device hold a beginning that another conversation read, if that is worth its copies; `first` gets its length then.
+Status Conversation::take_beginning(const Tokens& wanted, uint32_t& first) {
+  constexpr uint32_t kWorthwhile = 64;  // tokens
+  if (!engine_.picture_cache().enabled() || wanted.opening < first + kWorthwhile || wanted.opening >= wanted.ids.size())
+    return {};
+  const KeptBeginning kept = engine_.picture_cache().find_beginning(prompt_key(wanted, wanted.ids.size()));
+  if (kept.tokens < first + kWorthwhile)
+    return {};
+  cached_ = {};
+  seen_differs_ = true;
+  VL2_TRY(session_->copy_rows_in(*kept.rows, kept.tokens));
+  cached_.ids.assign(wanted.ids.begin(), wanted.ids.begin() + kept.tokens);
+  for (const Place& place : wanted.places)
+    if (place.run.first < kept.tokens)
+      cached_.places.push_back(place);
+  first = kept.tokens;
+  return {};
+}
+
+// Leaves what was read up to the first pictures for others. Where memory does not suffice, it is not left.
+Status Conversation::leave_beginning() {
+  PictureCache& cache = engine_.picture_cache();
+  if (!cache.enabled() || cached_.opening == 0)
+    return {};
+  PromptKey key = prompt_key(cached_, cached_.opening);
+  if (cache.has_beginning(key))
+    return {};
+  auto rows = session_->copy_rows_out(cached_.opening);
+  if (!rows.ok())
+    return rows.code() == Code::OutOfMemory ? Status{} : rows.status();
+  cache.keep_beginning(std::move(key), rows.take());
+  return {};
+}
+
+Status Conversation::read(Tokens wanted, bool share, const ReadProgress& progress, Reply& reply) {
   const auto total = static_cast<uint32_t>(wanted.ids.size());
-  const uint32_t first = held(wanted), count = total - first;
+  uint32_t first = held(wanted);
+  if (share && total <= session_->capacity())
+    VL2_TRY(take_beginning(wanted, first));
+  const uint32_t count = total - first;
   reply.prompt_tokens = total;
   reply.cached_tokens = first;
+  reply.picture_tokens = 0;
   for (const Place& place : wanted.places)
     reply.picture_tokens += place.run.count;
   if (total > session_->capacity())
@@ -246,6 +297,8 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
     return status;
   }
   cached_ = std::move(wanted);
+  if (share)
+    VL2_TRY(leave_beginning());
   return progress ? progress(ReadPhase::Tokens, count, count) : Status{};
 }
 
@@ -261,9 +314,10 @@ Status Conversation::start(const ReplyOptions& options, const ReadProgress& prog
   VL2_ASSIGN(Tokens wanted, prompt(options.go_on));
   if (options.go_on)
     answer.begun.assign(wanted.ids.begin() + wanted.last_message_first, wanted.ids.end());
-  Status status = read(wanted, progress, answer.reply);
+  Status status = read(wanted, options.share_beginning, progress, answer.reply);
   if (status.code() == Code::OutOfMemory && engine_.picture_cache().drop_all() > 0)
-    status = read(std::move(wanted), progress, answer.reply);  // what is kept must not be in the way of what is asked
+    status = read(std::move(wanted), options.share_beginning, progress,
+                  answer.reply);  // what is kept must not be in the way of what is asked
   VL2_TRY(status);
   for (const Message& message : messages_)
     if (!message.pictures.empty())

@@ -50,13 +50,14 @@ enum class ReadPhase { Pictures, Tokens };
 using ReadProgress = std::function<Status(ReadPhase phase, uint32_t done, uint32_t total)>;
 
 struct ReplyOptions {
-  SampleOptions sampling;      ///< step and update_seen are set by the session
-  uint32_t max_tokens = 512;   ///< fewer when the context is full before
-  bool keep_special = false;   ///< pieces hold grounding tags
-  bool go_on = false;          ///< the last message is the beginning of the answer
-  bool probabilities = false;  ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
-  uint32_t at_a_time = 0;      ///< tokens chosen before they are read back; 0: as suits the device
-  uint32_t alternatives = 0;   ///< likeliest tokens of each piece; needs probabilities
+  SampleOptions sampling;        ///< step and update_seen are set by the session
+  uint32_t max_tokens = 512;     ///< fewer when the context is full before
+  bool keep_special = false;     ///< pieces hold grounding tags
+  bool go_on = false;            ///< the last message is the beginning of the answer
+  bool probabilities = false;    ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
+  uint32_t at_a_time = 0;        ///< tokens chosen before they are read back; 0: as suits the device
+  bool share_beginning = false;  ///< go on from what another conversation read, and leave what this one reads for others
+  uint32_t alternatives = 0;     ///< likeliest tokens of each piece; needs probabilities
   std::shared_ptr<const AnswerSchema> schema;  ///< what the answer has to be; each token is chosen by itself then
 };
 
@@ -191,6 +192,7 @@ class Conversation {
     std::vector<TokenId> ids;
     std::vector<Place> places;
     uint32_t last_message_first = 0;  // where the last message begins
+    uint32_t opening = 0;             // tokens up to the last picture of the first message with pictures, with it
   };
   struct Answer {
     ReplyOptions options;
@@ -219,7 +221,10 @@ class Conversation {
   uint32_t held(const Tokens& wanted) const;
   SharedPicture share(OwnedPicture picture) const;
   Result<SharedPictureRows> rows_of(const Place& place, uint32_t pictures, Reply& reply);
-  Status read(Tokens wanted, const ReadProgress& progress, Reply& reply);
+  static PromptKey prompt_key(const Tokens& tokens, size_t count);
+  Status take_beginning(const Tokens& wanted, uint32_t& first);
+  Status leave_beginning();
+  Status read(Tokens wanted, bool share, const ReadProgress& progress, Reply& reply);
   Status keep(uint32_t count);
   Status decode_step();
   void finish(StopReason reason);

@@ -108,6 +108,39 @@ Status Session::write_cache(uint32_t tensor, std::span<const std::byte> rows) {
   return rows.empty() ? Status() : upload_bytes(engine_.device(), *cache_tensor(tensor).buffer, rows);
 }
 
+// Between the cache and a buffer with the rows of one tensor behind those of another.
+Status Session::copy_rows_of(const Buffer& buffer, uint32_t rows, bool out) {
+  const TensorView all = make_view(buffer, DType::U8, {static_cast<uint32_t>(buffer.bytes())});
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < cache_tensor_count(); ++i) {
+    const auto bytes = static_cast<uint32_t>(rows * cache_row_bytes(i));
+    const TensorView inside = cache_tensor(i).rows(0, rows), outside = all.rows(static_cast<uint32_t>(at), bytes);
+    VL2_TRY(out ? rec_.copy(inside, outside) : rec_.copy(outside, inside));
+    at += bytes;
+  }
+  return rec_.finish();
+}
+
+Result<std::unique_ptr<Buffer>> Session::copy_rows_out(uint32_t rows) {
+  assert(rows <= cache_.length);
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < cache_tensor_count(); ++i)
+    bytes += rows * cache_row_bytes(i);
+  if (bytes > UINT32_MAX)
+    return fail(Code::OutOfMemory, "kept beginning: ", bytes, " bytes, wanted less than 4 GiB");
+  VL2_ASSIGN(auto buffer, engine_.device().memory().allocate(bytes, MemoryKind::Device, "kept beginning"));
+  VL2_TRY(copy_rows_of(*buffer, rows, true));
+  return buffer;
+}
+
+Status Session::copy_rows_in(const Buffer& from, uint32_t rows) {
+  assert(rows <= cache_.capacity);
+  rewind(0);
+  VL2_TRY(copy_rows_of(from, rows, false));
+  cache_.length = rows;
+  return {};
+}
+
 Status Session::resume(std::span<const uint32_t> ids, std::span<const float> next_logits) {
   assert(ids.size() <= cache_.capacity);
   VL2_TRY(set_seen(ids));

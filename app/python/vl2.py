@@ -28,7 +28,7 @@ _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memo
            "no_device", "device_lost", "device", "io", "cancelled", "internal")  # -1, -2, ...
 _LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES, _LOAD_NO_PICTURE_CACHE = 1, 2, 16
 _TOKENS_CONTROL = 1
-_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE = 1, 2, 4
+_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE, _REPLY_SHARE_BEGINNING = 1, 2, 4, 16
 _ROLES = {"system": 0, "user": 1, "assistant": 2}
 _STOP_REASONS = ("", "eos", "max_tokens", "context_full", "stopped")
 PHASES = ("load", "encode", "read")
@@ -66,7 +66,8 @@ class vl2_load_options(_Struct):
 
 class vl2_picture_cache(_Struct):
     _fields_ = [("struct_size", c_uint32), ("pictures", c_uint32), ("bytes", c_uint64), ("limit_bytes", c_uint64),
-                ("hits", c_uint64), ("misses", c_uint64), ("evictions", c_uint64)]
+                ("hits", c_uint64), ("misses", c_uint64), ("evictions", c_uint64), ("beginnings", c_uint32), ("reserved", c_uint32),
+                ("beginning_hits", c_uint64)]
 
 
 class vl2_model_info(_Struct):
@@ -360,7 +361,7 @@ class Model:
         """A dict of what vl2_picture_cache has: the pictures that the model keeps, hits and misses."""
         cache = vl2_picture_cache()
         _check(_lib.vl2_model_get_picture_cache(self._handle, byref(cache)))
-        return {name: getattr(cache, name) for name, _ in cache._fields_ if name != "struct_size"}
+        return {name: getattr(cache, name) for name, _ in cache._fields_ if name not in ("struct_size", "reserved")}
 
     def check(self, timeout_ms=1000):
         """Whether the device works: "ok" or "busy"; else an Error."""
@@ -484,7 +485,7 @@ class Session:
         _lib.vl2_session_stop(self._handle)
 
     def answer(self, max_tokens=0, temperature=0.0, top_k=0, top_p=0.0, min_p=0.0, repeat_penalty=0.0, seed=0, tags=False,
-               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None):
+               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None, share_beginning=False):
         """Reads the messages, then gives the answer piece by piece: an iterator of Piece. Leaving it early ends the answer.
 
         progress(phase, done, total) is told of pictures ("encode") and tokens ("read") and returns something true to cancel.
@@ -493,6 +494,7 @@ class Session:
         callback = _Callback(progress)
         schema = _schema_text(schema)
         flags = (_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
+        flags |= _REPLY_SHARE_BEGINNING if share_beginning else 0
         options = vl2_reply_options(flags=flags, max_tokens=max_tokens, top_k=top_k, seed=seed, temperature=temperature,
                                     top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, alternative_count=alternatives,
                                     progress=callback.pointer, schema=schema, schema_bytes=0 if schema is None else len(schema))

@@ -107,6 +107,8 @@ struct PictureCacheFigures {
   uint32_t pictures = 0;
   uint64_t bytes = 0, limit_bytes = 0;
   uint64_t hits = 0, misses = 0, evictions = 0;  ///< since the model was loaded
+  uint32_t beginnings = 0;                       ///< conversations up to their first pictures, kept as they were read
+  uint64_t beginning_hits = 0;
 };
 
 enum class BackendHealth { Ok, Degraded, Lost };

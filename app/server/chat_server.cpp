@@ -228,7 +228,9 @@ HttpResponse ChatServer::metrics() {
     add("vl2_picture_cache_misses_total", "counter", "Pictures that had to be encoded", cache.misses);
     add("vl2_picture_cache_evictions_total", "counter", "Pictures kept that had to go for others", cache.evictions);
     add("vl2_picture_cache_pictures", "gauge", "Pictures kept now", cache.pictures);
-    add("vl2_picture_cache_bytes", "gauge", "Device memory that they take", cache.bytes);
+    add("vl2_beginning_hits_total", "counter", "Answers that went on from what another slot had read", cache.beginning_hits);
+    add("vl2_picture_cache_beginnings", "gauge", "Conversations up to their first pictures kept now", cache.beginnings);
+    add("vl2_picture_cache_bytes", "gauge", "Device memory that both take", cache.bytes);
     add("vl2_picture_cache_limit_bytes", "gauge", "Device memory that they may take; 0: none are kept", cache.limit_bytes);
   }
   return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(outside), {}, {}};

@@ -59,6 +59,34 @@ TEST_CASE_FIXTURE(ApiPicturesTest,
   CHECK(cache_of(words).limit_bytes == 0);
 }
 
+TEST_CASE_FIXTURE(ApiPicturesTest,
+                  "vl2_api pictures: an answer that may share begins behind the picture that another session read") {
+  auto options = sized<vl2_load_options>();
+  options.context_tokens = 1024;
+  const ModelHandle model = load_model(kPico, options);
+  const std::vector<uint8_t> rgb = toy_picture("a", 90, 40);
+  auto shares = sized<vl2_reply_options>();
+  shares.max_tokens = 4;
+  shares.flags = VL2_REPLY_SHARE_BEGINNING;
+  std::string texts[3];
+  for (int i = 0; i < 3; ++i) {
+    const SessionHandle session = new_session(model);
+    show(session, rgb, 90, 40);
+    say(session, i == 0 ? "What does it say?" : "Who is that?");
+    shares.flags = i < 2 ? VL2_REPLY_SHARE_BEGINNING : 0;
+    texts[i] = pulled(session, shares);
+    CHECK((reply_of(session).cached_tokens > 421) == (i == 1));
+    // Cleared, it is as a new session: what others read is not its own.
+    REQUIRE(vl2_session_clear(session.get()) == VL2_OK);
+  }
+  CHECK(texts[1] == texts[2]);
+  const vl2_picture_cache cache = cache_of(model);
+  CHECK(cache.beginnings == 1);
+  CHECK(cache.beginning_hits == 1);
+  CHECK(cache.pictures == 1);
+  CHECK(cache.bytes > 421 * 256 * 4);
+}
+
 TEST_CASE_FIXTURE(ApiPicturesTest, "vl2_api pictures: the size is an option that older callers do not know, and is in the plan") {
   auto options = sized<vl2_load_options>();
   options.context_tokens = 1024;

@@ -1,6 +1,8 @@
 // Pictures that are kept: what is told apart, what goes when, and that answers do not change by a bit.
 #include "model/picture_cache.h"
 
+#include <cmath>
+
 #include "model/conversation.h"
 #include "tests/support/engine_options.h"
 #include "tests/support/gpu_test.h"
@@ -49,11 +51,20 @@ class PictureCacheTest : public GpuTest {
     return ask(**talk, text, std::move(pictures));
   }
 
-  static Told ask(Conversation& talk, const std::string& text, std::vector<OwnedPicture> pictures) {
+  // The same, sharing beginnings, and with the penalty that counts the tokens before.
+  Told ask_sharing(Engine& engine, const std::string& text, std::vector<OwnedPicture> pictures, bool share = true) {
+    auto talk = Conversation::create(engine, *tokenizer);
+    REQUIRE_MESSAGE(talk.ok(), talk.message());
+    return ask(**talk, text, std::move(pictures),
+               {.sampling = {.repetition_penalty = 1.5f}, .max_tokens = 3, .share_beginning = share});
+  }
+
+  static Told ask(Conversation& talk, const std::string& text, std::vector<OwnedPicture> pictures,
+                  const ReplyOptions& options = {.max_tokens = 3}) {
     REQUIRE(talk.add(Role::User, text, std::move(pictures)).ok());
     Told told;
     const uint64_t before = talk.session().recorder().dispatch_count();
-    const Status started = talk.start({.max_tokens = 6});
+    const Status started = talk.start(options);
     REQUIRE_MESSAGE(started.ok(), started.message());
     told.start_dispatches = talk.session().recorder().dispatch_count() - before;
     REQUIRE(talk.session().next_logits(told.logits).ok());
@@ -76,9 +87,9 @@ TEST_CASE_FIXTURE(PictureCacheTest,
                   "picture_cache: the same picture in another conversation is not encoded again, and no bit differs") {
   const auto keeps = load(16 << 20), forgets = load(0);
   CHECK_FALSE(forgets->picture_cache().enabled());
-  // Cut 2 x 1 and not at all; both sizes in one conversation, too.
+  // One that is not cut; then with one that is cut 2 x 1.
   for (const std::vector<OwnedPicture>& pictures :
-       {std::vector{noise("a", 90, 40)}, {noise("b", 400, 300)}, {noise("a", 90, 40), noise("b", 400, 300)}}) {
+       {std::vector{noise("a", 90, 40)}, {noise("a", 90, 40), noise("b", 400, 300)}}) {
     CAPTURE(pictures.size());
     const Told wanted = ask(*forgets, "What does it say?", pictures);
     ask(*keeps, "Anything else.", pictures);
@@ -93,10 +104,10 @@ TEST_CASE_FIXTURE(PictureCacheTest,
     // What the encoder alone takes: some dispatches for each of its layers and each picture.
     CHECK(told.start_dispatches + 5 * forgets->config().vision.layers * pictures.size() < wanted.start_dispatches);
   }
-  // a and b were new once each: the third conversation found both.
+  // a and b were new once each.
   const PictureCacheCounts counts = keeps->picture_cache().counts();
   CHECK(counts.misses == 2);
-  CHECK(counts.hits == 6);
+  CHECK(counts.hits == 4);
   CHECK(counts.pictures == 2);
   CHECK(counts.bytes == kOneTileBytes + 617 * 256 * 4);
   CHECK(forgets->picture_cache().counts().misses == 0);
@@ -145,6 +156,56 @@ TEST_CASE_FIXTURE(PictureCacheTest,
 }
 
 TEST_CASE_FIXTURE(PictureCacheTest,
+                  "picture_cache: a conversation that may goes on from where another had read the same, and no other does") {
+  const auto engine = load(16 << 20), forgets = load(0);
+  const OwnedPicture picture = noise("a", 90, 40), other = noise("b", 90, 40);
+  const Told first = ask_sharing(*engine, "What does it say?", {picture});
+  CHECK(first.reply.cached_tokens == 0);
+  CHECK(engine->picture_cache().counts().beginnings == 1);
+  const Told second = ask_sharing(*engine, "Who is that?", {picture});
+  CHECK(second.reply.cached_tokens > 421);
+  CHECK(second.reply.cached_tokens < second.reply.prompt_tokens);
+  CHECK(second.reply.encoded_views == 0);
+  CHECK(second.reply.kept_pictures == 0);  // its rows were not even asked for
+  CHECK(second.reply.picture_tokens == 421);
+  CHECK(engine->picture_cache().counts().beginning_hits == 1);
+  // Nothing of it is wrong but for the roundings of a prompt that is read in two parts: 4e-6 seen in tier 0, 0.0053 in tier 1; 3.4
+  // where it is the beginning of another picture.
+  const Told wanted = ask_sharing(*forgets, "Who is that?", {picture});
+  CHECK(wanted.reply.cached_tokens == 0);
+  CHECK(second.reply.ids == wanted.reply.ids);
+  const auto distance = [&](const Told& told) {
+    double most = 0;
+    for (size_t i = 0; i < wanted.logits.size(); ++i)
+      most = std::max(most, static_cast<double>(std::abs(told.logits[i] - wanted.logits[i])));
+    return most;
+  };
+  CHECK(distance(second) < 0.05);
+
+  // Who does not ask for it, another picture of as many tokens, words in front of it, and pictures that are not cut any more.
+  CHECK(ask_sharing(*engine, "Who is that?", {picture}, false).logits == wanted.logits);
+  CHECK(ask_sharing(*engine, "Who is that?", {other}).reply.cached_tokens == 0);
+  CHECK(ask_sharing(*engine, "Look: <image> Who is that?", {picture}).reply.cached_tokens == 0);
+  const OwnedPicture cut = noise("c", 400, 300);
+  ask_sharing(*engine, "What is it?", {cut});
+  CHECK(ask_sharing(*engine, "Who is that?", {cut}).reply.cached_tokens > 617);
+  CHECK(ask_sharing(*engine, "Who is that?", {cut, picture, other}).reply.cached_tokens == 0);
+  // Two pictures in one message are one beginning; the first alone is the beginning of both.
+  CHECK(ask_sharing(*engine, "Who is that?", {picture, other}).reply.cached_tokens > 421);
+  CHECK(ask_sharing(*engine, "And who?", {picture, other}).reply.cached_tokens > 842);
+
+  // A conversation that already holds as much keeps what it has, and goes on sharing after a turn.
+  auto talk = Conversation::create(*engine, *tokenizer);
+  REQUIRE(talk.ok());
+  const ReplyOptions sharing{.max_tokens = 3, .share_beginning = true};
+  const Told turn = ask(**talk, "Who is that?", {picture}, sharing);
+  CHECK(turn.reply.cached_tokens > 421);
+  CHECK(ask(**talk, "And then?", {}, sharing).reply.cached_tokens >= turn.reply.prompt_tokens);
+  // Nothing is left where nothing may be kept.
+  CHECK(forgets->picture_cache().counts().beginnings == 0);
+}
+
+TEST_CASE_FIXTURE(PictureCacheTest,
                   "picture_cache: what was not used for longest goes first, and what is too large is not kept") {
   const auto engine = load(2 * kOneTileBytes);
   const auto views = [&](const std::string& name) { return ask(*engine, "What?", {noise(name, 50, 40)}).reply.encoded_views; };
@@ -188,7 +249,7 @@ TEST_CASE_FIXTURE(
   REQUIRE(refused.code() == Code::OutOfMemory);
   CHECK_MESSAGE(refused.message().find("what would fit: --picture-cache 0 (") != std::string::npos, refused.message());
 
-  const uint64_t spare = 40 << 20;
+  const uint64_t spare = 16 << 20;
   const auto engine = load(kSparePictureCache, needed + spare);
   CHECK(engine->plan().needed_bytes() == needed);
   CHECK(engine->picture_cache().counts().limit_bytes == spare / 4);
@@ -197,9 +258,9 @@ TEST_CASE_FIXTURE(
   CHECK_FALSE((*Engine::load(kPico, options))->picture_cache().enabled());  // no picture will be shown
 
   // Conversations until there is no memory for more: the kept pictures go before one is refused.
-  for (int i = 0; i < 20; ++i)
+  for (int i = 0; i < 6; ++i)
     ask(*engine, "What?", {noise(std::to_string(i), 50, 40)});
-  CHECK(engine->picture_cache().counts().bytes > 15 * kOneTileBytes);
+  CHECK(engine->picture_cache().counts().bytes == 6 * kOneTileBytes);
   std::vector<std::unique_ptr<Conversation>> talks;
   for (int i = 0; i < 100; ++i) {
     auto talk = Conversation::create(*engine, *tokenizer);
@@ -212,7 +273,7 @@ TEST_CASE_FIXTURE(
   REQUIRE(talks.size() > 1);
   CHECK(talks.size() < 100);
   CHECK(engine->picture_cache().counts().bytes == 0);
-  CHECK(engine->picture_cache().counts().evictions >= 20);
+  CHECK(engine->picture_cache().counts().evictions == 6);
 }
 
 TEST_SUITE("cpu") {

@@ -287,7 +287,9 @@ TEST_SUITE("cpu") {
 
   TEST_CASE("server: the pictures that the model keeps are in the metrics") {
     TestServer test;
-    test.fake->kept = {3, 1000, 2000, 7, 5, 2};
+    test.fake->kept = {3, 1000, 2000, 7, 5, 2, 4, 9};
+    CHECK(test.metric("vl2_picture_cache_beginnings") == 4);
+    CHECK(test.metric("vl2_beginning_hits_total") == 9);
     CHECK(test.metric("vl2_picture_cache_hits_total") == 7);
     CHECK(test.metric("vl2_picture_cache_misses_total") == 5);
     CHECK(test.metric("vl2_picture_cache_evictions_total") == 2);
