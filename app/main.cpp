@@ -31,6 +31,13 @@ CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
   return model->required();
 }
 
+void add_picture_cache(CLI::App& command, ModelOptions& options) {
+  command.add_option(
+      "--picture-cache", options.picture_cache,
+      "Device memory to keep pictures in for the next question about them: 64M, 1G; 0: none (default: what is left "
+      "over, 256M at most)");
+}
+
 void add_answer_options(CLI::App& command, AnswerOptions& options) {
   command.add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
       ->capture_default_str();
@@ -47,6 +54,7 @@ void add_answer_options(CLI::App& command, AnswerOptions& options) {
 void add_chat(CLI::App& app, ChatOptions& options) {
   CLI::App* command = app.add_subcommand("chat", "Talk about pictures, a line a message; /help lists what else a line can be");
   add_model_options(*command, options.model);
+  add_picture_cache(*command, options.model);
   command->add_option("--image", options.images, "A picture for the first message; may be given again")->take_all()->expected(1);
   add_answer_options(*command, options.answer);
   command->add_option("--session", options.session,
@@ -109,6 +117,7 @@ void add_batch(CLI::App& app, BatchOptions& options) {
 void add_serve(CLI::App& app, ServeOptions& options) {
   CLI::App* command = app.add_subcommand("serve", "Answer the OpenAI API over HTTP, and show a page to ask from");
   add_model_options(*command, options.model);
+  add_picture_cache(*command, options.model);
   command->add_option("--host", options.host, "Address to listen on; one that others can reach needs --api-key")
       ->capture_default_str();
   command->add_option("--port", options.port, "Port; 0: any free one")->capture_default_str();
@@ -209,6 +218,7 @@ void add_plan(CLI::App& app, PlanOptions& options) {
       ->take_all()
       ->expected(1);
   command->add_flag("--no-pictures", options.no_pictures, "Text alone");
+  add_picture_cache(*command, options.model);
   command->add_flag("--json", options.json, "Print JSON");
 }
 

@@ -35,6 +35,10 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
   if (!options.vram.empty()) {
     VL2_ASSIGN(result.device.heap_limit_bytes, parse_byte_size(options.vram, "--vram"));
   }
+  result.picture_cache = options.picture_cache.empty() ? kSparePictureCache : 0;
+  if (!options.picture_cache.empty() && options.picture_cache != "0") {
+    VL2_ASSIGN(result.picture_cache, parse_byte_size(options.picture_cache, "--picture-cache"));
+  }
   result.expert_cache = !options.no_expert_cache;
   result.context = options.context;
   result.chunk = options.chunk;

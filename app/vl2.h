@@ -154,7 +154,8 @@ enum {
   VL2_LOAD_NO_WEIGHTS = 1,    /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
   VL2_LOAD_TEXT_ONLY = 4,     /* no picture will be shown: the plan before loading need not hold one */
   VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
-  VL2_LOAD_NEEDS_EYES = 2     /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
+  VL2_LOAD_NEEDS_EYES = 2,    /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
+  VL2_LOAD_NO_PICTURE_CACHE = 16 /* keep no pictures: vl2_model_get_picture_cache() */
 };
 
 /* How sessions store keys and values of the tokens they hold. */
@@ -179,6 +180,8 @@ typedef struct vl2_load_options {
   void* progress_user;
   uint32_t cache_type; /* vl2_cache_type */
   uint32_t reserved2;  /* 0 */
+  uint64_t picture_cache_bytes; /* of the device's memory to keep pictures in, which the model must fit beside; 0: a quarter of
+                                   what it leaves, 256 MiB at most */
 } vl2_load_options;
 
 /* Loads a model.
@@ -237,6 +240,24 @@ typedef struct vl2_model_info {
 
 VL2_API vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info);
 
+/* The pictures that a model keeps: what its encoder made of them, for the next question about the same picture in any session,
+ * which then need not encode it again. Answers are, to the bit, those of a model that keeps none. A picture is known by its pixels
+ * and by how it is cut into tiles. What was not used for longest goes first, and all of it where memory is wanted for else. */
+typedef struct vl2_picture_cache {
+  uint32_t struct_size;
+  uint32_t pictures;    /* held now; one that was cut in two ways counts twice */
+  uint64_t bytes;       /* of the device's memory that they take */
+  uint64_t limit_bytes; /* that they may take; 0: none are kept */
+  uint64_t hits;        /* since the model was loaded: pictures that need not be encoded */
+  uint64_t misses;      /* and those that had to be */
+  uint64_t evictions;   /* pictures and beginnings that had to go */
+  uint32_t beginnings;  /* held now: conversations up to their first pictures, for VL2_REPLY_SHARE_BEGINNING */
+  uint32_t reserved;
+  uint64_t beginning_hits; /* answers that went on from one */
+} vl2_picture_cache;
+
+VL2_API vl2_status vl2_model_get_picture_cache(const vl2_model* model, vl2_picture_cache* cache);
+
 /* Asks the device whether it still works, with a trifle of work.
  *
  * timeout_ms  how long to wait for sessions that are using it; 0: not at all
@@ -261,6 +282,7 @@ typedef struct vl2_plan {
   uint64_t host_weight_bytes; /* of experts that would stay in host memory; weight_bytes are those on the device */
   uint32_t expert_slots;      /* of them, so many a layer would be cached on the device; 0: all experts are on the device */
   uint32_t reserved;
+  uint64_t picture_cache_bytes; /* that kept pictures may take: in working_bytes where a size was asked for, else of what is left */
 } vl2_plan;
 
 /* What a model would need on a device, and what is there. Nothing is loaded; options as for vl2_model_load().
@@ -495,7 +517,9 @@ typedef int (*vl2_piece_fn)(void* user, const vl2_piece* piece);
 enum {
   VL2_REPLY_TAGS = 1,          /* pieces contain grounding tags: <|ref|>, <|det|>, ... */
   VL2_REPLY_PROBABILITIES = 2, /* pieces, reply and boxes have probabilities. Costs a copy of all logits a token */
-  VL2_REPLY_CONTINUE = 4       /* go on with the last message, an answer that was cut short or given by the caller */
+  VL2_REPLY_CONTINUE = 4,      /* go on with the last message, an answer that was cut short or given by the caller */
+  VL2_REPLY_SHARE_BEGINNING = 16 /* go on from where another session of the model, asked with this flag, had read the same up to its
+                                   first pictures, rather than read it again. Not to the bit what reading it again gives */
 };
 
 /* How an answer is chosen. All 0: always the likeliest token, until the model ends the answer or the context is full. */
@@ -616,6 +640,8 @@ typedef struct vl2_reply {
   double encode_ms;        /* pictures: encoder and projector */
   double prefill_ms;       /* reading the prompt */
   double decode_ms;        /* choosing the tokens of the answer, the caller's time between pieces not counted */
+  uint32_t encoded_views;  /* of pictures: what the encoder read for this answer, a tiled picture whole and each tile */
+  uint32_t kept_pictures;  /* pictures that it need not read, as the model had kept them: vl2_model_get_picture_cache() */
 } vl2_reply;
 
 /* Returns  VL2_ERROR_STATE: no answer was started since the session was made, cleared or truncated */

@@ -14,7 +14,9 @@ namespace vl2::api {
 
 namespace {
 
-constexpr uint32_t kLoadFlags = VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY | VL2_LOAD_ALL_ON_DEVICE;
+constexpr uint32_t kLoadFlags =
+    VL2_LOAD_NO_WEIGHTS | VL2_LOAD_NEEDS_EYES | VL2_LOAD_TEXT_ONLY | VL2_LOAD_ALL_ON_DEVICE | VL2_LOAD_NO_PICTURE_CACHE;
+constexpr uint64_t kMostPictureCache = uint64_t{1} << 60;  // sums with it do not overflow
 
 // The structs as the first header had them, which have grown since.
 constexpr size_t kFirstModelInfo = offsetof(vl2_model_info, notice), kFirstPlan = offsetof(vl2_plan, host_weight_bytes);
@@ -46,6 +48,8 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
   result.expert_cache = (options.flags & VL2_LOAD_ALL_ON_DEVICE) == 0;
   if ((options.flags & VL2_LOAD_TEXT_ONLY) != 0)
     result.pictures.emplace();
+  if ((options.flags & VL2_LOAD_NO_PICTURE_CACHE) == 0)
+    result.picture_cache = options.picture_cache_bytes == 0 ? kSparePictureCache : options.picture_cache_bytes;
   if (options.quantize != nullptr) {
     VL2_ASSIGN(result.mix, mix_of(options.quantize));
   }
@@ -61,6 +65,12 @@ Outcome read_load_options(const vl2_load_options* given, vl2_load_options& optio
   if (options.cache_type > VL2_CACHE_Q8_0 || options.reserved2 != 0)
     return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: cache_type is ", options.cache_type, " and reserved2 ",
                   options.reserved2, ", wanted 0 or 1 and 0");
+  if ((options.flags & VL2_LOAD_NO_PICTURE_CACHE) != 0 && options.picture_cache_bytes != 0)
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: picture_cache_bytes is ", options.picture_cache_bytes,
+                  ", wanted 0 with VL2_LOAD_NO_PICTURE_CACHE");
+  if (options.picture_cache_bytes >= kMostPictureCache)
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_load_options: picture_cache_bytes is ", options.picture_cache_bytes,
+                  ", wanted less than ", kMostPictureCache);
   return {};
 }
 
@@ -244,6 +254,24 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
   });
 }
 
+vl2_status vl2_model_get_picture_cache(const vl2_model* model, vl2_picture_cache* cache) {
+  return with_model(model, "vl2_model_get_picture_cache", [&](const ModelState& state) -> Outcome {
+    vl2_picture_cache value{};
+    if (state.engine != nullptr) {
+      const PictureCacheCounts counts = state.engine->picture_cache().counts();
+      value.pictures = counts.pictures;
+      value.bytes = counts.bytes;
+      value.limit_bytes = counts.limit_bytes;
+      value.hits = counts.hits;
+      value.misses = counts.misses;
+      value.evictions = counts.evictions;
+      value.beginnings = counts.beginnings;
+      value.beginning_hits = counts.beginning_hits;
+    }
+    return fill_struct(cache, sizeof(vl2_picture_cache), "vl2_picture_cache", value);
+  });
+}
+
 vl2_status vl2_model_check(vl2_model* model, uint32_t timeout_ms) {
   return with_model(model, "vl2_model_check", [&](ModelState& state) -> Outcome {
     if (state.engine == nullptr)
@@ -281,6 +309,7 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     value.has_eyes = config.has_vision;
     value.host_weight_bytes = memory.host_bytes;
     value.expert_slots = memory.expert_slots;
+    value.picture_cache_bytes = memory.picture_cache_bytes;
     std::snprintf(value.device_name, sizeof(value.device_name), "%s", device_name.c_str());
     return fill_struct(plan, kFirstPlan, "vl2_plan", value);
   });

@@ -103,7 +103,8 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   const auto refuse_option = [](const char* name, auto value, const char* wanted) {
     return refuse(VL2_ERROR_ARGUMENT, "vl2_reply_options: ", name, " ", value, ", wanted ", wanted);
   };
-  if ((given.flags & ~static_cast<uint32_t>(VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE)) != 0)
+  constexpr uint32_t kFlags = VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE | VL2_REPLY_SHARE_BEGINNING;
+  if ((given.flags & ~kFlags) != 0)
     return refuse_option("flags", given.flags, "VL2_REPLY_* or-ed");
   if (!in_range(given.temperature, 0, 1e6f))
     return refuse_option("temperature", given.temperature, "0 or more");
@@ -128,6 +129,7 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   options.max_tokens = given.max_tokens == 0 ? UINT32_MAX : given.max_tokens;
   options.keep_special = (given.flags & VL2_REPLY_TAGS) != 0;
   options.go_on = (given.flags & VL2_REPLY_CONTINUE) != 0;
+  options.share_beginning = (given.flags & VL2_REPLY_SHARE_BEGINNING) != 0;
   return {};
 }
 
@@ -561,7 +563,9 @@ vl2_status vl2_session_get_reply(const vl2_session* session, vl2_reply* target) 
     value.encode_ms = from.times.pictures.encode_ms;
     value.prefill_ms = from.times.prefill_ms;
     value.decode_ms = from.times.decode_ms;
-    return fill_struct(target, sizeof(vl2_reply), "vl2_reply", value);
+    value.encoded_views = from.encoded_views;
+    value.kept_pictures = from.kept_pictures;
+    return fill_struct(target, offsetof(vl2_reply, encoded_views), "vl2_reply", value);
   });
 }
 

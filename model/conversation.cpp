@@ -35,7 +35,10 @@ bool Conversation::Place::operator==(const Place& other) const {
 Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const Tokenizer& tokenizer, uint32_t context) {
   std::unique_ptr<Conversation> conversation(new Conversation(engine, tokenizer));
   VL2_ASSIGN(conversation->control_, ControlIds::find(tokenizer));
-  VL2_ASSIGN(conversation->session_, Session::create(engine, PlanChoice::Auto, context));
+  auto session = Session::create(engine, PlanChoice::Auto, context);
+  if (session.code() == Code::OutOfMemory && engine.picture_cache().drop_all() > 0)
+    session = Session::create(engine, PlanChoice::Auto, context);
+  VL2_ASSIGN(conversation->session_, std::move(session));
   return conversation;
 }
 
@@ -44,8 +47,14 @@ Result<std::unique_ptr<Conversation>> Conversation::create(Engine& engine, const
 Status Conversation::add(Role role, std::string text, std::vector<OwnedPicture> pictures) {
   std::vector<SharedPicture> shared;
   for (OwnedPicture& picture : pictures)
-    shared.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+    shared.push_back(share(std::move(picture)));
   return add_shared(role, std::move(text), std::move(shared));
+}
+
+Conversation::SharedPicture Conversation::share(OwnedPicture picture) const {
+  if (engine_.picture_cache().enabled())
+    picture.digest = digest_picture(picture.width, picture.height, picture.rgb);
+  return std::make_shared<const OwnedPicture>(std::move(picture));
 }
 
 Status Conversation::add_shared(Role role, std::string text, std::vector<SharedPicture> pictures) {
@@ -130,6 +139,8 @@ Result<Conversation::Tokens> Conversation::prompt(bool go_on) const {
     for (size_t k = 0; k < part.images.size(); ++k)
       tokens.places.push_back(
           {{part.images[k].first + tokens.last_message_first, part.images[k].count}, grids[k], message.pictures[k]});
+    if (tokens.opening == 0 && !tokens.places.empty())
+      tokens.opening = tokens.places.back().run.first + tokens.places.back().run.count;
     tokens.ids.insert(tokens.ids.end(), part.ids.begin(), part.ids.end());
   }
   return tokens;
@@ -171,11 +182,80 @@ Status Conversation::keep(uint32_t count) {
   return {};
 }
 
-Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& reply) {
+// A picture's rows of the prompt: those that some conversation of the model has left, else encoded now.
+Result<SharedPictureRows> Conversation::rows_of(const Place& place, uint32_t pictures, Reply& reply,
+                                                const BetweenParts& between) {
+  const OwnedPicture& picture = *place.picture;
+  const PictureKey key{picture.digest, picture.width, picture.height, place.grid};
+  PictureCache& cache = engine_.picture_cache();
+  if (SharedPictureRows kept = cache.find(key)) {
+    ++reply.kept_pictures;
+    return kept;
+  }
+  VL2_ASSIGN(EncodedPicture one,
+             session_->encode({picture.width, picture.height, picture.rgb}, pictures, &reply.times.pictures, between));
+  const uint32_t tiles = one.grid.width * one.grid.height;
+  reply.encoded_views += tiles == 1 ? 1 : 1 + tiles;
+  one.features = one.tokens = {};  // they are gone with the next picture
+  auto rows = std::make_shared<const EncodedPicture>(std::move(one));
+  cache.keep(key, rows);
+  return SharedPictureRows(std::move(rows));
+}
+
+// The first `count` tokens and the pictures among them, as the model's cache knows them.
+PromptKey Conversation::prompt_key(const Tokens& tokens, size_t count) {
+  PromptKey key;
+  key.ids.assign(tokens.ids.begin(), tokens.ids.begin() + static_cast<ptrdiff_t>(count));
+  for (const Place& place : tokens.places)
+    if (place.run.first < count)
+      key.places.push_back(
+          {place.run.first, place.run.count, {place.picture->digest, place.picture->width, place.picture->height, place.grid}});
+  return key;
+}
+
+// Makes the device hold a beginning that another conversation read, if that is worth its copies; `first` gets its length then.
+Status Conversation::take_beginning(const Tokens& wanted, uint32_t& first) {
+  constexpr uint32_t kWorthwhile = 64;  // tokens
+  if (!engine_.picture_cache().enabled() || wanted.opening < first + kWorthwhile || wanted.opening >= wanted.ids.size())
+    return {};
+  const KeptBeginning kept = engine_.picture_cache().find_beginning(prompt_key(wanted, wanted.ids.size()));
+  if (kept.tokens < first + kWorthwhile)
+    return {};
+  cached_ = {};
+  seen_differs_ = true;
+  VL2_TRY(session_->copy_rows_in(*kept.rows, kept.tokens));
+  cached_.ids.assign(wanted.ids.begin(), wanted.ids.begin() + kept.tokens);
+  for (const Place& place : wanted.places)
+    if (place.run.first < kept.tokens)
+      cached_.places.push_back(place);
+  first = kept.tokens;
+  return {};
+}
+
+// Leaves what was read up to the first pictures for others. Where memory does not suffice, it is not left.
+Status Conversation::leave_beginning() {
+  PictureCache& cache = engine_.picture_cache();
+  if (!cache.enabled() || cached_.opening == 0)
+    return {};
+  PromptKey key = prompt_key(cached_, cached_.opening);
+  if (cache.has_beginning(key))
+    return {};
+  auto rows = session_->copy_rows_out(cached_.opening);
+  if (!rows.ok())
+    return rows.code() == Code::OutOfMemory ? Status{} : rows.status();
+  cache.keep_beginning(std::move(key), rows.take());
+  return {};
+}
+
+Status Conversation::read(Tokens wanted, bool share, const ReadProgress& progress, Reply& reply) {
   const auto total = static_cast<uint32_t>(wanted.ids.size());
-  const uint32_t first = held(wanted), count = total - first;
+  uint32_t first = held(wanted);
+  if (share && total <= session_->capacity())
+    VL2_TRY(take_beginning(wanted, first));
+  const uint32_t count = total - first;
   reply.prompt_tokens = total;
   reply.cached_tokens = first;
+  reply.picture_tokens = 0;
   for (const Place& place : wanted.places)
     reply.picture_tokens += place.run.count;
   if (total > session_->capacity())
@@ -188,7 +268,7 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
     return progress ? progress(phase, done, of) : Status{};
   };
 
-  std::vector<EncodedPicture> encoded;
+  std::vector<SharedPictureRows> encoded;
   std::vector<uint32_t> firsts;
   const auto pictures = static_cast<uint32_t>(
       std::count_if(wanted.places.begin(), wanted.places.end(), [&](const Place& place) { return place.run.first >= first; }));
@@ -197,12 +277,9 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
       continue;
     const auto done = static_cast<uint32_t>(encoded.size());
     VL2_TRY(go_on(ReadPhase::Pictures, done, pictures));
-    const OwnedPicture& picture = *place.picture;
-    VL2_ASSIGN(
-        EncodedPicture one,
-        session_->encode({picture.width, picture.height, picture.rgb}, static_cast<uint32_t>(wanted.places.size()),
-                         &reply.times.pictures, [&](uint32_t, uint32_t) { return go_on(ReadPhase::Pictures, done, pictures); }));
-    encoded.push_back(std::move(one));
+    VL2_ASSIGN(SharedPictureRows rows, rows_of(place, static_cast<uint32_t>(wanted.places.size()), reply,
+                                               [&](uint32_t, uint32_t) { return go_on(ReadPhase::Pictures, done, pictures); }));
+    encoded.push_back(std::move(rows));
     firsts.push_back(place.run.first - first);
   }
   if (count == 0)
@@ -210,7 +287,7 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
 
   std::vector<PictureRun> runs;
   for (size_t i = 0; i < encoded.size(); ++i)
-    runs.push_back({firsts[i], &encoded[i]});
+    runs.push_back({firsts[i], encoded[i].get()});
   VL2_TRY(go_on(ReadPhase::Tokens, 0, count));
   VL2_TRY(keep(first));
   const auto start = Clock::now();
@@ -224,6 +301,8 @@ Status Conversation::read(Tokens wanted, const ReadProgress& progress, Reply& re
     return status;
   }
   cached_ = std::move(wanted);
+  if (share)
+    VL2_TRY(leave_beginning());
   return progress ? progress(ReadPhase::Tokens, count, count) : Status{};
 }
 
@@ -239,7 +318,11 @@ Status Conversation::start(const ReplyOptions& options, const ReadProgress& prog
   VL2_ASSIGN(Tokens wanted, prompt(options.go_on));
   if (options.go_on)
     answer.begun.assign(wanted.ids.begin() + wanted.last_message_first, wanted.ids.end());
-  VL2_TRY(read(std::move(wanted), progress, answer.reply));
+  Status status = read(wanted, options.share_beginning, progress, answer.reply);
+  if (status.code() == Code::OutOfMemory && engine_.picture_cache().drop_all() > 0)
+    status = read(std::move(wanted), options.share_beginning, progress,
+                  answer.reply);  // what is kept must not be in the way of what is asked
+  VL2_TRY(status);
   for (const Message& message : messages_)
     if (!message.pictures.empty())
       answer.reply.picture = message.pictures.back();

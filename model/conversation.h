@@ -30,6 +30,7 @@ class ByteWriter;
 struct OwnedPicture {
   uint32_t width = 0, height = 0;
   std::vector<uint8_t> rgb;  ///< [height, width, 3]
+  PictureDigest digest{};    ///< set by the conversation, of a model that keeps pictures
   bool operator==(const OwnedPicture&) const = default;
 };
 
@@ -52,13 +53,14 @@ using DecodeTokens = std::function<Result<std::vector<uint32_t>>(Session&, uint3
 using ReadProgress = std::function<Status(ReadPhase phase, uint32_t done, uint32_t total)>;
 
 struct ReplyOptions {
-  SampleOptions sampling;      ///< step and update_seen are set by the session
-  uint32_t max_tokens = 512;   ///< fewer when the context is full before
-  bool keep_special = false;   ///< pieces hold grounding tags
-  bool go_on = false;          ///< the last message is the beginning of the answer
-  bool probabilities = false;  ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
-  uint32_t at_a_time = 0;      ///< tokens chosen before they are read back; 0: as suits the device
-  uint32_t alternatives = 0;   ///< likeliest tokens of each piece; needs probabilities
+  SampleOptions sampling;        ///< step and update_seen are set by the session
+  uint32_t max_tokens = 512;     ///< fewer when the context is full before
+  bool keep_special = false;     ///< pieces hold grounding tags
+  bool go_on = false;            ///< the last message is the beginning of the answer
+  bool probabilities = false;    ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
+  uint32_t at_a_time = 0;        ///< tokens chosen before they are read back; 0: as suits the device
+  bool share_beginning = false;  ///< go on from what another conversation read, and leave what this one reads for others
+  uint32_t alternatives = 0;     ///< likeliest tokens of each piece; needs probabilities
   std::shared_ptr<const AnswerSchema> schema;  ///< what the answer has to be; each token is chosen by itself then
 };
 
@@ -94,6 +96,8 @@ struct Reply {
   uint32_t prompt_tokens = 0;                   ///< in the context before the answer
   uint32_t cached_tokens = 0;                   ///< of those, the ones that the device held already
   uint32_t picture_tokens = 0;                  ///< of those, the ones of pictures
+  uint32_t encoded_views = 0;                   ///< of pictures: what the encoder read for this answer
+  uint32_t kept_pictures = 0;                   ///< pictures that it need not read, as the model had kept them
   std::shared_ptr<const OwnedPicture> picture;  ///< the last of the conversation, which boxes are of
   uint32_t picture_count = 0;
   ReplyTimes times;
@@ -198,6 +202,7 @@ class Conversation {
     std::vector<TokenId> ids;
     std::vector<Place> places;
     uint32_t last_message_first = 0;  // where the last message begins
+    uint32_t opening = 0;             // tokens up to the last picture of the first message with pictures, with it
   };
   struct Answer {
     ReplyOptions options;
@@ -224,7 +229,12 @@ class Conversation {
   Result<std::vector<TileGrid>> count_image_tokens(Message& message, uint32_t pictures_in_conversation) const;
   Result<Tokens> prompt(bool go_on) const;
   uint32_t held(const Tokens& wanted) const;
-  Status read(Tokens wanted, const ReadProgress& progress, Reply& reply);
+  SharedPicture share(OwnedPicture picture) const;
+  Result<SharedPictureRows> rows_of(const Place& place, uint32_t pictures, Reply& reply, const BetweenParts& between);
+  static PromptKey prompt_key(const Tokens& tokens, size_t count);
+  Status take_beginning(const Tokens& wanted, uint32_t& first);
+  Status leave_beginning();
+  Status read(Tokens wanted, bool share, const ReadProgress& progress, Reply& reply);
   Status keep(uint32_t count);
   Status decode_step();
   void finish(StopReason reason);

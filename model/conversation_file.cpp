@@ -204,7 +204,7 @@ Result<std::unique_ptr<Conversation>> Conversation::load(Engine& engine, const T
     const bool fits = picture.rgb.size() == uint64_t{picture.width} * picture.height * 3;
     if (!in.ended() || !fits || !check_picture_size(picture.width, picture.height).ok())
       return file.bad("picture ", i, " of ", picture.width, " x ", picture.height, " pixels in ", bytes.size(), " bytes");
-    pictures.push_back(std::make_shared<const OwnedPicture>(std::move(picture)));
+    pictures.push_back(conversation->share(std::move(picture)));
   }
   const auto in_file = [&](const Status& status) {  // what is wrong with its contents is the file's fault
     return status.ok() ? status : file.bad(status.message());

@@ -56,11 +56,19 @@ std::string Engine::memory_notice() const {
 // A plan that does not fit keeps experts in host memory, where it may; else it is refused with what would; so is one with a buffer that this device does not allocate in one piece, or
 // with a view that it does not bind.
 Status Engine::check_memory(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options) {
+  VL2_TRY(make_plan(name, checkpoint, options));
+  if (options.picture_cache == kSparePictureCache)
+    plan_.picture_cache_bytes = spare_picture_cache(plan_);
+  picture_cache_.set_limit(plan_.picture_cache_bytes);
+  return {};
+}
+
+Status Engine::make_plan(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options) {
   expert_slots_ = options.expert_slots;
   if (!device_->executes())
     return {};
   const PlannedModel model{config_, checkpoint, options.mix, options.expert_slots};
-  const MemoryUse use{context_, chunk(), options.pictures, cache_type_};
+  const MemoryUse use{context_, chunk(), options.pictures, cache_type_, options.picture_cache};
   const uint64_t available = device_->memory().available_bytes();
   const auto start = Clock::now();
   auto plan = plan_memory(*device_, model, use);
@@ -118,13 +126,17 @@ Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOption
   VL2_ASSIGN(const auto device, Device::create(options.device));
   device_name = device->caps().name;
   const PlannedModel model{config, checkpoint.get(), options.mix};
-  const MemoryUse use{context, options.chunk, options.pictures, options.cache_type};
+  const MemoryUse use{context, options.chunk, options.pictures, options.cache_type, options.picture_cache};
   VL2_ASSIGN(MemoryPlan plan, plan_memory(*device, model, use));
   plan.available_bytes = device->memory().available_bytes();
-  if (plan.fits() || !may_cache_experts(*device, options))
-    return plan;
-  auto cached = plan_with_cached_experts(*device, model, use, plan.available_bytes);
-  return cached.ok() ? cached.take() : plan;
+  if (!plan.fits() && may_cache_experts(*device, options)) {
+    auto cached = plan_with_cached_experts(*device, model, use, plan.available_bytes);
+    if (cached.ok())
+      plan = cached.take();
+  }
+  if (options.picture_cache == kSparePictureCache)
+    plan.picture_cache_bytes = spare_picture_cache(plan);
+  return plan;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const EngineOptions& options) {

@@ -8,6 +8,7 @@
 #include "model/config.h"
 #include "model/memory_plan.h"
 #include "model/model_files.h"
+#include "model/picture_cache.h"
 #include "model/weights.h"
 #include "runtime/device.h"
 #include "runtime/status.h"
@@ -23,6 +24,7 @@ struct EngineOptions {
   CacheType cache_type = CacheType::F16;
   /// Pictures that will be shown, for the plan; not given: as MemoryUse has it.
   std::optional<std::vector<PictureSize>> pictures;
+  uint64_t picture_cache = 0;  ///< bytes that pictures are kept in for the next question; kSparePictureCache: as there is room
   LoadProgress progress;
   /// Whether experts may stay in host memory, with a cache of them on the device, where the model does not fit otherwise. Without
   /// a limit on the device's memory only where host memory is other memory than the device's.
@@ -74,6 +76,9 @@ class Engine {
   std::string memory_notice() const;
   /// Empty on a device that does not execute.
   const MemoryPlan& plan() const { return plan_; }
+  /// Pictures that conversations of this model have encoded.
+  PictureCache& picture_cache() { return picture_cache_; }
+  const PictureCache& picture_cache() const { return picture_cache_; }
   /// Tokens that prefill runs at a time, unless told otherwise.
   uint32_t chunk() const { return chunk_ != 0 ? chunk_ : chunk_of(device_->caps(), config_.language); }
   /// Slots a layer that experts in host memory are cached in; 0: all are on the device.
@@ -85,6 +90,7 @@ class Engine {
  private:
   Engine() = default;
   Status check_memory(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options);
+  Status make_plan(const std::string& name, const Checkpoint* checkpoint, const EngineOptions& options);
 
   std::unique_ptr<Device> device_;
   Config config_;
@@ -96,6 +102,7 @@ class Engine {
   MemoryPlan plan_;
   LoadTimes times_;
   uint64_t identity_ = 0;
+  PictureCache picture_cache_;  // gone before the device
 };
 
 /// Tokens that a session of a model holds when `wanted` are asked for; 0 asks for as many as it holds.

@@ -145,6 +145,7 @@ const char* memory_group_name(MemoryGroup group) {
     case MemoryGroup::Session: return "decode";
     case MemoryGroup::Pictures: return "pictures";
     case MemoryGroup::Prefill: return "prefill";
+    case MemoryGroup::Kept: return "pictures kept";
     case MemoryGroup::Pipelines: return "pipelines (estimate)";
   }
   return "";
@@ -166,7 +167,7 @@ uint64_t MemoryPlan::weight_bytes() const {
 }
 
 uint64_t MemoryPlan::buffer_bytes() const {
-  return needed_bytes() - (*this)[MemoryGroup::Pipelines];
+  return needed_bytes() - (*this)[MemoryGroup::Pipelines] - (*this)[MemoryGroup::Kept];
 }
 
 uint64_t MemoryPlan::needed_bytes() const {
@@ -191,7 +192,16 @@ Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, 
   add_up(std::span(events).first(phases.back().end), phases, plan);
   plan.pipelines = engine->device().pipelines().count();
   plan.bytes[static_cast<size_t>(MemoryGroup::Pipelines)] = plan.pipelines * kPipelineBytes;
+  if (use.picture_cache != kSparePictureCache && !plan.pictures.empty())
+    plan.bytes[static_cast<size_t>(MemoryGroup::Kept)] = plan.picture_cache_bytes = use.picture_cache;
   return plan;
+}
+
+uint64_t spare_picture_cache(const MemoryPlan& plan) {
+  constexpr uint64_t kMost = uint64_t{256} << 20;
+  if (plan.pictures.empty() || !plan.fits())
+    return 0;
+  return std::min(kMost, (plan.available_bytes - plan.needed_bytes()) / 4);
 }
 
 Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedModel& model, const MemoryUse& use,

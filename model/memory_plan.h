@@ -36,7 +36,12 @@ struct MemoryUse {
   /// Pictures in front of the prompt. Not given: a photo of 12 megapixels, of as many tiles as the context has room for.
   std::optional<std::vector<PictureSize>> pictures;
   CacheType cache_type = CacheType::F16;
+  /// For the rows of pictures that are kept (model/picture_cache.h), beside all that: kSparePictureCache counts nothing here.
+  uint64_t picture_cache = 0;
 };
+
+/// As the size of a picture cache: what spare_picture_cache() says.
+inline constexpr uint64_t kSparePictureCache = UINT64_MAX;
 
 /// A model before it is loaded.
 struct PlannedModel {
@@ -57,9 +62,10 @@ enum class MemoryGroup {
   Session,    ///< the decode plan's buffers, logits, tables
   Pictures,   ///< pixels, the encoder's activations, the pictures' rows of the prompt
   Prefill,    ///< the language model's activations
+  Kept,       ///< rows of pictures that are kept for the next question, where a size was asked for
   Pipelines,  ///< compiled kernels: an estimate
 };
-inline constexpr size_t kMemoryGroups = 10;
+inline constexpr size_t kMemoryGroups = 11;
 
 /// "weights: experts", for tables.
 const char* memory_group_name(MemoryGroup group);
@@ -76,11 +82,12 @@ struct MemoryPlan {
   std::vector<PictureSize> pictures;  ///< that were planned for
   uint32_t views = 0;                 ///< of the picture with most of them
   size_t pipelines = 0;
+  uint64_t picture_cache_bytes = 0;  ///< that kept pictures may take: group Kept, or of what is left beside needed_bytes()
 
   uint64_t operator[](MemoryGroup group) const { return bytes[static_cast<size_t>(group)]; }
   uint64_t weight_bytes() const;
   uint64_t cache_bytes() const { return (*this)[MemoryGroup::Cache]; }
-  /// All that is allocated: what Memory::device_bytes_peak() will say.
+  /// All that is allocated: what Memory::device_bytes_peak() will say while no pictures are kept.
   uint64_t buffer_bytes() const;
   /// The pipelines' estimate in it.
   uint64_t needed_bytes() const;
@@ -106,6 +113,10 @@ Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedM
 
 /// "experts are cached in 23 slots a layer, of 64 that are in host memory (8.1 GB)"
 std::string cached_experts_text(const MemoryPlan& plan, const Config& config);
+
+/// What pictures may take where no size was asked for: a quarter of what a plan that fits leaves, 256 MiB at most, which is 70
+/// pictures of one tile in Small, or 16 of nine. Nothing for a plan without pictures.
+uint64_t spare_picture_cache(const MemoryPlan& plan);
 
 /// Which group of weights a tensor of that published name belongs to.
 MemoryGroup weight_group(const std::string& name);

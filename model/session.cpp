@@ -115,6 +115,39 @@ Status Session::write_cache(uint32_t tensor, std::span<const std::byte> rows) {
   return rows.empty() ? Status() : upload_bytes(engine_.device(), *view.buffer, rows, view.offset_bytes());
 }
 
+// Between the cache and a buffer with the rows of one tensor behind those of another.
+Status Session::copy_rows_of(const Buffer& buffer, uint32_t rows, bool out) {
+  const TensorView all = make_view(buffer, DType::U8, {static_cast<uint32_t>(buffer.bytes())});
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < cache_tensor_count(); ++i) {
+    const auto bytes = static_cast<uint32_t>(rows * cache_row_bytes(i));
+    const TensorView inside = cache_.planes[i].rows(0, rows), outside = all.rows(static_cast<uint32_t>(at), bytes);
+    VL2_TRY(out ? rec_.copy(inside, outside) : rec_.copy(outside, inside));
+    at += bytes;
+  }
+  return rec_.finish();
+}
+
+Result<std::unique_ptr<Buffer>> Session::copy_rows_out(uint32_t rows) {
+  assert(rows <= cache_.length);
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < cache_tensor_count(); ++i)
+    bytes += rows * cache_row_bytes(i);
+  if (bytes > UINT32_MAX)
+    return fail(Code::OutOfMemory, "kept beginning: ", bytes, " bytes, wanted less than 4 GiB");
+  VL2_ASSIGN(auto buffer, engine_.device().memory().allocate(bytes, MemoryKind::Device, "kept beginning"));
+  VL2_TRY(copy_rows_of(*buffer, rows, true));
+  return buffer;
+}
+
+Status Session::copy_rows_in(const Buffer& from, uint32_t rows) {
+  assert(rows <= cache_.capacity);
+  rewind(0);
+  VL2_TRY(copy_rows_of(from, rows, false));
+  cache_.length = rows;
+  return {};
+}
+
 Status Session::resume(std::span<const uint32_t> ids, std::span<const float> next_logits) {
   assert(ids.size() <= cache_.capacity);
   VL2_TRY(set_seen(ids));
@@ -139,11 +172,28 @@ Status Session::fetch_logits() {
   return logits_in_batch_ ? batch_->give_back(*this) : Status{};
 }
 
+namespace {
+
+// Whatever way a call ends, what it recorded has run before the buffers go that it made for that.
+class FinishFirst {
+ public:
+  explicit FinishFirst(Recorder& rec) : rec_(rec) {}
+  ~FinishFirst() { static_cast<void>(rec_.finish()); }
+  FinishFirst(const FinishFirst&) = delete;
+  FinishFirst& operator=(const FinishFirst&) = delete;
+
+ private:
+  Recorder& rec_;
+};
+
+}  // namespace
+
 Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures_in_conversation, EncodeTimes* times,
                                        const BetweenParts& between) {
   constexpr double kAskEvery_ms = 50;  // as long as a submission
   const auto start = Clock::now();
   VL2_ASSIGN(const PictureCanvases canvases, make_canvases(rec_, engine_.config(), picture, pictures_in_conversation));
+  const FinishFirst order(rec_);
   if (times != nullptr) {
     VL2_TRY(rec_.finish());
     times->resize_ms += ms_since(start);
@@ -158,8 +208,6 @@ Result<EncodedPicture> Session::encode(const Picture& picture, uint32_t pictures
     return {};
   };
   auto encoded = encode_picture(rec_, scratch_, engine_.config(), engine_.weights(), canvases, ask);
-  if (!encoded.ok())
-    static_cast<void>(rec_.finish());  // what was recorded reads the canvases
   if (times != nullptr)
     times->encode_ms += ms_since(resized);
   return encoded;
@@ -197,6 +245,7 @@ Status Session::prefill(std::span<const uint32_t> ids, std::span<const PictureRu
   VL2_TRY(check_prompt(ids, runs, config));
   TensorView all_ids;
   VL2_ASSIGN(const auto id_buffer, upload_ids(ids, all_ids));
+  const FinishFirst order(rec_);
   const auto total = static_cast<uint32_t>(ids.size());
   if (config.use_mla)
     VL2_TRY(reserve_attention_mla(scratch_, config, engine_.device().act(), cache_.length, total, chunk));

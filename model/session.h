@@ -75,6 +75,10 @@ class Session {
   Status read_cache(uint32_t tensor, std::vector<std::byte>& rows);
   /// Puts the first rows of a tensor in place; they count after resume().
   Status write_cache(uint32_t tensor, std::span<const std::byte> rows);
+  /// Copies the first `rows` rows of all of them to one buffer. Waits for the device.
+  Result<std::unique_ptr<Buffer>> copy_rows_out(uint32_t rows);
+  /// Puts what a session of the same model copied out in place, and holds nothing else then; set_seen() is left to the caller.
+  Status copy_rows_in(const Buffer& from, uint32_t rows);
   /// Makes a new session hold `ids`, whose rows were written to the cache.
   ///
   /// next_logits  what next_logits() gave; empty: unknown
@@ -115,6 +119,7 @@ class Session {
   explicit Session(Engine& engine);
   Status fetch_logits();
   Status create_buffers();
+  Status copy_rows_of(const Buffer& buffer, uint32_t rows, bool out);
   Status create_plan(PlanChoice choice);
   Status write_mask(std::span<const uint32_t> allowed);
   Status decode_plain(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids);

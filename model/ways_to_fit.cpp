@@ -35,6 +35,13 @@ struct Search {
     return true;
   }
 
+  void no_kept_pictures() {
+    MemoryUse changed = use;
+    changed.picture_cache = 0;
+    if (use.picture_cache != 0 && use.picture_cache != kSparePictureCache)
+      add("--picture-cache 0", needed(model, changed));
+  }
+
   void smaller_chunk() {
     MemoryUse changed = use;
     const uint32_t whole = std::min(use.context, use.chunk);
@@ -121,6 +128,7 @@ struct Search {
 
 std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes) {
   Search search{device, model, use, available_bytes, {}};
+  search.no_kept_pictures();
   search.smaller_chunk();
   search.smaller_cache();
   if (!search.smaller_context(model, use.chunk, "") && use.chunk > kLeastChunk)

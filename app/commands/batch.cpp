@@ -93,7 +93,7 @@ Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
 }
 
 Result<ModelHandle> load(const BatchOptions& options) {
-  VL2_ASSIGN(ModelHandle model, open_model(options.model, VL2_LOAD_NEEDS_EYES));
+  VL2_ASSIGN(ModelHandle model, open_model(options.model, VL2_LOAD_NEEDS_EYES | VL2_LOAD_NO_PICTURE_CACHE));
   size_t count = 0;  // text that is no UTF-8 would fail on every page
   if (!status_of_call(vl2_model_tokenize(model.get(), options.prompt.data(), options.prompt.size(), 0, nullptr, 0, &count)).ok())
     return fail(Code::BadArgument, "--prompt: ", vl2_last_error());

@@ -22,7 +22,9 @@ struct ModelOptions {
   std::string cache_type;  ///< --cache-type: f16 or q8_0; empty: f16
   std::string cache_type_k, cache_type_v;  ///< --cache-type-k, --cache-type-v: llama.cpp's words for the same, both at a time
   uint32_t tiles = 0;                      ///< --tiles: most tiles of a picture; 0: as many as the model takes
-  bool quiet = false;                      ///< -q: no progress on stderr
+  /// --picture-cache: device memory to keep pictures in, as parse_byte_size has it, or "0"; empty: of what the model leaves
+  std::string picture_cache;
+  bool quiet = false;  ///< -q: no progress on stderr
   /// --no-expert-cache: a model that does not fit is refused, its experts are not kept in host memory
   bool no_expert_cache = false;
 };

@@ -107,6 +107,8 @@ void print_table(const Answer& answer, const std::string& name, const Device& de
     std::printf("%s: slower than with all on the device; --no-expert-cache refuses\n",
                 cached_experts_text(plan, answer.config).c_str());
   }
+  if (plan.picture_cache_bytes > plan[MemoryGroup::Kept])
+    print("of what is left, for pictures kept", plan.picture_cache_bytes, "");
   if (plan.staging_bytes > 0)
     print("host memory to copy through", plan.staging_bytes, "");
   for (const WayOut& way : answer.ways)
@@ -142,8 +144,10 @@ void print_json(const Answer& answer, const std::string& name, const Device& dev
                                 {"decode", group(MemoryGroup::Session)},
                                 {"pictures", group(MemoryGroup::Pictures)},
                                 {"prefill", group(MemoryGroup::Prefill)},
+                                {"kept_pictures", group(MemoryGroup::Kept)},
                                 {"pipelines", group(MemoryGroup::Pipelines)}}},
                               {"buffer_bytes", plan.buffer_bytes()},
+                              {"picture_cache_bytes", plan.picture_cache_bytes},
                               {"needed_bytes", plan.needed_bytes()},
                               {"available_bytes", plan.available_bytes},
                               {"host_staging_bytes", plan.staging_bytes},
@@ -165,7 +169,7 @@ Status plan_command(const PlanOptions& options) {
   const PlannedModel model{subject.config, subject.checkpoint.get(), wanted.mix};
   VL2_ASSIGN(const uint32_t context, context_of(model.config, wanted.context));
   const MemoryUse use{context, wanted.chunk != 0 ? wanted.chunk : chunk_of(device->caps(), subject.config.language), pictures,
-                      wanted.cache_type};
+                      wanted.cache_type, wanted.picture_cache};
   const uint64_t limit = wanted.device.heap_limit_bytes, available = limit != 0 ? limit : device->memory().available_bytes();
   auto plan = plan_memory(*device, model, use);
   if (plan.code() == Code::OutOfMemory || plan.code() == Code::BadShape)
@@ -178,6 +182,8 @@ Status plan_command(const PlanOptions& options) {
     if (auto cached = plan_with_cached_experts(*device, model, use, available); cached.ok())
       answer.plan = cached.take();
   }
+  if (wanted.picture_cache == kSparePictureCache)
+    answer.plan.picture_cache_bytes = spare_picture_cache(answer.plan);
   if (!answer.plan.fits())
     answer.ways = ways_to_fit(*device, model, use, available);
   (options.json ? print_json : print_table)(answer, subject.name, *device);

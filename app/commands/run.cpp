@@ -98,8 +98,9 @@ Status run_command(const RunOptions& options) {
   VL2_ASSIGN(std::vector<Image> images, read_pictures(options.images));
   Timings timings;
   Watch watch;
-  VL2_ASSIGN(const ModelHandle model,
-             open_model(options.model, options.images.empty() ? VL2_LOAD_TEXT_ONLY : VL2_LOAD_NEEDS_EYES));
+  VL2_ASSIGN(
+      const ModelHandle model,
+      open_model(options.model, VL2_LOAD_NO_PICTURE_CACHE | (options.images.empty() ? VL2_LOAD_TEXT_ONLY : VL2_LOAD_NEEDS_EYES)));
   vl2_session* made = nullptr;
   VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
   const SessionHandle owner(made);

@@ -26,10 +26,10 @@ _PIECE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 OK, END, BUSY = 0, 1, 2
 _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memory", "context_full", "buffer_too_small",
            "no_device", "device_lost", "device", "io", "cancelled", "internal")  # -1, -2, ...
-_LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES = 1, 2
+_LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES, _LOAD_NO_PICTURE_CACHE = 1, 2, 16
 _CACHE_TYPES = ("f16", "q8_0")  # in the order of vl2_cache_type
 _TOKENS_CONTROL = 1
-_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE = 1, 2, 4
+_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE, _REPLY_SHARE_BEGINNING = 1, 2, 4, 16
 _ROLES = {"system": 0, "user": 1, "assistant": 2}
 _STOP_REASONS = ("", "eos", "max_tokens", "context_full", "stopped")
 PHASES = ("load", "encode", "read")
@@ -62,7 +62,13 @@ class vl2_load_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("device", c_char_p), ("quantize", c_char_p),
                 ("cache_folder", c_char_p), ("context_tokens", c_uint32), ("max_tiles", c_uint32), ("memory_bytes", c_uint64),
                 ("prefill_tokens", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS),
-                ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32)]
+                 ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32), ("picture_cache_bytes", c_uint64)]
+
+
+class vl2_picture_cache(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("pictures", c_uint32), ("bytes", c_uint64), ("limit_bytes", c_uint64),
+                ("hits", c_uint64), ("misses", c_uint64), ("evictions", c_uint64), ("beginnings", c_uint32), ("reserved", c_uint32),
+                ("beginning_hits", c_uint64)]
 
 
 class vl2_model_info(_Struct):
@@ -78,7 +84,7 @@ class vl2_plan(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32), ("weight_bytes", c_uint64), ("cache_bytes", c_uint64),
                 ("working_bytes", c_uint64), ("needed_bytes", c_uint64), ("available_bytes", c_uint64), ("fits", c_int32),
                 ("has_eyes", c_int32), ("device_name", c_char * 256), ("host_weight_bytes", c_uint64),
-                ("expert_slots", c_uint32), ("reserved", c_uint32)]
+                ("expert_slots", c_uint32), ("reserved", c_uint32), ("picture_cache_bytes", c_uint64)]
 
 
 class vl2_picture_plan(_Struct):
@@ -121,7 +127,8 @@ class vl2_reply(_Struct):
                 ("tagged_text", c_void_p), ("tagged_text_bytes", c_size_t), ("plain_text", c_void_p),
                 ("plain_text_bytes", c_size_t), ("token_ids", POINTER(c_uint32)), ("logprobs", POINTER(c_float)),
                 ("answer_tokens", c_uint32), ("prompt_tokens", c_uint32), ("cached_tokens", c_uint32), ("picture_tokens", c_uint32),
-                ("resize_ms", c_double), ("encode_ms", c_double), ("prefill_ms", c_double), ("decode_ms", c_double)]
+                ("resize_ms", c_double), ("encode_ms", c_double), ("prefill_ms", c_double), ("decode_ms", c_double),
+                ("encoded_views", c_uint32), ("kept_pictures", c_uint32)]
 
 
 class vl2_box(_Struct):
@@ -148,6 +155,7 @@ _FUNCTIONS = {
     "vl2_model_free": (None, [c_void_p]),
     "vl2_model_last_error": (c_char_p, [c_void_p]),
     "vl2_model_get_info": (c_int, [c_void_p, POINTER(vl2_model_info)]),
+    "vl2_model_get_picture_cache": (c_int, [c_void_p, POINTER(vl2_picture_cache)]),
     "vl2_model_check": (c_int, [c_void_p, c_uint32]),
     "vl2_plan_load": (c_int, [c_char_p, POINTER(vl2_load_options), POINTER(vl2_plan)]),
     "vl2_model_tokenize": (c_int, [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(c_uint32), c_size_t, POINTER(c_size_t)]),
@@ -263,7 +271,7 @@ Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  #
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
 Message = namedtuple("Message", "role text picture_count")
 Reply = namedtuple("Reply", "text tagged_text plain_text stop_reason token_ids logprobs prompt_tokens cached_tokens picture_tokens "
-                            "resize_ms encode_ms prefill_ms decode_ms boxes problems")
+                            "resize_ms encode_ms prefill_ms decode_ms boxes problems encoded_views kept_pictures")
 
 
 def version():
@@ -291,11 +299,14 @@ def devices():
         _lib.vl2_device_list_free(handle)
 
 
-def _load_options(device, quantize, cache_folder, context_tokens, flags, callback, cache_type):
+def _load_options(device, quantize, cache_folder, context_tokens, flags, callback, cache_type, picture_cache=None):
     if cache_type not in _CACHE_TYPES:
         raise ValueError("cache_type: got %r, wanted one of %s" % (cache_type, ", ".join(_CACHE_TYPES)))
+    if picture_cache == 0:
+        flags |= _LOAD_NO_PICTURE_CACHE
     return vl2_load_options(flags=flags, device=_bytes(device), quantize=_bytes(quantize), cache_folder=_bytes(cache_folder),
-                            context_tokens=context_tokens, progress=callback.pointer, cache_type=_CACHE_TYPES.index(cache_type))
+                            context_tokens=context_tokens, progress=callback.pointer, cache_type=_CACHE_TYPES.index(cache_type),
+                            picture_cache_bytes=picture_cache or 0)
 
 
 def plan_load(path, device=None, quantize=None, context_tokens=0, cache_type="f16"):
@@ -312,14 +323,15 @@ class Model:
 
     progress(phase, done, total) returns something true to cancel; weights=False loads what counts tokens and plans pictures.
     cache_type "q8_0" keeps keys and values in 8 bits.
+    picture_cache is the bytes of device memory to keep pictures in for the next question about them: 0 none, None what is left over.
     """
 
     def __init__(self, path, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, progress=None,
-                 cache_type="f16"):
+                 cache_type="f16", picture_cache=None):
         self._handle = c_void_p()
         callback = _Callback(progress)
-        options = _load_options(device, quantize, cache_folder, context_tokens, 0 if weights else _LOAD_NO_WEIGHTS, callback,
-                                cache_type)
+        flags = 0 if weights else _LOAD_NO_WEIGHTS
+        options = _load_options(device, quantize, cache_folder, context_tokens, flags, callback, cache_type, picture_cache)
         if isinstance(path, int):
             status = _lib.vl2_model_load_descriptor(path, None, byref(options), byref(self._handle))
         else:
@@ -348,6 +360,13 @@ class Model:
         _check(_lib.vl2_model_get_info(self._handle, byref(info)))
         values = {name: getattr(info, name) for name, _ in info._fields_ if name not in ("struct_size", "reserved")}
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+    @property
+    def picture_cache(self):
+        """A dict of what vl2_picture_cache has: the pictures that the model keeps, hits and misses."""
+        cache = vl2_picture_cache()
+        _check(_lib.vl2_model_get_picture_cache(self._handle, byref(cache)))
+        return {name: getattr(cache, name) for name, _ in cache._fields_ if name not in ("struct_size", "reserved")}
 
     def check(self, timeout_ms=1000):
         """Whether the device works: "ok" or "busy"; else an Error."""
@@ -471,7 +490,7 @@ class Session:
         _lib.vl2_session_stop(self._handle)
 
     def answer(self, max_tokens=0, temperature=0.0, top_k=0, top_p=0.0, min_p=0.0, repeat_penalty=0.0, seed=0, tags=False,
-               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None):
+               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None, share_beginning=False):
         """Reads the messages, then gives the answer piece by piece: an iterator of Piece. Leaving it early ends the answer.
 
         progress(phase, done, total) is told of pictures ("encode") and tokens ("read") and returns something true to cancel.
@@ -480,6 +499,7 @@ class Session:
         callback = _Callback(progress)
         schema = _schema_text(schema)
         flags = (_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
+        flags |= _REPLY_SHARE_BEGINNING if share_beginning else 0
         options = vl2_reply_options(flags=flags, max_tokens=max_tokens, top_k=top_k, seed=seed, temperature=temperature,
                                     top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, alternative_count=alternatives,
                                     progress=callback.pointer, schema=schema, schema_bytes=0 if schema is None else len(schema))
@@ -518,7 +538,8 @@ class Session:
         return Reply(_text(raw.text, raw.text_bytes), _text(raw.tagged_text, raw.tagged_text_bytes),
                      _text(raw.plain_text, raw.plain_text_bytes), _STOP_REASONS[raw.stop_reason], raw.token_ids[:count] if count else [],
                      raw.logprobs[:count] if raw.logprobs else None, raw.prompt_tokens, raw.cached_tokens, raw.picture_tokens,
-                     raw.resize_ms, raw.encode_ms, raw.prefill_ms, raw.decode_ms, self._boxes(), problems)
+                     raw.resize_ms, raw.encode_ms, raw.prefill_ms, raw.decode_ms, self._boxes(), problems, raw.encoded_views,
+                     raw.kept_pictures)
 
     def _boxes(self):
         boxes = []

@@ -102,6 +102,15 @@ struct ModelFacts {
   bool has_eyes = true;
 };
 
+/// Pictures that the model keeps for the next question about them.
+struct PictureCacheFigures {
+  uint32_t pictures = 0;
+  uint64_t bytes = 0, limit_bytes = 0;
+  uint64_t hits = 0, misses = 0, evictions = 0;  ///< since the model was loaded
+  uint32_t beginnings = 0;                       ///< conversations up to their first pictures, kept as they were read
+  uint64_t beginning_hits = 0;
+};
+
 enum class BackendHealth { Ok, Degraded, Lost };
 
 /// A loaded model. Any number of threads at a time.
@@ -119,6 +128,7 @@ class ChatBackend {
   virtual std::optional<BackendError> tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const = 0;
   /// May be a part of a character.
   virtual std::string token_bytes(uint32_t id) const = 0;
+  virtual PictureCacheFigures picture_cache() const = 0;
   /// Asks the device.
   virtual BackendHealth check() = 0;
 

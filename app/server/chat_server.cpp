@@ -214,16 +214,29 @@ HttpResponse ChatServer::health() {
 }
 
 HttpResponse ChatServer::metrics() {
-  std::vector<std::pair<std::string, double>> gauges = {{"vl2_connections", http_->connection_count()}};
+  std::vector<Metrics::Outside> outside;
+  const auto add = [&](const char* name, const char* type, const char* help, auto value) {
+    outside.push_back({name, type, help, static_cast<double>(value)});
+  };
+  add("vl2_connections", "gauge", "Open connections", http_->connection_count());
   if (ready_) {
-    gauges.emplace_back("vl2_slots", queue_->slot_count());
-    gauges.emplace_back("vl2_slots_busy", queue_->busy_count());
-    gauges.emplace_back("vl2_requests_waiting", queue_->waiting_count());
+    add("vl2_slots", "gauge", "Answers that can be given at a time", queue_->slot_count());
+    add("vl2_slots_busy", "gauge", "Answers that are being given", queue_->busy_count());
+    add("vl2_requests_waiting", "gauge", "Requests that wait for a slot", queue_->waiting_count());
+    const PictureCacheFigures cache = backend_->picture_cache();
+    add("vl2_picture_cache_hits_total", "counter", "Pictures that need not be encoded, as the model had kept them", cache.hits);
+    add("vl2_picture_cache_misses_total", "counter", "Pictures that had to be encoded", cache.misses);
+    add("vl2_picture_cache_evictions_total", "counter", "Pictures kept that had to go for others", cache.evictions);
+    add("vl2_picture_cache_pictures", "gauge", "Pictures kept now", cache.pictures);
+    add("vl2_beginning_hits_total", "counter", "Answers that went on from what another slot had read", cache.beginning_hits);
+    add("vl2_picture_cache_beginnings", "gauge", "Conversations up to their first pictures kept now", cache.beginnings);
+    add("vl2_picture_cache_bytes", "gauge", "Device memory that both take", cache.bytes);
+    add("vl2_picture_cache_limit_bytes", "gauge", "Device memory that they may take; 0: none are kept", cache.limit_bytes);
     const ChatBackend::StepCounts steps = backend_->steps();
-    gauges.emplace_back("vl2_decode_steps", static_cast<double>(steps.steps));
-    gauges.emplace_back("vl2_decode_step_answers", static_cast<double>(steps.answers));
+    add("vl2_decode_steps_total", "counter", "Steps in which answers got their next tokens", steps.steps);
+    add("vl2_decode_step_answers_total", "counter", "Answers that took part in them, added up", steps.answers);
   }
-  return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(gauges), {}, {}};
+  return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(outside), {}, {}};
 }
 
 }  // namespace vl2::server

@@ -55,7 +55,7 @@ double Metrics::mean_answer_seconds() const {
   return answers_ == 0 ? 0 : answer_seconds_ / static_cast<double>(answers_);
 }
 
-std::string Metrics::text(const std::vector<std::pair<std::string, double>>& gauges) const {
+std::string Metrics::text(const std::vector<Outside>& outside) const {
   const std::lock_guard lock(mutex_);
   std::string out;
   head(out, "vl2_requests_total", "counter", "Requests by path and status; 499: the client left before the end");
@@ -81,8 +81,10 @@ std::string Metrics::text(const std::vector<std::pair<std::string, double>>& gau
   counter("vl2_cached_tokens_total", "Of them, those that were still in a slot", cached_tokens_);
   counter("vl2_picture_tokens_total", "Of them, those of pictures", picture_tokens_);
   counter("vl2_answer_tokens_total", "Tokens of answers", answer_tokens_);
-  for (const auto& [name, value] : gauges)
-    out += "# TYPE " + name + " gauge\n" + name + " " + number(value) + "\n";
+  for (const Outside& one : outside) {
+    head(out, one.name, one.type, one.help);
+    out += one.name + " " + number(one.value) + "\n";
+  }
   return out;
 }
 

@@ -25,8 +25,14 @@ class Metrics {
   double mean_answer_seconds() const;
   void add_answer_seconds(double seconds);
 
-  /// gauges  name and value of what is counted elsewhere
-  std::string text(const std::vector<std::pair<std::string, double>>& gauges) const;
+  /// What is counted elsewhere.
+  struct Outside {
+    std::string name;
+    const char* type;  ///< "gauge", "counter"
+    const char* help;  ///< "": none
+    double value;
+  };
+  std::string text(const std::vector<Outside>& outside) const;
 
  private:
   static constexpr std::array kEdges = {0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0};  // s

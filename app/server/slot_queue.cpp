@@ -6,46 +6,83 @@
 namespace vl2::server {
 namespace {
 
+constexpr std::string_view kMark = "<image>";
 constexpr auto kAskAfter = std::chrono::milliseconds(20);
 
-uint64_t mix(uint64_t a, uint64_t b) {
-  a ^= b + 0x9e3779b97f4a7c15u + (a << 6) + (a >> 2);
-  return a;
-}
+constexpr size_t kTextBlock = 64;      // bytes: some 16 tokens
+constexpr size_t kPictureBlocks = 26;  // 421 tokens at least
+
+// The numbers of a message: the first is told from those of another role.
+class MessageBlocks {
+ public:
+  MessageBlocks(ChatRole role, std::vector<uint64_t>& signature) : role_(role), signature_(signature), first_(signature.size()) {}
+  ~MessageBlocks() {
+    if (signature_.size() == first_)
+      signature_.push_back(0);
+    signature_[first_] ^= 0x9e3779b97f4a7c15u * (static_cast<uint64_t>(role_) + 1);
+  }
+  MessageBlocks(const MessageBlocks&) = delete;
+  MessageBlocks& operator=(const MessageBlocks&) = delete;
+
+  void add_text(std::string_view text) {
+    for (; !text.empty(); text.remove_prefix(std::min(text.size(), kTextBlock)))
+      signature_.push_back(std::hash<std::string_view>{}(text.substr(0, kTextBlock)));
+  }
+  void add_picture(const std::string& file) {
+    signature_.insert(signature_.end(), kPictureBlocks, std::hash<std::string_view>{}(file) + 1);
+  }
+
+ private:
+  const ChatRole role_;
+  std::vector<uint64_t>& signature_;
+  const size_t first_;
+};
 
 }  // namespace
 
 std::vector<uint64_t> conversation_signature(const std::vector<ChatMessage>& messages) {
   std::vector<uint64_t> signature;
   for (const ChatMessage& message : messages) {
-    const std::hash<std::string_view> hash;
-    uint64_t sum = mix(static_cast<uint64_t>(message.role), hash(message.text));
-    for (const PictureFile& picture : message.pictures)
-      sum = mix(sum, hash(*picture));
-    signature.push_back(sum);
+    MessageBlocks blocks(message.role, signature);
+    // As the prompt has it: a picture at each mark, those without one in front.
+    size_t marks = 0;
+    for (size_t at = message.text.find(kMark); at != std::string::npos; at = message.text.find(kMark, at + kMark.size()))
+      ++marks;
+    std::string_view text = message.text;
+    for (size_t i = 0; i < message.pictures.size(); ++i) {
+      if (i + marks >= message.pictures.size()) {
+        const size_t mark = std::min(text.find(kMark), text.size());
+        blocks.add_text(text.substr(0, mark));
+        text.remove_prefix(std::min(text.size(), mark + kMark.size()));
+      }
+      blocks.add_picture(*message.pictures[i]);
+    }
+    blocks.add_text(text);
   }
   return signature;
 }
 
 SlotQueue::SlotQueue(std::vector<std::unique_ptr<ChatSlot>> slots, uint32_t most_waiting) : most_waiting_(most_waiting) {
   for (auto& slot : slots)
-    slots_.push_back({std::move(slot), {}, false});
+    slots_.push_back({std::move(slot), {}, 0, false});
 }
 
 std::optional<size_t> SlotQueue::best_free_slot(const std::vector<uint64_t>& signature) const {
   std::optional<size_t> best;
-  size_t best_common = 0;
+  int64_t best_score = 0;
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].busy)
       continue;
     const auto& other = slots_[i].signature;
     const size_t length = std::min(other.size(), signature.size());
     const auto differs = std::mismatch(other.begin(), other.begin() + static_cast<ptrdiff_t>(length), signature.begin()).first;
-    const size_t common = static_cast<size_t>(differs - other.begin());
-    // Among equals the one that holds the least, so that other conversations stay where they are.
-    if (!best || common > best_common || (common == best_common && other.size() < slots_[*best].signature.size())) {
+    // What need not be read now counts for more than what may have to be read again some day; and if some rules or a greeting are
+    // all that is common, other conversations stay where they are.
+    const int64_t common = differs - other.begin(), lost = static_cast<int64_t>(other.size()) - common;
+    const int64_t score = 2 * common - lost;
+    if (!best || score > best_score || (score == best_score && slots_[i].taken < slots_[*best].taken)) {
       best = i;
-      best_common = common;
+      best_score = score;
     }
   }
   return best;
@@ -54,6 +91,7 @@ std::optional<size_t> SlotQueue::best_free_slot(const std::vector<uint64_t>& sig
 void SlotQueue::take(size_t index, const std::vector<uint64_t>& signature) {
   slots_[index].busy = true;
   slots_[index].signature = signature;
+  slots_[index].taken = ++turns_;
 }
 
 SlotQueue::Turn SlotQueue::acquire(const std::vector<uint64_t>& signature, const std::function<bool()>& gone) {

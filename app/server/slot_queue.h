@@ -1,7 +1,8 @@
 // N slots, and the queue of requests in front of them.
 //
 // First come, first served: a slot that becomes free goes to the request that waited longest. Of several free slots it gets the
-// one whose last conversation begins most like its own, since the beginning need not be read again there.
+// one whose last conversation begins most like its own, since the beginning need not be read again there; of those that are no use
+// to it, the one that holds least, then the one that was used longest ago.
 #pragma once
 
 #include <chrono>
@@ -18,7 +19,8 @@
 
 namespace vl2::server {
 
-/// One number a message, of its role, text and pictures: equal messages have equal ones.
+/// What conversations have in common at their beginning, as numbers: equal beginnings have equal ones, and about as many as they
+/// take time to read: one for 64 bytes of text, some for a picture, in the order of the prompt.
 std::vector<uint64_t> conversation_signature(const std::vector<ChatMessage>& messages);
 
 /// Any thread. Leases must be gone before it.
@@ -26,6 +28,7 @@ class SlotQueue {
   struct Slot {
     std::unique_ptr<ChatSlot> slot;
     std::vector<uint64_t> signature;
+    uint64_t taken = 0;  // the turn at which it was last
     bool busy = false;
   };
 
@@ -76,6 +79,7 @@ class SlotQueue {
   void take(size_t index, const std::vector<uint64_t>& signature);
 
   std::vector<Slot> slots_;
+  uint64_t turns_ = 0;
   const uint32_t most_waiting_;
   mutable std::mutex mutex_;
   std::deque<Waiter*> waiting_;  // longest first; none is granted

@@ -47,6 +47,8 @@ int go_on(void* user, vl2_phase, uint64_t, uint64_t) {
 vl2_reply_options reply_options(const ChatOptions& options) {
   auto reply = sized<vl2_reply_options>();
   reply.flags = VL2_REPLY_TAGS | (options.logprobs ? static_cast<uint32_t>(VL2_REPLY_PROBABILITIES) : 0u);
+  if (!options.fresh)
+    reply.flags |= VL2_REPLY_SHARE_BEGINNING;
   reply.max_tokens = options.max_tokens;
   reply.top_k = options.top_k;
   reply.seed = options.seed;
@@ -206,6 +208,13 @@ class Vl2Backend : public ChatBackend {
     size_t count = 0;
     const char* bytes = vl2_model_token_bytes(model_, id, &count);
     return bytes == nullptr ? std::string() : std::string(bytes, count);
+  }
+
+  PictureCacheFigures picture_cache() const override {
+    auto cache = sized<vl2_picture_cache>();
+    vl2_model_get_picture_cache(model_, &cache);
+    return {cache.pictures, cache.bytes,     cache.limit_bytes, cache.hits,
+            cache.misses,   cache.evictions, cache.beginnings,  cache.beginning_hits};
   }
 
   BackendHealth check() override {

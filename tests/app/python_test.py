@@ -102,6 +102,22 @@ class Talk(unittest.TestCase):
         self.assertEqual(self.steps[-1][0], "load")
         self.assertEqual(self.steps[-1][1], self.steps[-1][2])
 
+    def test_a_picture_is_kept_for_the_next_question(self):
+        picture = os.path.join(PICTURES, "form.png")
+        before, replies = self.model.picture_cache, []
+        for share in (True, True, False):
+            with self.model.session() as session:
+                replies.append(session.ask("What is the total?", [picture], share_beginning=share))
+        self.assertEqual([reply.encoded_views for reply in replies], [1, 0, 0])
+        self.assertEqual([reply.kept_pictures for reply in replies], [0, 0, 1])
+        self.assertEqual([reply.cached_tokens > 421 for reply in replies], [False, True, False])
+        self.assertEqual(len({reply.text for reply in replies}), 1)
+        cache = self.model.picture_cache
+        self.assertEqual([cache[name] - before[name] for name in ("hits", "misses", "beginning_hits")], [1, 1, 1])
+        self.assertTrue(0 < cache["bytes"] <= cache["limit_bytes"])
+        with vl2.Model(PICO, weights=False, picture_cache=0) as words:
+            self.assertEqual(words.picture_cache["limit_bytes"], 0)
+
     def test_a_picture_is_answered_with_a_box(self):
         with self.model.session() as session:
             steps = []

@@ -106,7 +106,8 @@ TEST_SUITE("cpu") {
   TEST_CASE("vl2_api: a struct of another size is refused, of another version taken") {
     vl2_model* model = nullptr;
     auto options = sized<vl2_load_options>();
-    for (const uint32_t size : {0u, 3u, static_cast<uint32_t>(offsetof(vl2_load_options, cache_type) - 1), 0xdeadbeefu}) {
+    const auto first_version = static_cast<uint32_t>(offsetof(vl2_load_options, cache_type));
+    for (const uint32_t size : {0u, 3u, first_version - 1, 0xdeadbeefu}) {
       options.struct_size = size;
       CHECK(vl2_model_load(kPico.c_str(), &options, &model) == VL2_ERROR_ARGUMENT);
       CHECK(last_error_has("vl2_load_options: struct_size is " + std::to_string(size)));

@@ -28,6 +28,7 @@ class FakeBackend : public ChatBackend {
   std::optional<BackendError> check_schema(const std::string& schema) const override;
   std::optional<BackendError> tokenize(std::string_view text, bool special, std::vector<uint32_t>& ids) const override;
   std::string token_bytes(uint32_t id) const override;
+  PictureCacheFigures picture_cache() const override { return kept; }
   BackendHealth check() override { return health_state; }
 
   void release() { released = true; }
@@ -37,6 +38,7 @@ class FakeBackend : public ChatBackend {
   std::atomic<int> active{0}, most_active{0};  // answers between start() and end()
   std::atomic<int> started{0}, tokens{0};
   std::atomic<bool> released{false};
+  PictureCacheFigures kept;
   std::atomic<BackendHealth> health_state{BackendHealth::Ok};
   uint32_t id_of(const std::string& token) const;
 

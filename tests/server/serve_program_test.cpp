@@ -131,6 +131,51 @@ TEST_SUITE("program") {
     CHECK(program.end(SIGTERM) == 0);
   }
 
+  TEST_CASE("serve: another question about a picture goes on behind it, and no picture is encoded twice") {
+    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "3", "-c", "1500"});
+    const auto cached = [](const json& answer) {
+      return answer["usage"]["prompt_tokens_details"]["cached_tokens"].get<uint32_t>();
+    };
+    const auto text = [](const json& answer) { return answer["choices"][0]["message"]["content"].get<std::string>(); };
+    const auto metric = [&](const std::string& name) {
+      const std::string all = ask(program.port, "GET", "/metrics").body, line = "\n" + name + " ";
+      const size_t at = all.find(line);
+      REQUIRE_MESSAGE(at != std::string::npos, name);
+      return std::stod(all.substr(at + line.size()));
+    };
+    const auto question = [](const std::string& words, const std::string& picture) {
+      return json::array({user(words, {picture})});
+    };
+    CHECK(text(answer_of(program.port, question("What is the total?", "receipt.png"))) == "$641.56");
+    CHECK(metric("vl2_picture_cache_misses_total") == 1);
+    CHECK(metric("vl2_encode_seconds_count") == 1);
+    // A picture of as many tokens: all of it is read. The slots that are free get it, the receipt stays.
+    CHECK(cached(answer_of(program.port, question("What is the total?", "form.png"))) < 10);
+    CHECK(metric("vl2_picture_cache_misses_total") == 2);
+    const json second = answer_of(program.port, question("What is the date?", "receipt.png"));
+    CHECK(cached(second) > 421);
+    // The question in front of the picture, and a seed, which wants the bits of a new conversation: the picture is read again, but
+    // encoded it is not.
+    const json parts =
+        json::array({{{"type", "text"}, {"text", "What is the total?"}}, question("", "receipt.png")[0]["content"][0]});
+    const json behind = answer_of(program.port, json::array({{{"role", "user"}, {"content", parts}}}));
+    CHECK(cached(behind) < 20);
+    const json fresh = answer_of(program.port, question("What is the total?", "receipt.png"), {{"seed", 7}});
+    CHECK(cached(fresh) == 0);
+    CHECK(text(fresh) == "$641.56");
+    CHECK(metric("vl2_picture_cache_misses_total") == 2);
+    CHECK(metric("vl2_picture_cache_hits_total") == 2);
+    CHECK(metric("vl2_encode_seconds_count") == 2);
+    CHECK(metric("vl2_picture_cache_pictures") == 2);
+    CHECK(metric("vl2_picture_cache_bytes") == 2 * 421 * 256 * 4);
+    // Three pictures are not cut, and are others than the tiled ones; a receipt of one tile is the same either way.
+    const json three =
+        answer_of(program.port, json::array({user("What is the total?", {"receipt.png", "form.png", "scene.png"})}));
+    CHECK(cached(three) > 421);  // what the slot has of the receipt
+    CHECK(metric("vl2_picture_cache_misses_total") == 3);
+    CHECK(program.end(SIGTERM) == 0);
+  }
+
   TEST_CASE("serve: with a response_format the demo model answers in JSON of it, and in words again without") {
     Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q"});
     const json question = json::array({user("What is the total?", {"receipt.png"})});
@@ -208,7 +253,7 @@ TEST_SUITE("program") {
       REQUIRE(at != std::string::npos);
       return std::stod(metrics.substr(at + name.size() + 2));
     };
-    const double steps_alone = metric("vl2_decode_steps"), answers_alone = metric("vl2_decode_step_answers");
+    const double steps_alone = metric("vl2_decode_steps_total"), answers_alone = metric("vl2_decode_step_answers_total");
     CHECK(answers_alone == steps_alone);
 
     constexpr uint32_t kClients = 16, kRequests = 200;
@@ -232,7 +277,7 @@ TEST_SUITE("program") {
     CHECK(right == kRequests);
     CHECK(wrong == 0);
     CHECK(lost == 0);
-    const double steps = metric("vl2_decode_steps") - steps_alone, answers = metric("vl2_decode_step_answers") - answers_alone;
+    const double steps = metric("vl2_decode_steps_total") - steps_alone, answers = metric("vl2_decode_step_answers_total") - answers_alone;
     MESSAGE((answers / steps), " answers a step, ", steps, " steps");
     CHECK(answers > 2 * steps);  // turns would be 1
     CHECK(metric("vl2_slots_busy") == 0);

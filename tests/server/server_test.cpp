@@ -285,6 +285,23 @@ TEST_SUITE("cpu") {
     CHECK(running.wait_for("shutting_down"));
   }
 
+  TEST_CASE("server: the pictures that the model keeps are in the metrics") {
+    TestServer test;
+    test.fake->kept = {3, 1000, 2000, 7, 5, 2, 4, 9};
+    CHECK(test.metric("vl2_picture_cache_beginnings") == 4);
+    CHECK(test.metric("vl2_beginning_hits_total") == 9);
+    CHECK(test.metric("vl2_picture_cache_hits_total") == 7);
+    CHECK(test.metric("vl2_picture_cache_misses_total") == 5);
+    CHECK(test.metric("vl2_picture_cache_evictions_total") == 2);
+    CHECK(test.metric("vl2_picture_cache_pictures") == 3);
+    CHECK(test.metric("vl2_picture_cache_bytes") == 1000);
+    CHECK(test.metric("vl2_picture_cache_limit_bytes") == 2000);
+    const std::string text = ask(test.port(), "GET", "/metrics").body;
+    CHECK(text.find("# TYPE vl2_picture_cache_hits_total counter\n") != std::string::npos);
+    CHECK(text.find("# TYPE vl2_picture_cache_bytes gauge\n") != std::string::npos);
+    CHECK(text.find("# TYPE vl2_slots gauge\n") != std::string::npos);
+  }
+
   TEST_CASE("server: models, plan, tokenize, metrics") {
     TestServer test([](ServerOptions& options) { options.slots = 2; });
     const json model = parsed(ask(test.port(), "GET", "/v1/models"))["data"][0];

@@ -78,6 +78,64 @@ TEST_SUITE("cpu") {
         CHECK((conversation_signature(all[i]) == conversation_signature(all[k])) == (i == k));
   }
 
+  TEST_CASE("slot_queue: what a conversation has in common with another counts from its beginning, picture and all") {
+    const auto picture = std::make_shared<const std::string>("x"), other = std::make_shared<const std::string>("y");
+    const auto common = [](const ChatMessage& a, const ChatMessage& b) {
+      const auto first = conversation_signature({a}), second = conversation_signature({b});
+      const size_t length = std::min(first.size(), second.size());
+      return std::mismatch(first.begin(), first.begin() + static_cast<ptrdiff_t>(length), second.begin()).first - first.begin();
+    };
+    const std::string rules(640, 'r');
+    CHECK(common({ChatRole::User, "a", {}}, {ChatRole::User, "b", {}}) == 0);
+    CHECK(common({ChatRole::User, "a", {}}, {ChatRole::Assistant, "a", {}}) == 0);
+    // Another question about the same picture shares the picture, one about another picture nothing.
+    const auto shown = common({ChatRole::User, "a", {picture}}, {ChatRole::User, "b", {picture}});
+    CHECK(shown > 20);
+    CHECK(common({ChatRole::User, "a", {picture}}, {ChatRole::User, "a", {other}}) == 0);
+    // A picture counts for more than a long text, two for more than one, and a question in front of it hides it.
+    CHECK(common({ChatRole::User, rules + "a", {}}, {ChatRole::User, rules + "b", {}}) == 10);
+    CHECK(common({ChatRole::User, "a", {picture, other}}, {ChatRole::User, "b", {picture, other}}) == 2 * shown);
+    CHECK(common({ChatRole::User, "a <image>", {picture}}, {ChatRole::User, "b <image>", {picture}}) == 0);
+    // The first of two pictures has no mark and stands in front: the marked one is the second.
+    CHECK(common({ChatRole::User, "a <image>", {picture, other}}, {ChatRole::User, "b <image>", {picture, other}}) == shown);
+    CHECK(common({ChatRole::User, "a <image> b", {picture}}, {ChatRole::User, "a <image> c", {picture}}) > shown);
+    // Marks that have no picture are refused later, and do no harm here.
+    CHECK(common({ChatRole::User, "<image> <image> <image>", {picture}}, {ChatRole::User, "<image>", {picture}}) == shown);
+  }
+
+  TEST_CASE("slot_queue: a second question about a picture goes to the slot that has read it, though another holds less") {
+    FakeBackend backend;
+    const auto queue = make_queue(backend, 3, 0);
+    const auto slot_of = [&](const std::string& text, const std::string& picture) {
+      const auto file = std::make_shared<const std::string>(picture);
+      return &queue->acquire(conversation_signature({{ChatRole::User, text, {file}}}), never).lease->slot();
+    };
+    ChatSlot* const a = slot_of("What is the total?", "a receipt");
+    ChatSlot* const b = slot_of("What is the total?", "another receipt");
+    CHECK(a != b);
+    CHECK(slot_of("Who sold it?", "a receipt") == a);
+    CHECK(slot_of("Who sold it?", "another receipt") == b);
+    ChatSlot* const c = slot_of("What is the total?", "a third one");
+    CHECK(c != a);
+    CHECK(c != b);
+    CHECK(slot_of("What is the total?", "a fourth one") == a);  // all hold as much, a was asked longest ago
+    CHECK(slot_of("What is the total?", "a third one") == c);
+    CHECK(slot_of("What is the total?", "a fifth one") == b);
+  }
+
+  TEST_CASE("slot_queue: rules that all conversations begin with do not bring them all to one slot") {
+    FakeBackend backend;
+    const auto queue = make_queue(backend, 2, 0);
+    const auto picture = std::make_shared<const std::string>("x"), other = std::make_shared<const std::string>("y");
+    const ChatMessage rules{ChatRole::System, std::string(200, 'r'), {}};
+    const auto slot_of = [&](const std::vector<ChatMessage>& messages) {
+      return &queue->acquire(conversation_signature(messages), never).lease->slot();
+    };
+    ChatSlot* const a = slot_of({rules, {ChatRole::User, "a", {picture}}});
+    CHECK(slot_of({rules, {ChatRole::User, "a", {other}}}) != a);
+    CHECK(slot_of({rules, {ChatRole::User, "b", {picture}}}) == a);
+  }
+
   TEST_CASE("slot_queue: closing sends everybody away who waits") {
     FakeBackend backend;
     const auto queue = make_queue(backend, 1, 10);

@@ -155,7 +155,7 @@ def ask_everything(server, bodies, known):
         thread.join()
     took = time.time() - start
     print(f'      {begun[0]} requests of {args.clients} clients in {took:.1f} s, {begun[0] / took:.1f} a second: {counts}; '
-          f'{away[0]} times sent away by 429; {server.metric("vl2_decode_step_answers ") / max(server.metric("vl2_decode_steps "), 1):.2f} answers a step')
+          f'{away[0]} times sent away by 429; {server.metric("vl2_decode_step_answers_total ") / max(server.metric("vl2_decode_steps_total "), 1):.2f} answers a step')
     check(counts == {'right': begun[0]}, f'{begun[0]} of {begun[0]} answers are the known ones')
 
 
