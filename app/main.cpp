@@ -39,6 +39,7 @@ void add_answer_options(CLI::App& command, AnswerOptions& options) {
   command.add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
       ->check(CLI::Range(0.01, 100.0));
   command.add_option("--seed", options.seed, "Seed of the draws");
+  command.add_flag("--no-loop-guard", options.no_loop_guard, "Let an answer that repeats itself go on to its limit");
 }
 
 void add_chat(CLI::App& app, ChatOptions& options) {

@@ -103,7 +103,8 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   const auto refuse_option = [](const char* name, auto value, const char* wanted) {
     return refuse(VL2_ERROR_ARGUMENT, "vl2_reply_options: ", name, " ", value, ", wanted ", wanted);
   };
-  if ((given.flags & ~static_cast<uint32_t>(VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE)) != 0)
+  constexpr uint32_t kFlags = VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE | VL2_REPLY_LOOP_GUARD;
+  if ((given.flags & ~kFlags) != 0)
     return refuse_option("flags", given.flags, "VL2_REPLY_* or-ed");
   if (!in_range(given.temperature, 0, 1e6f))
     return refuse_option("temperature", given.temperature, "0 or more");
@@ -128,6 +129,7 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   options.max_tokens = given.max_tokens == 0 ? UINT32_MAX : given.max_tokens;
   options.keep_special = (given.flags & VL2_REPLY_TAGS) != 0;
   options.go_on = (given.flags & VL2_REPLY_CONTINUE) != 0;
+  options.loop_guard = (given.flags & VL2_REPLY_LOOP_GUARD) != 0;
   return {};
 }
 
@@ -258,6 +260,7 @@ vl2_stop_reason stop_reason(const std::optional<StopReason>& reason) {
     case StopReason::MaxTokens: return VL2_STOP_MAX_TOKENS;
     case StopReason::ContextFull: return VL2_STOP_CONTEXT_FULL;
     case StopReason::Stopped: return VL2_STOP_STOPPED;
+    case StopReason::Loop: return VL2_STOP_LOOP;
   }
   return VL2_STOP_NONE;
 }

@@ -139,6 +139,7 @@ struct AnswerOptions {
   float min_p = 0;
   float repeat_penalty = 1;
   uint64_t seed = 0;
+  bool no_loop_guard = false;  ///< --no-loop-guard: an answer that repeats itself goes on to its limit
 };
 
 /// `vl2 run`: one question about pictures, its answer on stdout.

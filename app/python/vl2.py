@@ -28,9 +28,9 @@ _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memo
            "no_device", "device_lost", "device", "io", "cancelled", "internal")  # -1, -2, ...
 _LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES = 1, 2
 _TOKENS_CONTROL = 1
-_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE = 1, 2, 4
+_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE, _REPLY_LOOP_GUARD = 1, 2, 4, 8
 _ROLES = {"system": 0, "user": 1, "assistant": 2}
-_STOP_REASONS = ("", "eos", "max_tokens", "context_full", "stopped")
+_STOP_REASONS = ("", "eos", "max_tokens", "context_full", "stopped", "loop")
 PHASES = ("load", "encode", "read")
 _NONE = 0xFFFFFFFF
 
@@ -465,15 +465,17 @@ class Session:
         _lib.vl2_session_stop(self._handle)
 
     def answer(self, max_tokens=0, temperature=0.0, top_k=0, top_p=0.0, min_p=0.0, repeat_penalty=0.0, seed=0, tags=False,
-               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None):
+               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None, loop_guard=False):
         """Reads the messages, then gives the answer piece by piece: an iterator of Piece. Leaving it early ends the answer.
 
         progress(phase, done, total) is told of pictures ("encode") and tokens ("read") and returns something true to cancel.
         schema is a JSON Schema that the answer is of: its text, a dict, or the name of one that the library brings along.
+        With loop_guard an answer that repeats itself is ended: Reply.stop_reason is "loop".
         """
         callback = _Callback(progress)
         schema = _schema_text(schema)
-        flags = (_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
+        flags = ((_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
+                 | (_REPLY_LOOP_GUARD if loop_guard else 0))
         options = vl2_reply_options(flags=flags, max_tokens=max_tokens, top_k=top_k, seed=seed, temperature=temperature,
                                     top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, alternative_count=alternatives,
                                     progress=callback.pointer, schema=schema, schema_bytes=0 if schema is None else len(schema))
