@@ -284,6 +284,15 @@ VL2_API vl2_status vl2_model_tokenize(const vl2_model* model, const char* text, 
 VL2_API vl2_status vl2_model_detokenize(const vl2_model* model, const uint32_t* ids, size_t count, uint32_t flags, char* text,
                                         size_t capacity, size_t* text_bytes);
 
+/* Tokens of the prompt that vl2_session_start() would make of one message of a user's in a new session.
+ *
+ * text            as for vl2_session_add_message()
+ * picture_tokens  [picture_count], vl2_picture_plan.tokens of each of its pictures; NULL for none
+ * Returns         those of vl2_session_add_message()
+ */
+VL2_API vl2_status vl2_model_count_prompt(const vl2_model* model, const char* text, size_t text_bytes,
+                                          const uint32_t* picture_tokens, uint32_t picture_count, uint32_t* tokens);
+
 /* The bytes of one token, which may be a part of a character; NULL for an id without one, or out of range.
  *
  * byte_count  gets how many; may be NULL. They are not NUL-terminated, and last as long as the model

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "app/vl2_api_internal.h"
+#include "model/prompt.h"
 #include "model/quantize_mix.h"
 #include "model/text_size.h"
 #include "model/tiling.h"
@@ -332,6 +333,21 @@ const char* vl2_model_token_bytes(const vl2_model* model, uint32_t id, size_t* b
   if (byte_count != nullptr)
     *byte_count = bytes.size();
   return bytes.data();
+}
+
+vl2_status vl2_model_count_prompt(const vl2_model* model, const char* text, size_t text_bytes, const uint32_t* picture_tokens,
+                                  uint32_t picture_count, uint32_t* tokens) {
+  return with_model(model, "vl2_model_count_prompt", [&](const ModelState& state) -> Outcome {
+    if (text == nullptr || tokens == nullptr || (picture_tokens == nullptr && picture_count > 0))
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_model_count_prompt: text, tokens or picture_tokens is NULL");
+    std::string_view words;
+    if (Outcome outcome = read_text(text, text_bytes, "vl2_model_count_prompt", words); outcome.status != VL2_OK)
+      return outcome;
+    const Turn turn{Role::User, std::string(words), std::vector<uint32_t>(picture_tokens, picture_tokens + picture_count)};
+    VL2_ASSIGN(const Prompt prompt, build_prompt(*state.tokenizer, state.control, std::span(&turn, 1), {}));
+    *tokens = static_cast<uint32_t>(prompt.ids.size());
+    return {};
+  });
 }
 
 // ---- Pictures ----------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -36,8 +37,10 @@ Status check_options(const BatchOptions& options) {
   if (options.inputs.empty() && options.list.empty())
     return fail(Code::BadArgument, "batch: no inputs: name files, folders or patterns, or a --list");
   if (!options.merge.empty()) {
-    if (!options.model.model.empty() || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() ||
-        !options.list.empty() || options.restart)
+    const char* const everywhere = std::getenv("VL2_MODEL");  // for other commands
+    const bool names_model = !options.model.model.empty() && (everywhere == nullptr || options.model.model != everywhere);
+    if (names_model || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() || !options.list.empty() ||
+        options.restart)
       return fail(Code::BadArgument, "batch: --merge FILE SHARD... takes no other option but --format and -q");
     return {};
   }

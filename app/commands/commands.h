@@ -21,6 +21,7 @@ struct ModelOptions {
   uint32_t chunk = 0;    ///< --chunk: tokens a prefill step; 0: the device's default
   uint32_t tiles = 0;    ///< --tiles: most tiles of a picture; 0: as many as the model takes
   bool quiet = false;    ///< -q: no progress on stderr
+  std::string gpu_layers, mmproj;  ///< -ngl, --mmproj: llama.cpp's, of no effect
   /// --no-expert-cache: a model that does not fit is refused, its experts are not kept in host memory
   bool no_expert_cache = false;
 };
@@ -153,6 +154,7 @@ struct RunOptions {
   std::string annotate;        ///< PNG with the boxes drawn
   bool probabilities = false;  ///< of boxes; the logits of every token are copied for that
   bool list_boxes = false;     ///< print a line a box instead of the answer
+  bool dry_run = false;        ///< --dry-run: print tiles, tokens and memory, and ask nothing
   std::string schema;          ///< --json-schema: a built-in one's name, a JSON Schema, or a file with one; empty: any text
 };
 Status run_command(const RunOptions& options);
@@ -216,6 +218,14 @@ struct ServeOptions {
   uint32_t drain_seconds = 30;          ///< --drain: how long answers may go on after SIGTERM
 };
 Status serve_command(const ServeOptions& options);
+
+/// `vl2 selftest`: whether this device computes what it should.
+struct SelfTestOptions {
+  ModelOptions model;  ///< its folder may be empty: operators alone
+  bool json = false;
+};
+/// The exit status: 0, or 1 when a check failed.
+Result<int> selftest_command(const SelfTestOptions& options);
 
 /// `vl2 tokenize`: texts to ids or back, a JSON value a line.
 struct TokenizeOptions {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/answering.h"
+#include "app/dry_run.h"
 #include "app/interrupt.h"
 #include "app/output_path.h"
 
@@ -98,6 +99,8 @@ Status run_command(const RunOptions& options) {
   VL2_TRY(check_output_file(options.annotate));
   VL2_ASSIGN(const std::string schema, read_schema(options.schema));
   VL2_ASSIGN(std::vector<Image> images, read_pictures(options.images));
+  if (options.dry_run)
+    return print_dry_run(options, images);
   Timings timings;
   Watch watch;
   VL2_ASSIGN(const ModelHandle model,

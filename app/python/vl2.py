@@ -85,6 +85,10 @@ class vl2_picture_plan(_Struct):
                 ("canvas_height", c_uint32), ("resized_width", c_uint32), ("resized_height", c_uint32), ("tokens", c_uint32)]
 
 
+class vl2_small_text(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("letters", c_uint32), ("size", c_float), ("resized_size", c_float)]
+
+
 class vl2_session_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32)]
 
@@ -151,6 +155,7 @@ _FUNCTIONS = {
     "vl2_plan_load": (c_int, [c_char_p, POINTER(vl2_load_options), POINTER(vl2_plan)]),
     "vl2_model_tokenize": (c_int, [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(c_uint32), c_size_t, POINTER(c_size_t)]),
     "vl2_model_detokenize": (c_int, [c_void_p, POINTER(c_uint32), c_size_t, c_uint32, c_char_p, c_size_t, POINTER(c_size_t)]),
+    "vl2_model_count_prompt": (c_int, [c_void_p, c_char_p, c_size_t, POINTER(c_uint32), c_uint32, POINTER(c_uint32)]),
     "vl2_model_token_bytes": (c_void_p, [c_void_p, c_uint32, POINTER(c_size_t)]),
     "vl2_image_decode": (c_int, [c_char_p, c_size_t, POINTER(c_void_p)]),
     "vl2_image_width": (c_uint32, [c_void_p]),
@@ -158,6 +163,7 @@ _FUNCTIONS = {
     "vl2_image_rgb": (c_void_p, [c_void_p]),
     "vl2_image_free": (None, [c_void_p]),
     "vl2_model_plan_picture": (c_int, [c_void_p, c_uint32, c_uint32, c_uint32, POINTER(vl2_picture_plan)]),
+    "vl2_model_find_small_text": (c_int, [c_void_p, c_char_p, c_uint32, c_uint32, c_uint32, POINTER(vl2_small_text)]),
     "vl2_session_create": (c_int, [c_void_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
     "vl2_session_save": (c_int, [c_void_p, c_char_p]),
     "vl2_session_load": (c_int, [c_void_p, c_char_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
@@ -261,6 +267,7 @@ PicturePlan = namedtuple("PicturePlan", "tiles_wide tiles_high canvas_width canv
 Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  # ids and numbers None where there are none
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
 Message = namedtuple("Message", "role text picture_count")
+SmallText = namedtuple("SmallText", "letters size resized_size")
 Reply = namedtuple("Reply", "text tagged_text plain_text stop_reason token_ids logprobs prompt_tokens cached_tokens picture_tokens "
                             "resize_ms encode_ms prefill_ms decode_ms boxes problems")
 
@@ -374,6 +381,19 @@ class Model:
         plan = vl2_picture_plan()
         _check(_lib.vl2_model_plan_picture(self._handle, width, height, pictures, byref(plan)))
         return PicturePlan(*(getattr(plan, name) for name in PicturePlan._fields))
+
+    def find_small_text(self, rgb, width, height, pictures=1):
+        """Text that gets too small to be read when the picture is resized: a SmallText, of 0 letters where there is none."""
+        text = vl2_small_text()
+        _check(_lib.vl2_model_find_small_text(self._handle, bytes(rgb), width, height, pictures, byref(text)))
+        return SmallText(text.letters, text.size, text.resized_size)
+
+    def count_prompt(self, text, picture_tokens=()):
+        """Tokens of the prompt that a first message of this text and pictures of so many tokens makes."""
+        data, count = text.encode(), c_uint32()
+        pictures = (c_uint32 * len(picture_tokens))(*picture_tokens)
+        _check(_lib.vl2_model_count_prompt(self._handle, data, len(data), pictures, len(picture_tokens), byref(count)))
+        return count.value
 
     def session(self, context_tokens=0, path=None):
         """A new conversation, or the one that Session.save() wrote to `path`."""
