@@ -36,6 +36,7 @@ vl2_reply_options reply_options_of(const AnswerOptions& options, Progress* progr
   constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
   vl2_reply_options reply{};
   reply.struct_size = sizeof(reply);
+  reply.flags = options.no_loop_guard ? 0u : static_cast<uint32_t>(VL2_REPLY_LOOP_GUARD);
   reply.max_tokens = options.max_tokens;
   reply.top_k = options.top_k;
   reply.seed = options.seed;
@@ -63,6 +64,13 @@ Status stream_answer(vl2_session* session, bool print) {
     if (interrupted())
       VL2_TRY(status_of_call(vl2_session_end(session)));
   }
+}
+
+std::string loop_warning(const vl2_reply& reply) {
+  if (reply.stop_reason != VL2_STOP_LOOP)
+    return "";
+  return "the answer repeats itself and was ended after " + std::to_string(reply.answer_tokens) +
+         " tokens; with --no-loop-guard it goes on";
 }
 
 Result<std::vector<vl2_box>> boxes_of(vl2_session* session) {
@@ -117,6 +125,20 @@ std::string lost_tiles_warning(const vl2_model* model, std::span<const vl2_pictu
     return "";
   return std::to_string(count) + " pictures in one conversation: none is cut into tiles any more, which takes " +
          std::to_string(without) + " tokens instead of " + std::to_string(with_tiles) + ", and small things cannot be read";
+}
+
+std::string small_text_warning(const vl2_model* model, const Image& image, size_t pictures) {
+  vl2_small_text text{};
+  text.struct_size = sizeof(text);
+  const auto count = static_cast<uint32_t>(pictures);
+  if (vl2_model_find_small_text(model, image.rgb.data(), image.width, image.height, count, &text) != VL2_OK || text.letters == 0)
+    return "";
+  char line[160];
+  std::snprintf(
+      line, sizeof(line),
+      "about %u letters of %.0f pixels are %.1f after the resize, and under %d is hard to read: show a part of the picture",
+      text.letters, static_cast<double>(text.size), static_cast<double>(text.resized_size), VL2_LEAST_TEXT_PIXELS);
+  return line;
 }
 
 void print_warning(const std::string& text) {

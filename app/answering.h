@@ -20,6 +20,9 @@ vl2_reply_options reply_options_of(const AnswerOptions& options, Progress* progr
 /// Gives the answer that was started piece by piece, printed as it comes if `print`. Ctrl-C ends it.
 Status stream_answer(vl2_session* session, bool print);
 
+/// A line that says that the answer was ended because it repeats itself; empty when it was not.
+std::string loop_warning(const vl2_reply& reply);
+
 /// The boxes of the answer; their labels as long as the C API says.
 Result<std::vector<vl2_box>> boxes_of(vl2_session* session);
 
@@ -37,6 +40,11 @@ Status write_annotated(std::span<const vl2_box> boxes, Image& image, const std::
 /// sizes  of all pictures of the conversation
 /// added  how many of them, the last ones, are new
 std::string lost_tiles_warning(const vl2_model* model, std::span<const vl2_picture> sizes, size_t added);
+
+/// A line that says that text of the picture gets too small to be read by the resize; empty when none does.
+///
+/// pictures  of the conversation, this one included
+std::string small_text_warning(const vl2_model* model, const Image& image, size_t pictures);
 
 /// A line on standard error: "vl2: warning: ...".
 void print_warning(const std::string& text);

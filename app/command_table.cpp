@@ -19,6 +19,7 @@ std::vector<OptionEntry> options_of(const CLI::App& app) {
     if (option->get_items_expected_max() > 0)
       entry.value = option->get_positional() ? option->get_name() : option->get_type_name();
     entry.description = option->get_description();
+    entry.environment = option->get_envname();
     entries.push_back(std::move(entry));
   }
   return entries;
@@ -112,7 +113,7 @@ _vl2() {
       "  case ${words[2]} in\n" +
       cases +
       "  esac\n  if [[ ${words[CURRENT]} == -* ]]; then\n    _describe option options\n  else\n    _files\n  fi\n}\n"
-      "compdef _vl2 vl2\n";
+      "if [ \"$funcstack[1]\" = _vl2 ]; then\n  _vl2 \"$@\"\nelse\n  compdef _vl2 vl2\nfi\n";  // found on $fpath, or sourced
   return out;
 }
 
@@ -176,10 +177,12 @@ std::string man_page(const std::vector<CommandEntry>& table, const std::string& 
     for (const OptionEntry& option : command.options) {
       const std::string names = option.names.empty() ? "" : "\\fB" + troff(joined(option.names, ", ")) + "\\fR";
       out += ".TP\n" + names + (names.empty() || option.value.empty() ? "" : " ") +
-             (option.value.empty() ? "" : "\\fI" + troff(option.value) + "\\fR") + "\n" + troff(option.description) + "\n";
+             (option.value.empty() ? "" : "\\fI" + troff(option.value) + "\\fR") + "\n" + troff(option.description) +
+             (option.environment.empty() ? "" : " (" + troff(option.environment) + ")") + "\n";
     }
   }
   return out +
+         ".SH ENVIRONMENT\nOptions above can also be given by the variables in brackets; the command line overrules them.\n"
          ".SH EXIT STATUS\n0 when all went well, 2 after a line on standard error that says what did not, 130 when Ctrl\\-C cut "
          "an "
          "answer short.\n";

@@ -16,6 +16,7 @@ struct OptionEntry {
   std::vector<std::string> names;  ///< "-m", "--model"; empty for what is given by its place
   std::string value;               ///< what it takes, "TEXT"; empty for a flag
   std::string description;
+  std::string environment;  ///< the variable that says the same, "VL2_CTX_SIZE"; empty: none
 };
 
 struct CommandEntry {
@@ -23,7 +24,7 @@ struct CommandEntry {
   std::vector<OptionEntry> options;
 };
 
-/// What --help shows of each command, hidden options left out; the program's own options under the name "".
+/// What --help-all shows of each command, hidden options left out; the program's own options under the name "".
 std::vector<CommandEntry> command_table(const CLI::App& app);
 
 /// A script that completes commands and options of `vl2`, and files after both.

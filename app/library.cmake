@@ -1,5 +1,5 @@
 # The library that app/vl2.h promises, as vl2::vl2 (shared) and vl2::vl2_static, and what `cmake --install` makes of it:
-# the program, both libraries, the header, a CMake package and vl2.pc. The program has its own copy of all code and needs none of it.
+# the program, its manual page and completions, both libraries, the header, a CMake package and vl2.pc. The program has its own copy of all code and needs none of it.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -55,6 +55,16 @@ endif()
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/vl2)
 install(TARGETS vl2 RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(NOT CMAKE_CROSSCOMPILING)  # the program prints its manual page and completions itself
+  set(pages ${PROJECT_BINARY_DIR}/pages)
+  add_custom_command(OUTPUT ${pages}/vl2.1 ${pages}/vl2 ${pages}/_vl2 ${pages}/vl2.fish DEPENDS vl2 app/docs/print_pages.cmake VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:vl2> -DFOLDER=${pages} -P ${PROJECT_SOURCE_DIR}/app/docs/print_pages.cmake)
+  add_custom_target(vl2_pages ALL DEPENDS ${pages}/vl2.1)
+  install(FILES ${pages}/vl2.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${pages}/vl2 DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${pages}/_vl2 DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${pages}/vl2.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
 install(TARGETS vl2_shared vl2_static EXPORT vl2Targets DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES app/vl2.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT vl2Targets NAMESPACE vl2:: DESTINATION ${package_folder})

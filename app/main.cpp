@@ -1,7 +1,10 @@
 // The program: command line in, Status out. Exit code 0; 2 with one line on stderr; 130 when Ctrl-C cut the answer short; 1 when pages
 // of a batch have errors.
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <cstdio>
+#include <memory>
+#include <string_view>
 
 #include "app/command_table.h"
 #include "app/commands/commands.h"
@@ -13,22 +16,62 @@ namespace {
 
 using namespace vl2;
 
-CLI::Option* add_model_options(CLI::App& command, ModelOptions& options) {
+constexpr const char* kExpertGroup = "More options";  // of which --help says nothing and --help-all all
+
+// Help without the group above, unless all of it is asked for.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    all_ = mode != CLI::AppFormatMode::Normal;
+    return Formatter::make_help(app, name, mode);
+  }
+  std::string make_group(std::string group, bool is_positional, std::vector<const CLI::Option*> options) const override {
+    return group == kExpertGroup && !all_ ? "" : Formatter::make_group(group, is_positional, options);
+  }
+  std::string make_footer(const CLI::App* app) const override {
+    const auto is_expert = [](const CLI::Option* option) { return option->get_group() == kExpertGroup; };
+    return all_ || app->get_options(is_expert).empty() ? Formatter::make_footer(app) : "--help-all shows more options.\n";
+  }
+
+ private:
+  mutable bool all_ = true;
+};
+
+// The option can also be given as VL2_ and its long name, which the command line overrules.
+CLI::Option* with_twin(CLI::Option* option) {
+  std::string name = "VL2_" + option->get_lnames().front();
+  for (char& c : name)
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return option->envname(name);
+}
+
+CLI::Option* add_model_options(CLI::App& command, ModelOptions& options, bool needs_model = true) {
   CLI::Option* model = command.add_option("-m,--model", options.model,
                                           "Folder with config.json, tokenizer.json and *.safetensors, or a GGUF file");
-  command.add_option("--type", options.type, "Quantize while loading, as `vl2 quantize --type` does");
-  command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)");
-  command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds");
-  command.add_option("--vram", options.vram, "Device memory to make do with: 512M, 8G");
-  command.add_flag("--no-expert-cache", options.no_expert_cache,
-                   "Refuse a model that does not fit rather than keep experts in host memory");
-  command.add_option("--cache-type", options.cache_type, "Keys and values in f16 or q8_0: 8 bits take half the memory");
+  if (needs_model)
+    with_twin(model)->required();
+  with_twin(command.add_option("--type", options.type, "Quantize while loading, as `vl2 quantize --type` does"));
+  with_twin(command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)"));
+  with_twin(command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds"));
+  with_twin(command.add_option("--vram", options.vram, "Device memory to make do with: 512M, 8G"));
+  with_twin(command.add_option("--max-tiles,--tiles", options.tiles,
+                               "Most tiles of a picture: less memory, fewer tokens, less detail; 0: no limit"));
+  with_twin(command.add_flag("-q,--quiet", options.quiet, "No progress, notes and warnings on standard error"));
+  command
+      .add_flag("--no-expert-cache", options.no_expert_cache,
+                "Refuse a model that does not fit rather than keep experts in host memory")
+      ->group(kExpertGroup);
+  with_twin(command.add_option("--chunk", options.chunk, "Tokens a prefill step; 0: the device's default"))->group(kExpertGroup);
+  with_twin(command.add_option("--cache-type", options.cache_type, "Keys and values in f16 or q8_0: 8 bits take half the memory"))
+      ->group(kExpertGroup);
   command.add_option("--cache-type-k", options.cache_type_k)->group("");
   command.add_option("--cache-type-v", options.cache_type_v)->group("");
-  command.add_option("--chunk", options.chunk, "Tokens a prefill step; 0: the device's default");
-  command.add_option("--tiles", options.tiles, "Most tiles of a picture: less memory, fewer tokens, less detail; 0: no limit");
-  command.add_flag("-q,--quiet", options.quiet, "No progress on standard error");
-  return model->required();
+  command
+      .add_option("--n-gpu-layers,--gpu-layers", options.gpu_layers,
+                  "llama.cpp's, also -ngl: of no effect, all layers run on the device")
+      ->group(kExpertGroup);
+  command.add_option("--mmproj", options.mmproj, "llama.cpp's: of no effect, models bring their projector")->group(kExpertGroup);
+  return model;
 }
 
 void add_picture_cache(CLI::App& command, ModelOptions& options) {
@@ -39,16 +82,18 @@ void add_picture_cache(CLI::App& command, ModelOptions& options) {
 }
 
 void add_answer_options(CLI::App& command, AnswerOptions& options) {
-  command.add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds")
+  with_twin(command.add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds"))
       ->capture_default_str();
-  command.add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token")->check(CLI::Range(0.0, 100.0));
-  command.add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all");
-  command.add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
-  command.add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest")
+  with_twin(command.add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token"))
+      ->check(CLI::Range(0.0, 100.0));
+  with_twin(command.add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all"));
+  with_twin(command.add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p"))->check(CLI::Range(0.0, 1.0));
+  with_twin(command.add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest"))
       ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off")
+  with_twin(command.add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off"))
       ->check(CLI::Range(0.01, 100.0));
-  command.add_option("--seed", options.seed, "Seed of the draws");
+  with_twin(command.add_option("--seed", options.seed, "Seed of the draws"));
+  with_twin(command.add_flag("--no-loop-guard", options.no_loop_guard, "Let an answer that repeats itself go on to its limit"));
 }
 
 void add_chat(CLI::App& app, ChatOptions& options) {
@@ -68,6 +113,7 @@ void add_run(CLI::App& app, RunOptions& options) {
   command->add_option("-p,--prompt", options.prompt, "The question")->required();
   add_answer_options(*command, options.answer);
   command->add_flag("--json", options.json, "Print one JSON object instead of text");
+  command->add_flag("--dry-run", options.dry_run, "Print tiles, tokens and memory, and ask nothing");
   command->add_flag("--special", options.special, "Print grounding tags as they are generated");
   command->add_option("--json-schema", options.schema,
                       "Answer in JSON of this schema: a file, the text itself, or one of boxes, table, kv, object");
@@ -90,6 +136,7 @@ void add_presets(CLI::App& app, GroundOptions& ground, RunOptions& ocr) {
   command->add_option("-p,--prompt", ocr.prompt, "How the model is asked")->capture_default_str();
   ocr.answer.max_tokens = 2048;  // a page; what the authors' evaluation allows
   add_answer_options(*command, ocr.answer);
+  command->add_flag("--dry-run", ocr.dry_run, "Print tiles, tokens and memory, and ask nothing");
   command->add_flag("--json", ocr.json, "Print one JSON object, its boxes (if any) with their probability");
 }
 
@@ -118,18 +165,25 @@ void add_serve(CLI::App& app, ServeOptions& options) {
   CLI::App* command = app.add_subcommand("serve", "Answer the OpenAI API over HTTP, and show a page to ask from");
   add_model_options(*command, options.model);
   add_picture_cache(*command, options.model);
-  command->add_option("--host", options.host, "Address to listen on; one that others can reach needs --api-key")
+  with_twin(command->add_option("--host", options.host, "Address to listen on; one that others can reach needs --api-key"))
       ->capture_default_str();
-  command->add_option("--port", options.port, "Port; 0: any free one")->capture_default_str();
+  with_twin(command->add_option("--port", options.port, "Port; 0: any free one"))->capture_default_str();
   command->add_option("--api-key", options.api_key, "Key that clients must send; also VL2_API_KEY, which other users cannot see");
-  command->add_option("--host-name", options.host_names, "A name that clients may call this server by")->take_all()->expected(1);
-  command->add_option("--parallel", options.slots, "Answers given at a time")->capture_default_str()->check(CLI::Range(1u, 64u));
+  command->add_option("--host-name", options.host_names, "A name that clients may call this server by")
+      ->take_all()
+      ->expected(1)
+      ->group(kExpertGroup);
+  with_twin(command->add_option("--parallel", options.slots, "Answers given at a time"))
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 64u));
   command->add_option("--queue", options.queue, "Requests that may wait for one of them")
       ->capture_default_str()
-      ->check(CLI::Range(0u, 10000u));
+      ->check(CLI::Range(0u, 10000u))
+      ->group(kExpertGroup);
   command->add_option("--drain", options.drain_seconds, "Seconds that answers may still take after SIGTERM")
       ->capture_default_str()
-      ->check(CLI::Range(0u, 86400u));
+      ->check(CLI::Range(0u, 86400u))
+      ->group(kExpertGroup);
 }
 
 void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& features, LogitsOptions& logits) {
@@ -158,19 +212,22 @@ void add_inspection(CLI::App& app, TilesOptions& tiles, FeaturesOptions& feature
 
 void add_bench(CLI::App& app, BenchOptions& options) {
   CLI::App* command = app.add_subcommand("bench", "Time prefill, decode, vision, first token, load and start");
-  add_model_options(*command, options.model)->required(false);
+  add_model_options(*command, options.model, false);
   const auto add_list = [&](const char* names, std::vector<uint32_t>& list, const char* help) {
     command->add_option(names, list, help)->delimiter(',')->allow_extra_args(false)->capture_default_str();
   };
   command->add_option("--synthetic", options.synthetic, "Made-up weights of tiny, small or base instead of -m");
   command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
-  command->add_option("--expert-slots", options.expert_slots,
-                      "Keep experts in host memory and cache so many a layer, whatever fits; 0: only if need be");
+  command
+      ->add_option("--expert-slots", options.expert_slots,
+                   "Keep experts in host memory and cache so many a layer, whatever fits; 0: only if need be")
+      ->group(kExpertGroup);
   command
       ->add_option("--temp", options.temperature, "Temperature of the generated tokens; made-up weights repeat themselves at 0")
       ->check(CLI::Range(0.0, 100.0));
   command->add_option("--router-skew", options.router_skew, "With --synthetic: how much routers prefer some experts; 4 is much")
-      ->check(CLI::Range(0.0, 1000.0));
+      ->check(CLI::Range(0.0, 1000.0))
+      ->group(kExpertGroup);
   add_list("-p,--n-prompt", options.prompts, "Prompt tokens, a list; 0 leaves such rows out, here and below");
   add_list("-n,--n-gen", options.generates, "Generated tokens, a list");
   add_list("-d,--n-depth", options.depths, "Tokens before them, a list");
@@ -183,8 +240,9 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_option("-o,--output", options.output, "md, json or csv")->capture_default_str();
   command->add_flag("--start", options.start, "Time a fresh process to its first dispatch, too");
   command->add_flag("--ops", options.ops, "List every kind of dispatch in each phase");
-  command->add_flag("--shapes", options.shapes, "With --ops: apart by what a dispatch costs");
-  command->add_flag("--pipelines", options.pipelines, "Print what the driver says of each pipeline, and time nothing");
+  command->add_flag("--shapes", options.shapes, "With --ops: apart by what a dispatch costs")->group(kExpertGroup);
+  command->add_flag("--pipelines", options.pipelines, "Print what the driver says of each pipeline, and time nothing")
+      ->group(kExpertGroup);
   command->add_flag("--start-probe", options.start_probe)->group("");
 }
 
@@ -194,6 +252,12 @@ void add_tune(CLI::App& app, TuneCommandOptions& options) {
   command->add_option("--seconds", options.seconds, "Most seconds to take")->capture_default_str()->check(CLI::Range(0.1, 600.0));
   command->add_flag("--compare", options.compare, "Also time the models' products whose plan changed, before and after");
   command->add_flag("--force", options.force, "Measure a CPU driver too, although nothing comes of it");
+}
+
+void add_selftest(CLI::App& app, SelfTestOptions& options) {
+  CLI::App* command = app.add_subcommand("selftest", "Check what this device computes, and with -m how a model answers");
+  add_model_options(*command, options.model, false);
+  command->add_flag("--json", options.json, "Print JSON");
 }
 
 void add_files(CLI::App& app, QuantizeCommandOptions& quantize, InspectOptions& inspect) {
@@ -211,7 +275,7 @@ void add_files(CLI::App& app, QuantizeCommandOptions& quantize, InspectOptions& 
 
 void add_plan(CLI::App& app, PlanOptions& options) {
   CLI::App* command = app.add_subcommand("plan", "Print the device memory that a model needs, and load nothing");
-  add_model_options(*command, options.model)->required(false);
+  add_model_options(*command, options.model, false);
   command->add_option("--synthetic", options.synthetic, "The shapes of tiny, small or base instead of -m");
   command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
   command->add_option("--image-size", options.sizes, "WIDTHxHEIGHT of a picture shown; may be given again")
@@ -270,10 +334,35 @@ Status print_completion(const CLI::App& app, const std::string& shell) {
   return {};
 }
 
+// llama.cpp's -ngl would be read as -n gl.
+std::vector<const char*> arguments_of(int argc, char** argv) {
+  std::vector<const char*> arguments(argv, argv + argc);
+  for (const char*& argument : arguments)
+    if (std::string_view(argument) == "-ngl")
+      argument = "--n-gpu-layers";
+  return arguments;
+}
+
+// What llama.cpp needs to be told, and this program does not.
+void note_options_without_effect(const CLI::App& command) {
+  const auto given = [&](const char* name) {
+    const CLI::Option* const option = command.get_option_no_throw(name);
+    return option != nullptr && option->count() > 0;
+  };
+  if (given("--quiet"))
+    return;
+  if (given("--n-gpu-layers"))
+    std::fprintf(stderr, "vl2: note: -ngl has no effect: all layers run on the device, of whose memory --vram sets a limit\n");
+  if (given("--mmproj"))
+    std::fprintf(stderr, "vl2: note: --mmproj has no effect: the model of -m brings its vision encoder and projector\n");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{"DeepSeek-VL2 on any GPU with a Vulkan driver"};
+  app.formatter(std::make_shared<HelpFormatter>());  // before the commands, which take over both
+  app.set_help_all_flag("--help-all", "Print help with the options that few need");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("vl2 ") + vl2_version());
 
@@ -288,6 +377,7 @@ int main(int argc, char** argv) {
   LogitsOptions logits;
   BenchOptions bench;
   TuneCommandOptions tune;
+  SelfTestOptions selftest;
   QuantizeCommandOptions quantize;
   InspectOptions inspect;
   PlanOptions plan;
@@ -307,6 +397,7 @@ int main(int argc, char** argv) {
   add_inspection(app, tiles, features, logits);
   add_bench(app, bench);
   add_tune(app, tune);
+  add_selftest(app, selftest);
   add_files(app, quantize, inspect);
   add_plan(app, plan);
   std::string shell;
@@ -316,11 +407,12 @@ int main(int argc, char** argv) {
   app.add_subcommand("man", "Print the manual page: vl2 man | man -l -");
 
   try {
-    app.parse(argc, argv);
+    app.parse(argc, arguments_of(argc, argv).data());
   } catch (const CLI::ParseError& error) {
     return report(error, app);
   }
   const std::string name = app.get_subcommands().front()->get_name();
+  note_options_without_effect(*app.get_subcommands().front());
   if (name == "completion")
     return report(print_completion(app, shell));
   if (name == "man") {
@@ -355,6 +447,8 @@ int main(int argc, char** argv) {
     return report(quantize_command(quantize));
   if (name == "tune")
     return report(tune_command(tune));
+  if (name == "selftest")
+    return report(selftest_command(selftest));
   if (name == "inspect")
     return report(inspect_command(inspect));
   if (name == "plan")

@@ -63,7 +63,8 @@ VL2_API const char* vl2_version(void);
 /* 1 if this library has a feature, else 0; 0 for a name it does not know, or NULL.
  *
  * name  "png", "jpeg", "webp", "bmp": pictures that are decoded; "gguf", "safetensors": models that are read;
- *       "descriptor": vl2_model_load_descriptor(); "probabilities": VL2_REPLY_PROBABILITIES; "schema": vl2_reply_options.schema
+ *       "descriptor": vl2_model_load_descriptor(); "probabilities": VL2_REPLY_PROBABILITIES; "schema": vl2_reply_options.schema;
+ *       "loop_guard": VL2_REPLY_LOOP_GUARD
  */
 VL2_API int vl2_has_feature(const char* name);
 
@@ -317,6 +318,15 @@ VL2_API vl2_status vl2_model_tokenize(const vl2_model* model, const char* text, 
 VL2_API vl2_status vl2_model_detokenize(const vl2_model* model, const uint32_t* ids, size_t count, uint32_t flags, char* text,
                                         size_t capacity, size_t* text_bytes);
 
+/* Tokens of the prompt that vl2_session_start() would make of one message of a user's in a new session.
+ *
+ * text            as for vl2_session_add_message()
+ * picture_tokens  [picture_count], vl2_picture_plan.tokens of each of its pictures; NULL for none
+ * Returns         those of vl2_session_add_message()
+ */
+VL2_API vl2_status vl2_model_count_prompt(const vl2_model* model, const char* text, size_t text_bytes,
+                                          const uint32_t* picture_tokens, uint32_t picture_count, uint32_t* tokens);
+
 /* The bytes of one token, which may be a part of a character; NULL for an id without one, or out of range.
  *
  * byte_count  gets how many; may be NULL. They are not NUL-terminated, and last as long as the model
@@ -361,6 +371,25 @@ typedef struct vl2_picture_plan {
  */
 VL2_API vl2_status vl2_model_plan_picture(const vl2_model* model, uint32_t width, uint32_t height, uint32_t pictures,
                                           vl2_picture_plan* plan);
+
+/* Text of a smaller font, in pixels after the resize, is hard to read for the model. */
+#define VL2_LEAST_TEXT_PIXELS 8
+
+typedef struct vl2_small_text {
+  uint32_t struct_size;
+  uint32_t letters;   /* about how many letters are smaller than that; 0: none, or too few to be sure */
+  float size;         /* of their font in pixels of the picture: half of them are this size or less */
+  float resized_size; /* the same after the resize to vl2_picture_plan.resized_width */
+} vl2_small_text;
+
+/* Looks for text that the resize makes too small to read. It goes by what letters look like from afar; sizes are right to about a
+ * tenth, textures are seldom taken for text, and text on pictures may be missed. Takes about 15 ns a pixel of one core.
+ *
+ * rgb, width, height  as for vl2_session_add_image(); pictures  as for vl2_model_plan_picture()
+ * Returns             those of vl2_model_plan_picture()
+ */
+VL2_API vl2_status vl2_model_find_small_text(const vl2_model* model, const uint8_t* rgb, uint32_t width, uint32_t height,
+                                             uint32_t pictures, vl2_small_text* text);
 
 /* ---- Sessions: writing a conversation ------------------------------------------------------------------------------------- */
 
@@ -518,6 +547,8 @@ enum {
   VL2_REPLY_TAGS = 1,          /* pieces contain grounding tags: <|ref|>, <|det|>, ... */
   VL2_REPLY_PROBABILITIES = 2, /* pieces, reply and boxes have probabilities. Costs a copy of all logits a token */
   VL2_REPLY_CONTINUE = 4,      /* go on with the last message, an answer that was cut short or given by the caller */
+  VL2_REPLY_LOOP_GUARD = 8,     /* end an answer that repeats itself: the same up to 200 tokens at least 10 times in a row, 384 tokens
+                                  or more of that: VL2_STOP_LOOP. What was given of it stays given */
   VL2_REPLY_SHARE_BEGINNING = 16 /* go on from where another session of the model, asked with this flag, had read the same up to its
                                    first pictures, rather than read it again. Not to the bit what reading it again gives */
 };
@@ -614,10 +645,11 @@ typedef enum vl2_stop_reason {
   VL2_STOP_END = 1,  /* the model ended it */
   VL2_STOP_MAX_TOKENS = 2,
   VL2_STOP_CONTEXT_FULL = 3,
-  VL2_STOP_STOPPED = 4 /* by vl2_session_stop(), vl2_session_end() or a callback */
+  VL2_STOP_STOPPED = 4, /* by vl2_session_stop(), vl2_session_end() or a callback */
+  VL2_STOP_LOOP = 5     /* VL2_REPLY_LOOP_GUARD: it repeated itself */
 } vl2_stop_reason;
 
-/* "eos", "max_tokens", "context_full", "stopped"; "" for VL2_STOP_NONE. Never NULL. */
+/* "eos", "max_tokens", "context_full", "stopped", "loop"; "" for VL2_STOP_NONE. Never NULL. */
 VL2_API const char* vl2_stop_reason_name(vl2_stop_reason reason);
 
 /* The answer as far as it was given. Pointers: until the next call on the session but for the functions below this. */

@@ -141,7 +141,7 @@ const char* vl2_version(void) {
 
 int vl2_has_feature(const char* name) {
   static constexpr const char* kFeatures[] = {
-      "png",  "bmp", "gguf", "safetensors", "descriptor", "probabilities", "schema",
+      "png",  "bmp", "gguf", "safetensors", "descriptor", "probabilities", "schema", "loop_guard",
 #ifdef VL2_HAVE_JPEG
       "jpeg",
 #endif
@@ -183,6 +183,7 @@ const char* vl2_stop_reason_name(vl2_stop_reason reason) {
     case VL2_STOP_MAX_TOKENS: return stop_reason_name(StopReason::MaxTokens);
     case VL2_STOP_CONTEXT_FULL: return stop_reason_name(StopReason::ContextFull);
     case VL2_STOP_STOPPED: return stop_reason_name(StopReason::Stopped);
+    case VL2_STOP_LOOP: return stop_reason_name(StopReason::Loop);
   }
   return "";
 }

@@ -4,7 +4,9 @@
 #include <cstdio>
 
 #include "app/vl2_api_internal.h"
+#include "model/prompt.h"
 #include "model/quantize_mix.h"
+#include "model/text_size.h"
 #include "model/tiling.h"
 #include "runtime/clock.h"
 #include "runtime/device.h"
@@ -374,6 +376,21 @@ const char* vl2_model_token_bytes(const vl2_model* model, uint32_t id, size_t* b
   return bytes.data();
 }
 
+vl2_status vl2_model_count_prompt(const vl2_model* model, const char* text, size_t text_bytes, const uint32_t* picture_tokens,
+                                  uint32_t picture_count, uint32_t* tokens) {
+  return with_model(model, "vl2_model_count_prompt", [&](const ModelState& state) -> Outcome {
+    if (text == nullptr || tokens == nullptr || (picture_tokens == nullptr && picture_count > 0))
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_model_count_prompt: text, tokens or picture_tokens is NULL");
+    std::string_view words;
+    if (Outcome outcome = read_text(text, text_bytes, "vl2_model_count_prompt", words); outcome.status != VL2_OK)
+      return outcome;
+    const Turn turn{Role::User, std::string(words), std::vector<uint32_t>(picture_tokens, picture_tokens + picture_count)};
+    VL2_ASSIGN(const Prompt prompt, build_prompt(*state.tokenizer, state.control, std::span(&turn, 1), {}));
+    *tokens = static_cast<uint32_t>(prompt.ids.size());
+    return {};
+  });
+}
+
 // ---- Pictures ----------------------------------------------------------------------------------------------------------------
 
 vl2_status vl2_model_plan_picture(const vl2_model* model, uint32_t width, uint32_t height, uint32_t pictures,
@@ -395,5 +412,26 @@ vl2_status vl2_model_plan_picture(const vl2_model* model, uint32_t width, uint32
     value.resized_height = fit.height;
     value.tokens = static_cast<uint32_t>(image_token_count(grid, state.config.tokens_per_side()));
     return fill_struct(plan, sizeof(vl2_picture_plan), "vl2_picture_plan", value);
+  });
+}
+
+vl2_status vl2_model_find_small_text(const vl2_model* model, const uint8_t* rgb, uint32_t width, uint32_t height,
+                                     uint32_t pictures, vl2_small_text* text) {
+  static_assert(kLeastTextPixels == VL2_LEAST_TEXT_PIXELS);
+  vl2_picture_plan plan{};
+  plan.struct_size = sizeof(plan);
+  if (const vl2_status status = vl2_model_plan_picture(model, width, height, pictures, &plan); status != VL2_OK)
+    return status;
+  return with_model(model, "vl2_model_find_small_text", [&](const ModelState&) -> Outcome {
+    if (rgb == nullptr)
+      return refuse(VL2_ERROR_ARGUMENT, "vl2_model_find_small_text: rgb is NULL, wanted height * width * 3 bytes");
+    if (Outcome outcome = check_struct(text, sizeof(vl2_small_text), "vl2_small_text"); outcome.status != VL2_OK)
+      return outcome;
+    const TextSize found = find_text_lost_by_resize(rgb, width, height, plan.resized_width);
+    vl2_small_text value{};
+    value.letters = found.letters;
+    value.size = found.size;
+    value.resized_size = found.size * static_cast<float>(plan.resized_width) / static_cast<float>(width);
+    return fill_struct(text, sizeof(vl2_small_text), "vl2_small_text", value);
   });
 }

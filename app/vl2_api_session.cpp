@@ -103,7 +103,8 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   const auto refuse_option = [](const char* name, auto value, const char* wanted) {
     return refuse(VL2_ERROR_ARGUMENT, "vl2_reply_options: ", name, " ", value, ", wanted ", wanted);
   };
-  constexpr uint32_t kFlags = VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE | VL2_REPLY_SHARE_BEGINNING;
+  constexpr uint32_t kFlags =
+      VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE | VL2_REPLY_LOOP_GUARD | VL2_REPLY_SHARE_BEGINNING;
   if ((given.flags & ~kFlags) != 0)
     return refuse_option("flags", given.flags, "VL2_REPLY_* or-ed");
   if (!in_range(given.temperature, 0, 1e6f))
@@ -130,6 +131,7 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   options.keep_special = (given.flags & VL2_REPLY_TAGS) != 0;
   options.go_on = (given.flags & VL2_REPLY_CONTINUE) != 0;
   options.share_beginning = (given.flags & VL2_REPLY_SHARE_BEGINNING) != 0;
+  options.loop_guard = (given.flags & VL2_REPLY_LOOP_GUARD) != 0;
   return {};
 }
 
@@ -264,6 +266,7 @@ vl2_stop_reason stop_reason(const std::optional<StopReason>& reason) {
     case StopReason::MaxTokens: return VL2_STOP_MAX_TOKENS;
     case StopReason::ContextFull: return VL2_STOP_CONTEXT_FULL;
     case StopReason::Stopped: return VL2_STOP_STOPPED;
+    case StopReason::Loop: return VL2_STOP_LOOP;
   }
   return VL2_STOP_NONE;
 }

@@ -98,4 +98,14 @@ Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags) {
   return ModelHandle(model);
 }
 
+Result<vl2_plan> plan_model(const ModelOptions& options, uint32_t flags) {
+  VL2_TRY(check_model_options(options));
+  VL2_ASSIGN(vl2_load_options load, load_options_of(options));
+  load.flags |= flags;
+  vl2_plan plan{};
+  plan.struct_size = sizeof(plan);
+  VL2_TRY(status_of_call(vl2_plan_load(options.model.c_str(), &load, &plan)));
+  return plan;
+}
+
 }  // namespace vl2

@@ -32,4 +32,10 @@ Status check_model_options(const ModelOptions& options);
 /// Errors  those of check_model_options() and vl2_model_load()
 Result<ModelHandle> open_model(const ModelOptions& options, uint32_t flags);
 
+/// What loading a model would need and what there is; nothing is loaded.
+///
+/// flags   VL2_LOAD_*
+/// Errors  those of check_model_options() and vl2_plan_load()
+Result<vl2_plan> plan_model(const ModelOptions& options, uint32_t flags);
+
 }  // namespace vl2

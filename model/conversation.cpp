@@ -24,6 +24,7 @@ const char* stop_reason_name(StopReason reason) {
     case StopReason::MaxTokens: return "max_tokens";
     case StopReason::ContextFull: return "context_full";
     case StopReason::Stopped: return "stopped";
+    case StopReason::Loop: return "loop";
   }
   return "";
 }
@@ -365,6 +366,8 @@ Result<std::optional<Piece>> Conversation::next() {
       finish(StopReason::Stopped);
     else if (answer.mask != nullptr && answer.mask->finished())
       finish(StopReason::EndOfSequence);
+    else if (answer.loops)
+      finish(StopReason::Loop);
     else if (reply.ids.size() == answer.limit)
       finish(answer.limit == answer.options.max_tokens ? StopReason::MaxTokens : StopReason::ContextFull);
   }
@@ -397,6 +400,7 @@ Result<std::optional<Piece>> Conversation::next() {
     reply.logprobs.push_back(piece.logprob);
   }
   reply.ids.push_back(piece.id);
+  answer.loops = answer.options.loop_guard && answer.loop_guard.push(piece.id);
   return std::optional<Piece>(std::move(piece));
 }
 

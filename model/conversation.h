@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "model/engine.h"
+#include "model/loop_guard.h"
 #include "model/prompt.h"
 #include "model/session.h"
 #include "model/token_mask.h"
@@ -57,6 +58,7 @@ struct ReplyOptions {
   uint32_t max_tokens = 512;     ///< fewer when the context is full before
   bool keep_special = false;     ///< pieces hold grounding tags
   bool go_on = false;            ///< the last message is the beginning of the answer
+  bool loop_guard = false;       ///< an answer that repeats itself is ended: StopReason::Loop
   bool probabilities = false;    ///< of each token; the logits of each are copied to the host, and no token is chosen ahead
   uint32_t at_a_time = 0;        ///< tokens chosen before they are read back; 0: as suits the device
   bool share_beginning = false;  ///< go on from what another conversation read, and leave what this one reads for others
@@ -64,7 +66,8 @@ struct ReplyOptions {
   std::shared_ptr<const AnswerSchema> schema;  ///< what the answer has to be; each token is chosen by itself then
 };
 
-enum class StopReason { EndOfSequence, MaxTokens, ContextFull, Stopped };
+/// Files of conversations hold its numbers: new ones come last.
+enum class StopReason { EndOfSequence, MaxTokens, ContextFull, Stopped, Loop };
 
 const char* stop_reason_name(StopReason reason);
 
@@ -209,6 +212,8 @@ class Conversation {
     StreamDecoder stream;
     Reply reply;
     uint32_t limit = 0;
+    LoopGuard loop_guard;
+    bool loops = false;             // so it says of the tokens given
     std::vector<TokenId> begun;     // of a message that goes on: its ids so far
     std::vector<uint32_t> decoded;  // chosen in the last step
     size_t given = 0;               // of those

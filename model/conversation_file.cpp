@@ -290,7 +290,7 @@ Status Conversation::read_answer(ByteReader in, std::span<const SharedPicture> p
     *number = in.u32();
   const uint32_t picture = in.u32();
   const bool has_picture = picture != UINT32_MAX;
-  if (!in.ended() || stop > static_cast<uint32_t>(StopReason::Stopped) || (has_picture && picture >= pictures.size()) ||
+  if (!in.ended() || stop > static_cast<uint32_t>(StopReason::Loop) || (has_picture && picture >= pictures.size()) ||
       has_picture != (reply.picture_count > 0) || !all_below(reply.ids, engine_.config().language.vocab_size) ||
       (!reply.logprobs.empty() && reply.logprobs.size() != reply.ids.size()))
     return fail(Code::BadFile, "section ANSW");

@@ -1,6 +1,7 @@
 #include "runtime/quirks.h"
 
 #include "runtime/device_caps.h"
+#include "runtime/quirk_names.h"
 
 namespace vl2 {
 
@@ -43,6 +44,14 @@ Result<Quirks> find_quirks(const DeviceCaps& caps, std::string_view overrides) {
     quirks.*found->field = word[0] == '+';
   }
   return quirks;
+}
+
+std::string quirk_names(const Quirks& quirks) {
+  std::string names;
+  for (const QuirkRow& row : kQuirks)
+    if (quirks.*row.field)
+      names += (names.empty() ? "" : ", ") + std::string(row.name);
+  return names;
 }
 
 }  // namespace vl2

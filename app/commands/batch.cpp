@@ -6,7 +6,10 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <future>
 #include <optional>
 #include <sstream>
 
@@ -34,8 +37,10 @@ Status check_options(const BatchOptions& options) {
   if (options.inputs.empty() && options.list.empty())
     return fail(Code::BadArgument, "batch: no inputs: name files, folders or patterns, or a --list");
   if (!options.merge.empty()) {
-    if (!options.model.model.empty() || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() ||
-        !options.list.empty() || options.restart)
+    const char* const everywhere = std::getenv("VL2_MODEL");  // for other commands
+    const bool names_model = !options.model.model.empty() && (everywhere == nullptr || options.model.model != everywhere);
+    if (names_model || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() || !options.list.empty() ||
+        options.restart)
       return fail(Code::BadArgument, "batch: --merge FILE SHARD... takes no other option but --format and -q");
     return {};
   }
@@ -85,7 +90,8 @@ Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
   const AnswerOptions& answer = options.answer;
   words << std::hexfloat << answer.max_tokens << ' ' << answer.temperature << ' ' << answer.top_k << ' ' << answer.top_p << ' '
         << answer.min_p << ' ' << answer.repeat_penalty << ' ' << answer.seed << ' ' << options.model.context << ' '
-        << options.model.tiles << ' ' << options.pdf_long_side << ' ' << options.pages;
+        << options.model.tiles << ' ' << options.pdf_long_side << ' ' << options.pages
+        << (answer.no_loop_guard ? " no loop guard" : "");
   job.options = hash_text(words.str());
   job.inputs = list.signature();
   job.page_count = list.size();
@@ -130,6 +136,8 @@ Status read_reply(vl2_session* session, PageResult& result) {
   }
   for (uint32_t i = 0; i < vl2_session_problem_count(session); ++i)
     result.notes.emplace_back(vl2_session_problem(session, i));
+  if (std::string warning = loop_warning(reply); !warning.empty())
+    result.notes.push_back(std::move(warning));
   return {};
 }
 
@@ -148,7 +156,8 @@ bool ends_everything(Code code) {
 }
 
 // Errors  those that end everything; any other one is the page's result
-Result<PageResult> answer_page(vl2_session* session, const BatchOptions& options, const LoadedPage& page) {
+Result<PageResult> answer_page(const vl2_model* model, vl2_session* session, const BatchOptions& options,
+                               const LoadedPage& page) {
   PageResult result;
   result.index = page.page.index;
   result.path = page.page.path;
@@ -157,8 +166,11 @@ Result<PageResult> answer_page(vl2_session* session, const BatchOptions& options
     result.notes.push_back(page.note);
   Status status = page.status;
   if (status.ok()) {
-    VL2_TRY(status_of_call(vl2_session_clear(session)));  // to the bit what a new session says
+    VL2_TRY(status_of_call(vl2_session_clear(session)));                             // to the bit what a new session says
+    auto warning = std::async(small_text_warning, model, std::cref(page.image), 1);  // while the device works
     status = ask(session, options, page.image, result);
+    if (std::string note = warning.get(); !note.empty())
+      result.notes.push_back(std::move(note));
   }
   if (status.ok())
     return result;
@@ -188,14 +200,20 @@ Status print(const std::string& text) {
 }
 
 // Asks until all pages are done, something ends everything, or writing fails.
-Status answer_pages(Work& work, vl2_session* session, PageLoader& loader, ResultWriter& writer, Progress& progress) {
+Status answer_pages(Work& work, const vl2_model* model, vl2_session* session, PageLoader& loader, ResultWriter& writer,
+                    Progress& progress) {
   constexpr const char* kWhat = "reading pages";
   progress.pages(kWhat, work.done, work.total());
   while (std::optional<LoadedPage> page = loader.next()) {
-    VL2_ASSIGN(PageResult result, answer_page(session, work.options, *page));
+    VL2_ASSIGN(PageResult result, answer_page(model, session, work.options, *page));
     if (!result.error.empty()) {
       ++work.failed;
       progress.note(result.error);
+    }
+    if (!work.options.model.quiet) {
+      progress.clear();
+      for (const std::string& note : result.notes)
+        print_warning(title_of(result) + ": " + note);
     }
     if (!writer.push(std::move(result)))
       break;
@@ -216,7 +234,7 @@ Status do_pages(Work& work, Progress& progress) {
   });
   if (!work.journal)
     VL2_TRY(print(report.head()));
-  const Status answered = answer_pages(work, session.get(), loader, writer, progress);
+  const Status answered = answer_pages(work, model.get(), session.get(), loader, writer, progress);
   VL2_TRY(writer.finish());
   VL2_TRY(answered);
   return work.journal ? Status() : print(report.tail());

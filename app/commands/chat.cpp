@@ -118,6 +118,10 @@ class Chat {
     sizes.insert(sizes.end(), attached_.begin(), attached_.end());
     if (const std::string warning = lost_tiles_warning(model_, sizes, 1); !warning.empty() && !options_.model.quiet)
       print_warning(warning);
+    if (options_.model.quiet)
+      return {};
+    if (const std::string warning = small_text_warning(model_, image, sizes.size()); !warning.empty())
+      print_warning(path + ": " + warning);
     return {};
   }
 
@@ -187,6 +191,8 @@ class Chat {
     if (reply.stop_reason == VL2_STOP_CONTEXT_FULL)
       print_warning("the context of " + std::to_string(vl2_session_context_tokens(session_)) +
                     " tokens is full: /clear begins anew, -c takes another size");
+    if (const std::string warning = loop_warning(reply); !warning.empty() && !options_.model.quiet)
+      print_warning(warning);
     for (uint32_t i = 0; i < vl2_session_problem_count(session_); ++i)
       progress_.note(vl2_session_problem(session_, i));
     VL2_ASSIGN(const std::vector<vl2_box> boxes, boxes_of(session_));

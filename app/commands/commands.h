@@ -24,7 +24,8 @@ struct ModelOptions {
   uint32_t tiles = 0;                      ///< --tiles: most tiles of a picture; 0: as many as the model takes
   /// --picture-cache: device memory to keep pictures in, as parse_byte_size has it, or "0"; empty: of what the model leaves
   std::string picture_cache;
-  bool quiet = false;  ///< -q: no progress on stderr
+  bool quiet = false;              ///< -q: no progress on stderr
+  std::string gpu_layers, mmproj;  ///< -ngl, --mmproj: llama.cpp's, of no effect
   /// --no-expert-cache: a model that does not fit is refused, its experts are not kept in host memory
   bool no_expert_cache = false;
 };
@@ -149,6 +150,7 @@ struct AnswerOptions {
   float min_p = 0;
   float repeat_penalty = 1;
   uint64_t seed = 0;
+  bool no_loop_guard = false;  ///< --no-loop-guard: an answer that repeats itself goes on to its limit
 };
 
 /// `vl2 run`: one question about pictures, its answer on stdout.
@@ -162,6 +164,7 @@ struct RunOptions {
   std::string annotate;        ///< PNG with the boxes drawn
   bool probabilities = false;  ///< of boxes; the logits of every token are copied for that
   bool list_boxes = false;     ///< print a line a box instead of the answer
+  bool dry_run = false;        ///< --dry-run: print tiles, tokens and memory, and ask nothing
   std::string schema;          ///< --json-schema: a built-in one's name, a JSON Schema, or a file with one; empty: any text
 };
 Status run_command(const RunOptions& options);
@@ -225,6 +228,14 @@ struct ServeOptions {
   uint32_t drain_seconds = 30;          ///< --drain: how long answers may go on after SIGTERM
 };
 Status serve_command(const ServeOptions& options);
+
+/// `vl2 selftest`: whether this device computes what it should.
+struct SelfTestOptions {
+  ModelOptions model;  ///< its folder may be empty: operators alone
+  bool json = false;
+};
+/// The exit status: 0, or 1 when a check failed.
+Result<int> selftest_command(const SelfTestOptions& options);
 
 /// `vl2 tokenize`: texts to ids or back, a JSON value a line.
 struct TokenizeOptions {

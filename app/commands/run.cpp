@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/answering.h"
+#include "app/dry_run.h"
 #include "app/interrupt.h"
 #include "app/output_path.h"
 
@@ -57,10 +58,12 @@ Result<std::string> read_schema(const std::string& given) {
   return text;
 }
 
-void print_json(const vl2_reply& reply, const std::vector<vl2_box>& boxes, const Timings& timings) {
+void print_json(const vl2_reply& reply, const std::vector<vl2_box>& boxes, const std::vector<std::string>& notes,
+                const Timings& timings) {
   const nlohmann::json out = {{"text", std::string(reply.text, reply.text_bytes)},
                               {"tagged_text", std::string(reply.tagged_text, reply.tagged_text_bytes)},
                               {"boxes", boxes_json(boxes)},
+                              {"notes", notes},
                               {"stop", vl2_stop_reason_name(reply.stop_reason)},
                               {"prompt_tokens", reply.prompt_tokens},
                               {"answer_tokens", reply.answer_tokens},
@@ -96,6 +99,8 @@ Status run_command(const RunOptions& options) {
   VL2_TRY(check_output_file(options.annotate));
   VL2_ASSIGN(const std::string schema, read_schema(options.schema));
   VL2_ASSIGN(std::vector<Image> images, read_pictures(options.images));
+  if (options.dry_run)
+    return print_dry_run(options, images);
   Timings timings;
   Watch watch;
   VL2_ASSIGN(
@@ -109,12 +114,18 @@ Status run_command(const RunOptions& options) {
 
   Progress progress(wants_progress(options.model.quiet));
   std::vector<vl2_picture> sizes;
+  std::vector<std::string> notes;
   for (const Image& image : images) {
     VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
     sizes.push_back({.struct_size = sizeof(vl2_picture), .width = image.width, .height = image.height});
+    if (const std::string warning = small_text_warning(model.get(), image, images.size()); !warning.empty())
+      notes.push_back(options.images[sizes.size() - 1] + ": " + warning);
   }
-  if (const std::string warning = lost_tiles_warning(model.get(), sizes, sizes.size()); !warning.empty() && !options.model.quiet)
-    print_warning(warning);
+  if (std::string warning = lost_tiles_warning(model.get(), sizes, sizes.size()); !warning.empty())
+    notes.push_back(std::move(warning));
+  for (const std::string& note : notes)
+    if (!options.model.quiet)
+      print_warning(note);
   VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
   vl2_reply_options how = reply_options_of(options.answer, &progress);
   how.flags |= options.special ? VL2_REPLY_TAGS : 0;
@@ -132,13 +143,18 @@ Status run_command(const RunOptions& options) {
   reply.struct_size = sizeof(reply);
   VL2_TRY(status_of_call(vl2_session_get_reply(session, &reply)));
   VL2_ASSIGN(const std::vector<vl2_box> boxes, boxes_of(session));
+  std::string loop = loop_warning(reply);
+  if (!loop.empty())
+    notes.push_back(loop);
   if (options.json)
-    print_json(reply, boxes, timings);
+    print_json(reply, boxes, notes, timings);
   else if (options.list_boxes)
     print_boxes(reply, boxes);
   else
     std::printf("\n");
   print_notes(session, reply, timings, progress);
+  if (!loop.empty() && !options.model.quiet)
+    print_warning(loop);
   return options.annotate.empty() ? Status{} : write_annotated(boxes, images.back(), options.annotate);
 }
 

@@ -29,9 +29,9 @@ _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memo
 _LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES, _LOAD_NO_PICTURE_CACHE = 1, 2, 16
 _CACHE_TYPES = ("f16", "q8_0")  # in the order of vl2_cache_type
 _TOKENS_CONTROL = 1
-_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE, _REPLY_SHARE_BEGINNING = 1, 2, 4, 16
+_REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE, _REPLY_LOOP_GUARD, _REPLY_SHARE_BEGINNING = 1, 2, 4, 8, 16
 _ROLES = {"system": 0, "user": 1, "assistant": 2}
-_STOP_REASONS = ("", "eos", "max_tokens", "context_full", "stopped")
+_STOP_REASONS = ("", "eos", "max_tokens", "context_full", "stopped", "loop")
 PHASES = ("load", "encode", "read")
 _NONE = 0xFFFFFFFF
 
@@ -90,6 +90,10 @@ class vl2_plan(_Struct):
 class vl2_picture_plan(_Struct):
     _fields_ = [("struct_size", c_uint32), ("tiles_wide", c_uint32), ("tiles_high", c_uint32), ("canvas_width", c_uint32),
                 ("canvas_height", c_uint32), ("resized_width", c_uint32), ("resized_height", c_uint32), ("tokens", c_uint32)]
+
+
+class vl2_small_text(_Struct):
+    _fields_ = [("struct_size", c_uint32), ("letters", c_uint32), ("size", c_float), ("resized_size", c_float)]
 
 
 class vl2_session_options(_Struct):
@@ -160,6 +164,7 @@ _FUNCTIONS = {
     "vl2_plan_load": (c_int, [c_char_p, POINTER(vl2_load_options), POINTER(vl2_plan)]),
     "vl2_model_tokenize": (c_int, [c_void_p, c_char_p, c_size_t, c_uint32, POINTER(c_uint32), c_size_t, POINTER(c_size_t)]),
     "vl2_model_detokenize": (c_int, [c_void_p, POINTER(c_uint32), c_size_t, c_uint32, c_char_p, c_size_t, POINTER(c_size_t)]),
+    "vl2_model_count_prompt": (c_int, [c_void_p, c_char_p, c_size_t, POINTER(c_uint32), c_uint32, POINTER(c_uint32)]),
     "vl2_model_token_bytes": (c_void_p, [c_void_p, c_uint32, POINTER(c_size_t)]),
     "vl2_image_decode": (c_int, [c_char_p, c_size_t, POINTER(c_void_p)]),
     "vl2_image_width": (c_uint32, [c_void_p]),
@@ -167,6 +172,7 @@ _FUNCTIONS = {
     "vl2_image_rgb": (c_void_p, [c_void_p]),
     "vl2_image_free": (None, [c_void_p]),
     "vl2_model_plan_picture": (c_int, [c_void_p, c_uint32, c_uint32, c_uint32, POINTER(vl2_picture_plan)]),
+    "vl2_model_find_small_text": (c_int, [c_void_p, c_char_p, c_uint32, c_uint32, c_uint32, POINTER(vl2_small_text)]),
     "vl2_session_create": (c_int, [c_void_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
     "vl2_session_save": (c_int, [c_void_p, c_char_p]),
     "vl2_session_load": (c_int, [c_void_p, c_char_p, POINTER(vl2_session_options), POINTER(c_void_p)]),
@@ -270,6 +276,7 @@ PicturePlan = namedtuple("PicturePlan", "tiles_wide tiles_high canvas_width canv
 Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  # ids and numbers None where there are none
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
 Message = namedtuple("Message", "role text picture_count")
+SmallText = namedtuple("SmallText", "letters size resized_size")
 Reply = namedtuple("Reply", "text tagged_text plain_text stop_reason token_ids logprobs prompt_tokens cached_tokens picture_tokens "
                             "resize_ms encode_ms prefill_ms decode_ms boxes problems encoded_views kept_pictures")
 
@@ -400,6 +407,19 @@ class Model:
         _check(_lib.vl2_model_plan_picture(self._handle, width, height, pictures, byref(plan)))
         return PicturePlan(*(getattr(plan, name) for name in PicturePlan._fields))
 
+    def find_small_text(self, rgb, width, height, pictures=1):
+        """Text that gets too small to be read when the picture is resized: a SmallText, of 0 letters where there is none."""
+        text = vl2_small_text()
+        _check(_lib.vl2_model_find_small_text(self._handle, bytes(rgb), width, height, pictures, byref(text)))
+        return SmallText(text.letters, text.size, text.resized_size)
+
+    def count_prompt(self, text, picture_tokens=()):
+        """Tokens of the prompt that a first message of this text and pictures of so many tokens makes."""
+        data, count = text.encode(), c_uint32()
+        pictures = (c_uint32 * len(picture_tokens))(*picture_tokens)
+        _check(_lib.vl2_model_count_prompt(self._handle, data, len(data), pictures, len(picture_tokens), byref(count)))
+        return count.value
+
     def session(self, context_tokens=0, path=None):
         """A new conversation, or the one that Session.save() wrote to `path`."""
         return Session(self, context_tokens, path)
@@ -490,16 +510,17 @@ class Session:
         _lib.vl2_session_stop(self._handle)
 
     def answer(self, max_tokens=0, temperature=0.0, top_k=0, top_p=0.0, min_p=0.0, repeat_penalty=0.0, seed=0, tags=False,
-               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None, share_beginning=False):
+               probabilities=False, alternatives=0, go_on=False, progress=None, schema=None, share_beginning=False, loop_guard=False):
         """Reads the messages, then gives the answer piece by piece: an iterator of Piece. Leaving it early ends the answer.
 
         progress(phase, done, total) is told of pictures ("encode") and tokens ("read") and returns something true to cancel.
         schema is a JSON Schema that the answer is of: its text, a dict, or the name of one that the library brings along.
+        With loop_guard an answer that repeats itself is ended: Reply.stop_reason is "loop".
         """
         callback = _Callback(progress)
         schema = _schema_text(schema)
-        flags = (_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
-        flags |= _REPLY_SHARE_BEGINNING if share_beginning else 0
+        flags = ((_REPLY_TAGS if tags else 0) | (_REPLY_PROBABILITIES if probabilities else 0) | (_REPLY_CONTINUE if go_on else 0)
+                 | (_REPLY_LOOP_GUARD if loop_guard else 0) | (_REPLY_SHARE_BEGINNING if share_beginning else 0))
         options = vl2_reply_options(flags=flags, max_tokens=max_tokens, top_k=top_k, seed=seed, temperature=temperature,
                                     top_p=top_p, min_p=min_p, repeat_penalty=repeat_penalty, alternative_count=alternatives,
                                     progress=callback.pointer, schema=schema, schema_bytes=0 if schema is None else len(schema))

@@ -32,6 +32,7 @@ struct ChatOptions {
   bool logprobs = false;
   uint32_t top_logprobs = 0;  ///< alternatives of each token, up to 20
   std::string schema;         ///< JSON Schema that the answer is of; empty: any text
+  bool loop_guard = true;     ///< an answer that repeats itself is ended
   bool fresh = false;         ///< use nothing that the slot still holds of earlier conversations: same bits as a new one
 };
 
@@ -56,7 +57,7 @@ struct ChatBox {
   float probability = -1;            ///< 0..1; -1: not asked for
 };
 
-enum class StopReason { End, MaxTokens, ContextFull, Stopped };
+enum class StopReason { End, MaxTokens, ContextFull, Stopped, Loop };
 
 struct ChatSummary {
   StopReason stop = StopReason::End;

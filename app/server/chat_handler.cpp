@@ -41,8 +41,20 @@ json boxes_json(const std::vector<ChatBox>& boxes) {
   return out;
 }
 
+// In OpenAI's words. It has none for an answer that repeated itself: as one that a limit ended, it is not whole.
 const char* finish_reason(StopReason reason) {
-  return reason == StopReason::MaxTokens || reason == StopReason::ContextFull ? "length" : "stop";
+  return reason == StopReason::End || reason == StopReason::Stopped ? "stop" : "length";
+}
+
+const char* stop_name(StopReason reason) {
+  switch (reason) {
+    case StopReason::End: return "eos";
+    case StopReason::MaxTokens: return "max_tokens";
+    case StopReason::ContextFull: return "context_full";
+    case StopReason::Stopped: return "stopped";
+    case StopReason::Loop: return "loop";
+  }
+  return "";
 }
 
 }  // namespace
@@ -158,7 +170,11 @@ class ChatHandler::Answer {
             {"total_tokens", summary_.prompt_tokens + summary_.answer_tokens},
             {"prompt_tokens_details", {{"cached_tokens", summary_.cached_tokens}}}};
   }
-  json extension() { return {{"boxes", boxes()}, {"tagged_text", summary_.tagged_text}}; }
+  json extension() {
+    return {{"boxes", boxes()},
+            {"tagged_text", summary_.tagged_text},
+            {"stop", text_.stopped() ? "stop_text" : stop_name(summary_.stop)}};
+  }
 
   json head(const char* object) const {
     return {{"id", id_}, {"object", object}, {"created", created_}, {"model", owner_.backend_.facts().name}};

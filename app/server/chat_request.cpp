@@ -420,19 +420,32 @@ std::optional<ApiError> read_chat_request(const nlohmann::json& body, std::strin
     return error;
   if (auto error = read_stop(body, request.stop))
     return error;
-  for (const auto& [name, member, out] :
-       {std::tuple{"stream_options", "include_usage", &request.include_usage}, {"vl2", "tags", &request.tagged}})
-    if (const json* object = find(body, name)) {
-      if (!object->is_object())
-        return wrong(name, *object, "an object");
-      for (const auto& [key, value] : object->items())
-        if (key != member && key != "include_obfuscation")
-          return ApiError::bad_request(name, std::string(name) + ": this server does not know its member " + key.substr(0, 60));
-      Reader reader(*object);
-      reader.boolean(member, *out);
-      if (reader.error())
-        return reader.error();
+  struct Member {
+    const char *object, *name;
+    bool* out;
+  };
+  const Member members[] = {{"stream_options", "include_usage", &request.include_usage},
+                            {"vl2", "tags", &request.tagged},
+                            {"vl2", "loop_guard", &request.options.loop_guard}};
+  for (const char* name : {"stream_options", "vl2"}) {
+    const json* object = find(body, name);
+    if (object == nullptr)
+      continue;
+    if (!object->is_object())
+      return wrong(name, *object, "an object");
+    Reader reader(*object);
+    for (const auto& [key, value] : object->items()) {
+      const auto known = std::find_if(std::begin(members), std::end(members), [&, &key = key](const Member& member) {
+        return std::string_view(member.object) == name && key == member.name;
+      });
+      if (known != std::end(members))
+        reader.boolean(known->name, *known->out);
+      else if (key != "include_obfuscation")
+        return ApiError::bad_request(name, std::string(name) + ": this server does not know its member " + key.substr(0, 60));
     }
+    if (reader.error())
+      return reader.error();
+  }
   if (find(body, "stream_options") != nullptr && !request.stream)
     return ApiError::bad_request("stream_options", "stream_options: needs \"stream\": true");
   if (auto error = read_response_format(body, text, request))

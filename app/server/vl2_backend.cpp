@@ -46,9 +46,9 @@ int go_on(void* user, vl2_phase, uint64_t, uint64_t) {
 
 vl2_reply_options reply_options(const ChatOptions& options) {
   auto reply = sized<vl2_reply_options>();
-  reply.flags = VL2_REPLY_TAGS | (options.logprobs ? static_cast<uint32_t>(VL2_REPLY_PROBABILITIES) : 0u);
-  if (!options.fresh)
-    reply.flags |= VL2_REPLY_SHARE_BEGINNING;
+  reply.flags = VL2_REPLY_TAGS | (options.logprobs ? static_cast<uint32_t>(VL2_REPLY_PROBABILITIES) : 0u) |
+                (options.loop_guard ? static_cast<uint32_t>(VL2_REPLY_LOOP_GUARD) : 0u) |
+                (options.fresh ? 0u : static_cast<uint32_t>(VL2_REPLY_SHARE_BEGINNING));
   reply.max_tokens = options.max_tokens;
   reply.top_k = options.top_k;
   reply.seed = options.seed;
@@ -105,6 +105,7 @@ class Slot : public ChatSlot {
     out.stop = reply.stop_reason == VL2_STOP_MAX_TOKENS     ? StopReason::MaxTokens
                : reply.stop_reason == VL2_STOP_CONTEXT_FULL ? StopReason::ContextFull
                : reply.stop_reason == VL2_STOP_END          ? StopReason::End
+               : reply.stop_reason == VL2_STOP_LOOP         ? StopReason::Loop
                                                             : StopReason::Stopped;
     out.tagged_text.assign(reply.tagged_text, reply.tagged_text_bytes);
     out.prompt_tokens = reply.prompt_tokens;

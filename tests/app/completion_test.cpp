@@ -1,7 +1,9 @@
 // Shell completion and the man page against what --help shows.
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
@@ -81,6 +83,48 @@ bool has_word(const std::string& text, const std::string& word) {
 }  // namespace
 
 TEST_SUITE("program") {
+  TEST_CASE("vl2 run: options from the environment, overruled by the command line; llama.cpp's without effect") {
+    const std::string pico = source_dir() + "/app/demo/pico";
+    const auto run = [&](const Words& more, const std::map<std::string, std::string>& environment) {
+      Words words = {"run", "-p", "Hello", "--dry-run", "--json"};
+      words.insert(words.end(), more.begin(), more.end());
+      return run_program(words, {.environment = environment});
+    };
+    const ProgramResult given = run({"-m", pico, "-c", "700"}, {});
+    REQUIRE_MESSAGE(given.exit_status == 0, given.err);
+    const ProgramResult twin = run({}, {{"VL2_MODEL", pico}, {"VL2_CTX_SIZE", "700"}});
+    CHECK(twin.out == given.out);
+    CHECK(given.out.find("\"context_tokens\": 700") != std::string::npos);
+    CHECK(run({"-c", "700"}, {{"VL2_MODEL", pico}, {"VL2_CTX_SIZE", "800"}}).out == given.out);
+    CHECK(run({}, {{"VL2_MODEL", pico}, {"VL2_CTX_SIZE", "many"}}).exit_status == 2);
+    const ProgramResult llama = run({"-m", pico, "-c", "700", "-ngl", "99", "--mmproj", "eyes.gguf"}, {});
+    CHECK(llama.exit_status == 0);
+    CHECK(llama.out == given.out);
+    CHECK(llama.err.find("note: -ngl has no effect") != std::string::npos);
+    CHECK(llama.err.find("note: --mmproj has no effect") != std::string::npos);
+    CHECK(run({"-m", pico, "-ngl", "99", "-q"}, {}).err.empty());
+  }
+
+  TEST_CASE("vl2 run --dry-run: tiles and tokens are those of the answer, and nothing is loaded") {
+    const std::string pico = source_dir() + "/app/demo/pico", picture = source_dir() + "/app/demo/pictures/receipt.png";
+    const Words words = {"run", "-m", pico,    "--image", picture, "--image", picture, "-p", "What is the <image>total?",
+                         "-n",  "1",  "--json"};
+    const auto answer = nlohmann::json::parse(printed(words));
+    Words dry = words;
+    dry.push_back("--dry-run");
+    const auto plan = nlohmann::json::parse(printed(dry));
+    CHECK(plan["prompt_tokens"] == answer["prompt_tokens"]);
+    REQUIRE(plan["pictures"].size() == 2);
+    CHECK(plan["pictures"][0]["tokens"] == 421);
+    CHECK(plan["pictures"][1]["tiles"] == nlohmann::json{1, 1});
+    CHECK(plan["fits"] == true);
+    CHECK(plan["needed_bytes"].get<uint64_t>() ==
+          plan["weight_bytes"].get<uint64_t>() + plan["cache_bytes"].get<uint64_t>() + plan["working_bytes"].get<uint64_t>());
+    CHECK(printed({"ocr", "-m", pico, "--image", picture, "--dry-run"}).find("tiles 1 x 1, 421 tokens\nprompt: ") !=
+          std::string::npos);
+    CHECK(run_program({"run", "-m", pico, "--image", "/nowhere.png", "-p", "What?", "--dry-run"}).exit_status == 2);
+  }
+
   TEST_CASE("vl2 completion, vl2 man: every command and option of --help is in them, under its command") {
     const std::string bash = printed({"completion", "bash"}), zsh = printed({"completion", "zsh"}),
                       fish = printed({"completion", "fish"}), man = plain(printed({"man"})) + ".SH VL2 ";
@@ -95,7 +139,13 @@ TEST_SUITE("program") {
       CHECK(has_word(between(bash, "-eq 1", "\n  elif"), command));
       CHECK(zsh.find("    '" + command + ":") != std::string::npos);
       CHECK(fish.find(" -a " + command + " -d ") != std::string::npos);
-      for (const std::string& option : options_in(printed({command, "--help"}))) {
+      const std::string help = printed({command, "--help"}), all = printed({command, "--help-all"});
+      const std::set<std::string> shown = options_in(help), known = options_in(all);
+      CHECK(std::includes(known.begin(), known.end(), shown.begin(), shown.end()));
+      CHECK(std::count(help.begin(), help.end(), '\n') < 70);  // a screen or two
+      CHECK(shown.size() <= 45);
+      CHECK((shown.size() < known.size()) == (help.find("--help-all shows more options.") != std::string::npos));
+      for (const std::string& option : known) {
         CAPTURE(option);
         ++options;
         CHECK(has_word(in_bash, option));
@@ -110,6 +160,9 @@ TEST_SUITE("program") {
       }
     }
     CHECK(options > 100);
+    CHECK(options_in(printed({"run", "--help"})).count("--mmproj") == 0);
+    CHECK(options_in(printed({"run", "--help-all"})).count("--mmproj") == 1);
+    CHECK(man.find("(VL2_CTX_SIZE)") != std::string::npos);
     CHECK(bash.find("start-probe") == std::string::npos);  // hidden is hidden
   }
 

@@ -72,6 +72,8 @@ class Words(unittest.TestCase):
             self.assertEqual(model.tokenize("<image>", control=True), [model.info["image_token"]])
             self.assertEqual(model.tokenize(""), [])
             self.assertEqual(model.plan_picture(1150, 380).tokens, 813)
+            self.assertEqual(model.find_small_text(bytes(60 * 40 * 3), 60, 40).letters, 0)
+            self.assertEqual(model.count_prompt("Hello <image>", [421]) - model.count_prompt("Hello "), 421)
             with self.assertRaises(vl2.Error) as refused:
                 model.session()
             self.assertEqual(refused.exception.kind, "state")

@@ -40,6 +40,11 @@ case $kind in
     check_answer "$work/build/shared"
     check_answer "$work/build/static"
     [ "$("$prefix/bin/vl2" --version)" = "$("$build/vl2" --version)" ] || die 'the installed program does not start'
+    for page in 'man/man1/vl2.1 man' 'bash-completion/completions/vl2 completion bash' 'zsh/site-functions/_vl2 completion zsh' \
+      'fish/vendor_completions.d/vl2.fish completion fish'; do
+      # shellcheck disable=SC2086
+      "$prefix/bin/vl2" ${page#* } | cmp -s - "$prefix/share/${page%% *}" || die "share/${page%% *} is not what the program prints"
+    done
     ;;
   pkg_config)
     install_library

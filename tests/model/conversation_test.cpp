@@ -130,6 +130,36 @@ TEST_CASE_FIXTURE(PicoTest, "conversation: what does not fit is refused with the
   CHECK(ask(*talk, "A side of nothing", {{0, 5, {}}}).code() == Code::BadArgument);
 }
 
+TEST_CASE_FIXTURE(PicoTest,
+                  "conversation: an answer that repeats itself is ended where it was noticed, and the next turn is as ever") {
+  // Asked about nothing, the demo model repeats one token for ever.
+  const auto free = conversation(), guarded = conversation(), ahead = conversation();
+  const auto question = [&](Conversation& talk, bool guard, uint32_t at_a_time) {
+    REQUIRE(ask(talk, "Hello", {}, {.max_tokens = 600, .loop_guard = guard, .at_a_time = at_a_time}).ok());
+    return answer(talk);
+  };
+  const Reply whole = question(*free, false, 8);
+  REQUIRE(whole.ids.size() == 600);
+  CHECK(whole.stop == StopReason::MaxTokens);
+  LoopGuard guard;
+  size_t expected = 0;
+  while (expected < 600 && !guard.push(whole.ids[expected]))
+    ++expected;
+  REQUIRE(++expected < 500);
+  for (const auto& [talk, at_a_time] : {std::pair{guarded.get(), 1u}, {ahead.get(), 7u}}) {
+    const Reply reply = question(*talk, true, at_a_time);
+    CHECK(reply.stop == StopReason::Loop);
+    CHECK(std::string(stop_reason_name(*reply.stop)) == "loop");
+    REQUIRE(reply.ids.size() == expected);
+    CHECK(std::equal(reply.ids.begin(), reply.ids.end(), whole.ids.begin()));
+    CHECK(talk->token_count() == reply.prompt_tokens + expected);  // what was chosen ahead is gone
+    CHECK(talk->message(1).open);
+  }
+  REQUIRE(ask(*guarded, "And now?", {}, {.max_tokens = 9}).ok());
+  REQUIRE(ask(*ahead, "And now?", {}, {.max_tokens = 9}).ok());
+  CHECK(answer(*guarded).ids == answer(*ahead).ids);
+}
+
 TEST_CASE_FIXTURE(PicoTest, "conversation: pieces put together are the answer, and end() ends it at once") {
   const auto talk = conversation();
   REQUIRE(ask(*talk, "What does it say?", {noise("a", 90, 40)}, {.max_tokens = 12}).ok());

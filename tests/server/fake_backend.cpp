@@ -42,6 +42,7 @@ class FakeSlot : public ChatSlot {
     given_ = 0;
     tagged_.clear();
     pieces_.clear();
+    loops_ = false;
     delay_ms_ = 0;
     break_after_ = UINT32_MAX;
     prompt_tokens_ = 0;
@@ -84,7 +85,8 @@ class FakeSlot : public ChatSlot {
 
   ChatSummary summary() override {
     ChatSummary out;
-    out.stop = given_ == pieces_.size()                                   ? StopReason::End
+    out.stop = loops_ && given_ == pieces_.size()                         ? StopReason::Loop
+               : given_ == pieces_.size()                                 ? StopReason::End
                : options_.max_tokens > 0 && given_ == options_.max_tokens ? StopReason::MaxTokens
                                                                           : StopReason::Stopped;
     out.tagged_text = tagged_;
@@ -112,6 +114,9 @@ class FakeSlot : public ChatSlot {
     in >> verb;
     if (verb == "say") {
       pieces_ = words(messages.back().text.size() > 4 ? messages.back().text.substr(4) : "");
+    } else if (verb == "loop") {  // notices it after three words
+      pieces_.assign(options_.loop_guard ? 3 : 5, " again");
+      loops_ = options_.loop_guard;
     } else if (verb == "count") {
       uint32_t count = 0;
       in >> count >> delay_ms_;
@@ -152,6 +157,7 @@ class FakeSlot : public ChatSlot {
   FakeBackend& backend_;
   ChatOptions options_;
   std::vector<std::string> pieces_;
+  bool loops_ = false;
   size_t given_ = 0;
   std::string tagged_;
   uint32_t delay_ms_ = 0, prompt_tokens_ = 0, break_after_ = UINT32_MAX;

@@ -96,6 +96,18 @@ TEST_SUITE("cpu") {
     const json cut = parsed(test.chat("say one two three four", R"(,"max_tokens":2)"));
     CHECK(cut["choices"][0]["message"]["content"] == "one two");
     CHECK(cut["choices"][0]["finish_reason"] == "length");
+    CHECK(cut["vl2"]["stop"] == "max_tokens");
+    CHECK(stopped["vl2"]["stop"] == "stop_text");
+    const json loop = parsed(test.chat("loop"));  // OpenAI has no word for it
+    CHECK(loop["choices"][0]["finish_reason"] == "length");
+    CHECK(loop["vl2"]["stop"] == "loop");
+    CHECK(loop["usage"]["completion_tokens"] == 3);
+    const json forever = parsed(test.chat("loop", R"(,"vl2":{"loop_guard":false})"));
+    CHECK(forever["choices"][0]["finish_reason"] == "stop");
+    CHECK(forever["vl2"]["stop"] == "eos");
+    CHECK(forever["usage"]["completion_tokens"] == 5);
+    CHECK(test.chat("loop", R"(,"vl2":{"loop_guard":1})").status == 400);
+    CHECK(test.chat("loop", R"(,"vl2":{"include_usage":true})").status == 400);
     const json probable = parsed(test.chat("say one two", R"(,"logprobs":true,"top_logprobs":2)"));
     const json& tokens = probable["choices"][0]["logprobs"]["content"];
     REQUIRE(tokens.size() == 2);

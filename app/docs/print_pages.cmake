@@ -1,0 +1,12 @@
+# The manual page and the completions of shells, as the program prints them, into files: cmake -DPROGRAM=... -DFOLDER=... -P this.
+function(print_page file)
+  execute_process(COMMAND ${PROGRAM} ${ARGN} OUTPUT_FILE ${FOLDER}/${file} RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${PROGRAM} ${ARGN}: ${status}")
+  endif()
+endfunction()
+file(MAKE_DIRECTORY ${FOLDER})
+print_page(vl2.1 man)
+print_page(vl2 completion bash)
+print_page(_vl2 completion zsh)
+print_page(vl2.fish completion fish)
