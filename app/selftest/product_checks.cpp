@@ -15,9 +15,9 @@ namespace {
 // Sums in f32 in another order, and, on matrix units, weights in blocks rounded to f16: seen 1.5e-6 and 9.2e-4 (lavapipe 25 and 26).
 // Planted fault: the last of 256 or 512 products left out, 6.3e-2 at the least.
 constexpr double kProductLimit = 8e-3;
-// Of decode's products with weights in blocks: x is rounded to bytes on devices that multiply these fast, which costs up to 1.2e-2 of
-// the largest result (tests/ops/decode_gemv_test.cpp). Seen without: 6.4e-7. The fault is the same.
-constexpr double kByteProductLimit = 3e-2;
+// Of decode's products with weights in blocks: x is rounded to bytes on devices that multiply these fast. Seen on an H200: 3.8e-2 after
+// two products of experts, less than 3e-2 after one; without rounding 6.4e-7. The fault is the same.
+constexpr double kByteProductLimit = 5e-2;
 
 struct Shape {
   uint32_t rows, columns, k;

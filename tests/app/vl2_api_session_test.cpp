@@ -277,7 +277,9 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: stop from another thread ends the answer wi
 
 // On a GPU a picture is one submission or two, and nobody is asked twice.
 TEST_CASE_FIXTURE(ApiTest, "vl2_api: while a picture is encoded others have their turns, and it can be given up") {
-  const ModelHandle model = load_model(kPico);
+  auto load_options = sized<vl2_load_options>();
+  load_options.flags = VL2_LOAD_NO_PICTURE_CACHE;  // the picture is encoded each time
+  const ModelHandle model = load_model(kPico, load_options);
   const SessionHandle session = new_session(model), other = new_session(model);
   const auto show = [&] {
     const std::string png = read_file(kPictures + "receipt.png");

@@ -176,7 +176,7 @@ TEST_SUITE("cpu") {
     CHECK(took[10] < 0.1);
     const double connections = test.metric("vl2_connections");
     CHECK(connections <= 256);
-    CHECK(connections >= 255);  // that of /health before may have been closed
+    CHECK(connections >= 254);  // that of /health before may have been closed, and that of this question not be counted yet
   }
 
   TEST_CASE("server keys: without the right one nothing but the page and /health is answered") {

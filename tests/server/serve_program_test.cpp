@@ -278,7 +278,8 @@ TEST_SUITE("program") {
     CHECK(right == kRequests);
     CHECK(wrong == 0);
     CHECK(lost == 0);
-    const double steps = metric("vl2_decode_steps_total") - steps_alone, answers = metric("vl2_decode_step_answers_total") - answers_alone;
+    const double steps = metric("vl2_decode_steps_total") - steps_alone,
+                 answers = metric("vl2_decode_step_answers_total") - answers_alone;
     MESSAGE((answers / steps), " answers a step, ", steps, " steps");
     CHECK(answers > 2 * steps);  // turns would be 1
     CHECK(metric("vl2_slots_busy") == 0);
@@ -286,7 +287,8 @@ TEST_SUITE("program") {
   }
 
   TEST_CASE("serve: a client that leaves while its picture is read frees its slot long before the picture is through") {
-    Program program({"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "1"});
+    Program program(
+        {"serve", "-m", source_dir() + "/app/demo/pico", "--port", "0", "-q", "--parallel", "1", "--picture-cache", "0"});
     using Clock = std::chrono::steady_clock;
     const auto seconds_since = [](Clock::time_point start) {
       return std::chrono::duration<double>(Clock::now() - start).count();
