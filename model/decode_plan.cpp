@@ -154,7 +154,7 @@ Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, co
   if (rank == 2 && op.tokens > 1)
     group = with_tokens(device.caps(), group, rows, k, op.tokens, op.pairs);
   // Each token has experts of its own: more workgroups, of which each makes the bytes of its x for more of the weight (H200, driver
-  // 580.159, 8 conversations of Small in Q4_0: 1 207 tok/s, with twice the sets 1 277, with four times 1 328).
+  // 580.159, 8 conversations of Small in Q4_0: 1 288 tok/s, with four times the sets 1 378).
   if (rank == 3)
     group.sets *= std::min(op.tokens, 4u);
   return decode_gemv(rec, op, group);
