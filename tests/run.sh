@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 sh third_party/build.sh --tests
 echo 'tests: running'
-exec ctest --preset release "$@"
+exec ctest --preset release -j 2 "$@"
