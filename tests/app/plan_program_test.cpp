@@ -69,8 +69,12 @@ TEST_CASE("vl2 plan: what a model needs, without its weights being there to read
   const json q8 = plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type", "q8_0"});
   CHECK(q8["bytes"]["cache"] == 6ull * 1024 * (160 + 3 * 4));
   CHECK(q8["cache_type"] == "q8_0");
-  CHECK(plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type-k", "q8_0", "--cache-type-v", "q8_0"}) == q8);
-  CHECK(plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type", "f16"}) == half);
+  const json twins = plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type-k", "q8_0", "--cache-type-v", "q8_0"});
+  CHECK(twins["bytes"] == q8["bytes"]);  // not all of it: what is free changes from one moment to the next
+  CHECK(twins["cache_type"] == "q8_0");
+  const json f16 = plan_of({"-m", kPico, "-c", "1024", "--no-pictures", "--cache-type", "f16"});
+  CHECK(f16["bytes"] == half["bytes"]);
+  CHECK(f16["cache_type"] == half["cache_type"]);
 }
 
 TEST_CASE("vl2 plan: against --vram it says what would fit, and that is what the next plan says") {
