@@ -11,13 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-template <typename T>
-T sized() {
-  T value{};
-  value.struct_size = sizeof(value);
-  return value;
-}
-
 double gigabytes(uint64_t bytes) {
   return static_cast<double>(bytes) * 1e-9;
 }
@@ -71,7 +64,8 @@ Status print_dry_run(const RunOptions& options, const std::vector<Image>& images
   std::vector<uint32_t> tokens;
   const auto count = static_cast<uint32_t>(images.size());
   for (const Image& image : images) {
-    auto plan = sized<vl2_picture_plan>();
+    vl2_picture_plan plan{};
+    plan.struct_size = sizeof(plan);
     VL2_TRY(status_of_call(vl2_model_plan_picture(model.get(), image.width, image.height, count, &plan)));
     pictures.push_back(plan);
     tokens.push_back(plan.tokens);

@@ -57,15 +57,22 @@ KeptBeginning PictureCache::find_beginning(const PromptKey& prompt) {
 
 bool PictureCache::has_beginning(const PromptKey& beginning) const {
   const std::lock_guard lock(mutex_);
+  return holds(beginning);
+}
+
+// Under the lock.
+bool PictureCache::holds(const PromptKey& beginning) const {
   return std::any_of(entries_.begin(), entries_.end(),
                      [&](const Entry& entry) { return entry.prompt_rows != nullptr && entry.prompt == beginning; });
 }
 
 void PictureCache::keep_beginning(PromptKey beginning, std::shared_ptr<const Buffer> rows) {
   const uint64_t bytes = rows->bytes();
-  if (bytes > counts_.limit_bytes || has_beginning(beginning))
+  if (bytes > counts_.limit_bytes)
     return;
   const std::lock_guard lock(mutex_);
+  if (holds(beginning))
+    return;
   add({{}, nullptr, std::move(beginning), std::move(rows), bytes});
 }
 

@@ -87,6 +87,7 @@ class PictureCache {
     uint64_t bytes = 0;
   };
 
+  bool holds(const PromptKey& beginning) const;
   void add(Entry entry);
   void drop_last();
 

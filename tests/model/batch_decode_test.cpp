@@ -3,8 +3,7 @@
 
 #include "model/expert_cache.h"
 #include "tests/support/gpu_test.h"
-#include "tests/support/paths.h"
-#include "tests/support/toy_checkpoint.h"
+#include "tests/support/toy_engine.h"
 
 using namespace vl2;
 
@@ -13,55 +12,37 @@ namespace {
 const char* const kKinds[] = {"mha_softmax", "mla_softmax", "mla_sigmoid"};
 constexpr uint32_t kContext = 96;
 
-// A toy model in one tier.
-class Toy {
+EngineOptions options_with(uint32_t tier, uint32_t expert_slots) {
+  EngineOptions options = test_engine_options(kContext, static_cast<int>(tier));
+  options.expert_slots = expert_slots;
+  return options;
+}
+
+class Toy : public ToyEngine {
  public:
-  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0) {
-    write_toy_model(folder_.path(), source_dir() + "/tests/golden/" + kind);
-    EngineOptions options;
-    auto device = device_options_from_environment();
-    REQUIRE(device.ok());
-    options.device = device.take();
-    options.device.tier = static_cast<int>(tier);
-    options.context = kContext;
-    options.expert_slots = expert_slots;
-    auto engine = Engine::load(folder_.path(), options);
-    REQUIRE_MESSAGE(engine.ok(), engine.message());
-    engine_ = engine.take();
-  }
-  ~Toy() {
-    for (const std::string& message : engine_->device().instance().validation_messages())
-      FAIL_CHECK(message);
-  }
-  Engine& engine() const { return *engine_; }
+  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0) : ToyEngine(kind, options_with(tier, expert_slots)) {}
 
   // A session that has read `tokens` tokens of its own.
   std::unique_ptr<Session> session(uint32_t number, uint32_t tokens, PlanChoice plan = PlanChoice::Fused,
                                    uint32_t context = 0) const {
-    auto session = Session::create(*engine_, plan, context);
-    REQUIRE_MESSAGE(session.ok(), session.message());
-    read(**session, number, tokens);
-    return session.take();
+    std::unique_ptr<Session> session = new_session(plan, context);
+    read(*session, number, tokens);
+    return session;
   }
 
   void read(Session& session, uint32_t number, uint32_t tokens) const {
     std::vector<uint32_t> ids;
     for (uint32_t i = 0; i < tokens; ++i)
-      ids.push_back(static_cast<uint32_t>(named_random("prompt " + std::to_string(number), session.length() + i) %
-                                          engine_->config().language.vocab_size));
+      ids.push_back(static_cast<uint32_t>(named_random("prompt " + std::to_string(number), session.length() + i) % vocabulary()));
     const Status status = session.prefill(ids, {});
     REQUIRE_MESSAGE(status.ok(), status.message());
   }
 
   std::unique_ptr<BatchDecode> batch(uint32_t rows) const {
-    auto batch = BatchDecode::create(*engine_, rows);
+    auto batch = BatchDecode::create(engine(), rows);
     REQUIRE_MESSAGE(batch.ok(), batch.message());
     return batch.take();
   }
-
- private:
-  TemporaryFolder folder_;
-  std::unique_ptr<Engine> engine_;
 };
 
 std::vector<uint32_t> alone(Session& session, uint32_t count, const SampleOptions& options) {

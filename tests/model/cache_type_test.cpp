@@ -2,11 +2,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "model/session.h"
-#include "tests/support/engine_options.h"
 #include "tests/support/gpu_test.h"
-#include "tests/support/paths.h"
-#include "tests/support/toy_checkpoint.h"
+#include "tests/support/toy_engine.h"
 
 using namespace vl2;
 
@@ -14,38 +11,24 @@ namespace {
 
 const char* const kKinds[] = {"mha_softmax", "mla_softmax", "mla_sigmoid"};
 
-// A golden model's random weights, loaded for one type of cache.
-class ToyModel {
- public:
-  ToyModel(const std::string& kind, CacheType type, uint32_t tier, uint32_t context = 160) {
-    write_toy_model(folder_.path(), source_dir() + "/tests/golden/" + kind);
-    EngineOptions options = test_engine_options(context, static_cast<int>(tier));
-    options.cache_type = type;
-    auto engine = Engine::load(folder_.path(), options);
-    REQUIRE_MESSAGE(engine.ok(), engine.message());
-    engine_ = engine.take();
-  }
-  ~ToyModel() {
-    for (const std::string& message : engine_->device().instance().validation_messages())
-      FAIL_CHECK(message);
-  }
+EngineOptions options_of(CacheType type, uint32_t tier, uint32_t context) {
+  EngineOptions options = test_engine_options(context, static_cast<int>(tier));
+  options.cache_type = type;
+  return options;
+}
 
-  std::unique_ptr<Session> session(PlanChoice plan = PlanChoice::Auto) const {
-    auto session = Session::create(*engine_, plan);
-    REQUIRE_MESSAGE(session.ok(), session.message());
-    return session.take();
-  }
-  uint32_t vocabulary() const { return engine_->config().language.vocab_size; }
+class ToyModel : public ToyEngine {
+ public:
+  ToyModel(const std::string& kind, CacheType type, uint32_t tier, uint32_t context = 160)
+      : ToyEngine(kind, options_of(type, tier, context)) {}
+
+  std::unique_ptr<Session> session(PlanChoice plan = PlanChoice::Auto) const { return new_session(plan); }
   std::vector<uint32_t> ids(uint32_t count) const {
     std::vector<uint32_t> ids;
     for (uint32_t i = 0; i < count; ++i)
       ids.push_back(static_cast<uint32_t>(named_random("cache", i) % vocabulary()));
     return ids;
   }
-
- private:
-  TemporaryFolder folder_;
-  std::unique_ptr<Engine> engine_;
 };
 
 // Gives each block of the cache the scale of its neighbour.
