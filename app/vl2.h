@@ -383,7 +383,7 @@ typedef struct vl2_small_text {
 } vl2_small_text;
 
 /* Looks for text that the resize makes too small to read. It goes by what letters look like from afar; sizes are right to about a
- * tenth, textures are seldom taken for text, and text on pictures may be missed. Takes about 15 ns a pixel of one core.
+ * tenth, textures are seldom taken for text, and text on pictures may be missed. Takes about 10 ns a pixel of one core.
  *
  * rgb, width, height  as for vl2_session_add_image(); pictures  as for vl2_model_plan_picture()
  * Returns             those of vl2_model_plan_picture()
