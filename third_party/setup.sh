@@ -8,7 +8,7 @@
 # Debian 13, Ubuntu 24.04 and newer have it all in their own packages. Debian 12's shader compiler and Vulkan headers are
 # too old, so there one more apt source is added, for the suite trixie, copied from the machine's own entry for bookworm
 # (same mirror, same key), with a priority so low that nothing comes from it unless asked for by name. Files that are
-# there already are left as they are, and no package is ever removed.
+# there already are left as they are, and no package is removed unless VL2_SETUP_REMOVE=yes.
 set -eu
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -222,18 +222,28 @@ only_renames() {
   apt_install --simulate "$@" >"$log" 2>&1 || return 1
   removed=$(sed -n 's/^Remv \([^ ]*\).*/\1/p' "$log" | sort -u)
   [ -n "$removed" ] || return 1
+  lost=
   for package in $removed; do
-    grep -q "^Inst ${package}t64 " "$log" || return 1
+    grep -q "^Inst ${package}t64 " "$log" || lost="$lost $package"
   done
+  [ -z "$lost" ] || return 1
   say "renamed by Debian 13, same library: $(printf '%s\n' "$removed" | sed 's/.*/& -> &t64/' | paste -sd, -)"
 }
 
-# Rather fails than takes a package away.
+# Rather fails than takes a package away, unless VL2_SETUP_REMOVE=yes allows it: Debian 12's gdb and trixie's Mesa, for
+# one, want different versions of libelf, and a machine that lives for one run of the tests can do without gdb.
 install_packages() {
   apt_install --no-remove "$@" >"$log" 2>&1 && return
   tail -n 25 "$log" >"$log.first"
+  lost=
   if only_renames "$@" && apt_install "$@" >"$log" 2>&1; then
     return
+  fi
+  if [ -n "$lost" ]; then
+    [ "${VL2_SETUP_REMOVE-}" = yes ] || die "installing $* would remove$lost; VL2_SETUP_REMOVE=yes allows it"
+    say "removing what stands in the way:$lost"
+    apt_install "$@" >"$log" 2>&1 && return
+    tail -n 25 "$log" >"$log.first"
   fi
   cat "$log.first" >&2
   die "apt-get could not install: $* (its last words are above)"
