@@ -8,13 +8,15 @@
 #include "runtime/device.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/expert_cache.h"
+#include "runtime/ops/expert_groups.h"
 
 namespace vl2 {
 
 namespace {
 
-constexpr uint32_t kRowBytes = 256;  // what any device's storage buffer alignment divides
-constexpr size_t kMostRecorded = 8;  // sets of sessions: those that come and go within a step or two
+constexpr uint32_t kRowBytes = 256;     // what any device's storage buffer alignment divides
+constexpr uint32_t kFewestGrouped = 3;  // tokens: of two, few choose the same expert, and finding out takes a level
+constexpr size_t kMostRecorded = 8;     // sets of sessions: those that come and go within a step or two
 static_assert(kTokenRing * 4 % kRowBytes == 0);
 
 // Row `row` of a matrix as an adjacent view of other dimensions.
@@ -84,8 +86,17 @@ Status BatchDecode::create_buffers() {
   VL2_TRY(allocate(DType::F32, c.use_mla ? c.kv_lora_rank + c.qk_rope_head_dim : 0, true, "batch kv_a", kv_a_));
   VL2_TRY(allocate(DType::F32, heads * (c.use_mla ? c.v_head_dim : rope_width(c)), true, "batch attended", attended_));
   VL2_TRY(allocate(DType::F32, c.intermediate_size, true, "batch gated", gated_));
+  const auto allocate_bytes = [&](uint32_t width, BytesRoom& room) -> Status {
+    VL2_TRY(allocate(DType::U32, width / 4, false, "batch bytes", room.codes));
+    return allocate(DType::F32, 2 * (width / 32 + 1), false, "batch bytes' scales", room.scales);
+  };
+  VL2_TRY(allocate_bytes(hidden, x_bytes_));
+  VL2_TRY(allocate_bytes(attended_.dim(1), attended_bytes_));
+  VL2_TRY(allocate_bytes(std::max(c.intermediate_size, c.n_shared_experts * c.moe_intermediate_size), gated_bytes_));
   if (c.n_routed_experts == 0)
     return {};
+  VL2_TRY(allocate_bytes(c.num_experts_per_tok * c.moe_intermediate_size, experts_bytes_));
+  VL2_TRY(allocate(DType::U32, expert_group_words(c.num_experts_per_tok), false, "batch expert groups", groups_));
   const uint32_t shared = c.n_shared_experts * c.moe_intermediate_size, top_k = c.num_experts_per_tok;
   VL2_TRY(allocate(DType::F32, shared, true, "batch shared gated", shared_gated_));
   VL2_TRY(allocate(DType::F32, hidden, true, "batch shared", shared_out_));
@@ -185,7 +196,7 @@ Status BatchDecode::give_back(Session& session) {
 
 // ---- A step ------------------------------------------------------------------------------------------------------------------
 
-Status BatchDecode::gemv(DecodeGemv op, uint32_t tokens) {
+Status BatchDecode::gemv(DecodeGemv op, uint32_t tokens, const DecodeBytes& bytes) {
   const LanguageConfig& config = engine_.config().language;
   op.tokens = tokens;
   op.eps = config.rms_norm_eps;
@@ -197,16 +208,35 @@ Status BatchDecode::gemv(DecodeGemv op, uint32_t tokens) {
     op.ids = op.ids.rows(0, tokens);
   if (!op.expert_weights.empty())
     op.expert_weights = op.expert_weights.rows(0, tokens);
+  op.bytes = bytes;
   return tuned_decode_gemv(rec_, op, config.num_experts_per_tok, tuning_);
+}
+
+Result<DecodeBytes> BatchDecode::bytes_of(const TensorView& x, const TensorView& norm, const BytesRoom& room, uint32_t tokens,
+                                          std::initializer_list<const TensorView*> weights) {
+  const uint32_t top_k = engine_.config().language.num_experts_per_tok;
+  uint32_t threads = 0;
+  for (const TensorView* const weight : weights)
+    if (const auto group = weight->empty() ? std::nullopt : decode_dot_group_of(rec_, *weight, !norm.empty(), top_k, tuning_))
+      threads = group->threads;
+  if (tokens == 1 || threads == 0 || tuning_.bytes == 2)
+    return DecodeBytes{};
+  const uint32_t width = x.dim(1);
+  const DecodeBytes bytes{make_view(*room.codes.buffer, DType::U32, {tokens, width / 4}, room.codes.offset),
+                          make_view(*room.scales.buffer, DType::F32, {tokens, width / 32 + 1, 2}, room.scales.offset)};
+  VL2_TRY(decode_bytes(rec_, x.rows(0, tokens), norm, engine_.config().language.rms_norm_eps, threads, bytes));
+  return bytes;
 }
 
 Status BatchDecode::attend(uint32_t index, std::span<const BatchRow> sessions) {
   const LanguageConfig& c = engine_.config().language;
   const LayerWeights& layer = engine_.weights().language.layers[index];
   const uint32_t heads = c.num_attention_heads, tokens = static_cast<uint32_t>(sessions.size());
-  VL2_TRY(gemv({.x = residual_, .norm = layer.input_norm, .weight = c.use_mla ? layer.q : layer.qkv, .y = q_}, tokens));
+  const TensorView& q_weight = c.use_mla ? layer.q : layer.qkv;
+  VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, layer.input_norm, x_bytes_, tokens, {&q_weight, &layer.kv_a}));
+  VL2_TRY(gemv({.x = residual_, .norm = layer.input_norm, .weight = q_weight, .y = q_}, tokens, x));
   if (c.use_mla)
-    VL2_TRY(gemv({.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_}, tokens));
+    VL2_TRY(gemv({.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_}, tokens, x));
   // Part by part, so that what one session waits for all others do side by side.
   for (uint32_t part = 0, parts = 1; part < parts; ++part)
     for (uint32_t row = 0; row < tokens; ++row) {
@@ -219,56 +249,62 @@ Status BatchDecode::attend(uint32_t index, std::span<const BatchRow> sessions) {
       const TensorView kv_a = c.use_mla ? row_of(kv_a_, row, {kv_a_.dim(1)}) : TensorView{};
       VL2_TRY(plan.attend_part(rec_, part, index, q, kv_a, row_of(attended_, row, {heads, attended_.dim(1) / heads})));
     }
-  return gemv({.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}, tokens);
+  VL2_ASSIGN(const DecodeBytes attended, bytes_of(attended_, {}, attended_bytes_, tokens, {&layer.o}));
+  return gemv({.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}, tokens, attended);
 }
 
 Status BatchDecode::dense(const LayerWeights& layer, uint32_t tokens) {
-  VL2_TRY(
-      gemv({.x = residual_, .norm = layer.post_attention_norm, .weight = layer.mlp.gate_up, .y = gated_, .pairs = true}, tokens));
-  return gemv({.x = gated_, .weight = layer.mlp.down, .y = residual_, .accumulate = true}, tokens);
+  const TensorView& norm = layer.post_attention_norm;
+  VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, norm, x_bytes_, tokens, {&layer.mlp.gate_up}));
+  VL2_TRY(gemv({.x = residual_, .norm = norm, .weight = layer.mlp.gate_up, .y = gated_, .pairs = true}, tokens, x));
+  VL2_ASSIGN(const DecodeBytes gated, bytes_of(gated_, {}, gated_bytes_, tokens, {&layer.mlp.down}));
+  return gemv({.x = gated_, .weight = layer.mlp.down, .y = residual_, .accumulate = true}, tokens, gated);
 }
 
+// Between two barriers lie what need not wait for each other: router and bytes of x; groups of tokens and the shared experts' first
+// product; the chosen experts' first and the bytes for the shared experts' second; the other bytes, and that one; the last product.
 Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
   const LanguageConfig& config = engine_.config().language;
-  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty();
+  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty(),
+             grouped = tokens >= kFewestGrouped && tuning_.sharing != 2;
   const MlpWeights& experts = decoded_experts(layer);
-  const TensorView& ids = cached ? slots_ : ids_;
+  const TensorView &norm = layer.post_attention_norm, ids = (cached ? slots_ : ids_).rows(0, tokens);
   VL2_TRY(tuned_decode_router(rec_, config, layer, residual_.rows(0, tokens), router_logits_.rows(0, tokens),
                               router_counter_.rows(0, tokens), ids_.rows(0, tokens), expert_weights_.rows(0, tokens)));
+  VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, norm, x_bytes_, tokens, {&layer.shared.gate_up, &experts.gate_up}));
   // A cache's levels lie beside the shared experts' products, as in DecodePlan::moe().
-  const TensorView slots = cached ? slots_.rows(0, tokens) : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
+  const TensorView slots = cached ? ids : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
   if (cached)
     VL2_TRY(expert_cache_update(rec_, ids_.rows(0, tokens), layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots,
                                 loads));
   if (shared)
-    VL2_TRY(gemv(
-        {.x = residual_, .norm = layer.post_attention_norm, .weight = layer.shared.gate_up, .y = shared_gated_, .pairs = true},
-        tokens));
-  const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
-  if (cached) {
+    VL2_TRY(gemv({.x = residual_, .norm = norm, .weight = layer.shared.gate_up, .y = shared_gated_, .pairs = true}, tokens, x));
+  if (grouped)
+    VL2_TRY(expert_groups(rec_, ids, groups_));
+  if (cached)
     VL2_TRY(expert_cache_load(rec_, layer.experts.gate_up, experts.gate_up, slots, loads));
-    if (shared)
-      VL2_TRY(gemv(shared_down, tokens));
-  }
   VL2_TRY(gemv({.x = residual_,
-                .norm = layer.post_attention_norm,
+                .norm = norm,
                 .weight = experts.gate_up,
                 .ids = ids,
                 .expert_weights = expert_weights_,
                 .y = experts_gated_,
-                .pairs = true},
-               tokens));
+                .pairs = true,
+                .groups = grouped ? groups_ : TensorView{}},
+               tokens, x));
   if (cached)
     VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, slots, loads));
-  else if (shared)
-    VL2_TRY(gemv(shared_down, tokens));
+  VL2_ASSIGN(const DecodeBytes shared_gated, bytes_of(shared_gated_, {}, gated_bytes_, tokens, {&layer.shared.down}));
+  VL2_ASSIGN(const DecodeBytes gated, bytes_of(experts_gated_, {}, experts_bytes_, tokens, {&experts.down}));
+  if (shared)
+    VL2_TRY(gemv({.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}, tokens, shared_gated));
   return gemv({.x = experts_gated_,
                .weight = experts.down,
                .ids = ids,
                .addend = shared ? shared_out_ : TensorView{},
                .y = residual_,
                .accumulate = true},
-              tokens);
+              tokens, gated);
 }
 
 Status BatchDecode::record_step(std::span<const BatchRow> sessions) {
@@ -292,7 +328,8 @@ Status BatchDecode::record_step(std::span<const BatchRow> sessions) {
     VL2_TRY(attend(i, sessions));
     VL2_TRY(layer.is_moe ? moe(layer, tokens) : dense(layer, tokens));
   }
-  VL2_TRY(gemv({.x = residual_, .norm = weights.norm, .weight = weights.lm_head, .y = logits_}, tokens));
+  VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, weights.norm, x_bytes_, tokens, {&weights.lm_head}));
+  VL2_TRY(gemv({.x = residual_, .norm = weights.norm, .weight = weights.lm_head, .y = logits_}, tokens, x));
   for (uint32_t row = 0; row < tokens; ++row)
     VL2_TRY(decode_advance(rec_, choices[row].token, sessions[row].session->plan_->state(), row_of(rings_, row, {kTokenRing})));
   return {};

@@ -83,7 +83,14 @@ class BatchDecode {
   Status attend(uint32_t layer, std::span<const BatchRow> sessions);
   Status dense(const LayerWeights& layer, uint32_t tokens);
   Status moe(const LayerWeights& layer, uint32_t tokens);
-  Status gemv(DecodeGemv op, uint32_t tokens);
+  // `bytes`: those of op.x, where the weight wants them.
+  Status gemv(DecodeGemv op, uint32_t tokens, const DecodeBytes& bytes = {});
+  // The bytes of x for the products with any of the weights, which may be empty; none where no product wants them.
+  struct BytesRoom {
+    TensorView codes, scales;  // u32 [rows, width / 4]; f32 [rows, width / 32 + 1, 2]
+  };
+  Result<DecodeBytes> bytes_of(const TensorView& x, const TensorView& norm, const BytesRoom& room, uint32_t tokens,
+                               std::initializer_list<const TensorView*> weights);
   void forget(Session& session);
   Status give_back(Session& session);
 
@@ -101,7 +108,9 @@ class BatchDecode {
   TensorView experts_gated_;                                          // likewise: [rows, top_k * moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;  // adjacent
   TensorView slots_, loads_;                                          // adjacent; with a cache of experts, as DecodePlan has them
-  std::vector<Recorded> recorded_;                                    // what was used last at the end
+  BytesRoom x_bytes_, attended_bytes_, gated_bytes_, experts_bytes_;
+  TensorView groups_;               // u32: expert_groups()
+  std::vector<Recorded> recorded_;  // what was used last at the end
   Recording recording_;
   Recorder rec_;  // gone before what it uses
 };

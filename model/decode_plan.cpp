@@ -12,6 +12,7 @@
 #include "runtime/ops/decode_router.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/expert_cache.h"
+#include "runtime/ops/expert_groups.h"
 
 namespace vl2 {
 
@@ -143,19 +144,30 @@ Status DecodePlan::start(Recorder& rec, uint32_t position, uint32_t turn) const 
   return router_counter_.empty() ? Status{} : rec.fill(router_counter_, 0);
 }
 
+std::optional<DecodeGemvGroup> decode_dot_group_of(const Recorder& rec, const TensorView& weight, bool pairs, uint32_t top_k,
+                                                   const DecodeTuning& tuning) {
+  const uint32_t rank = weight.rank(), chosen = rank == 3 ? top_k : 1;
+  const bool sum = rank == 3 && !pairs;
+  return decode_dot_group(rec.device().caps(), rec.device().tier(), weight.dim(rank - 2) * (sum ? 1 : chosen),
+                          weight.dim(rank - 1) * (sum ? chosen : 1), weight.dtype, pairs, tuning);
+}
+
 Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, const DecodeTuning& tuning) {
   const TensorView& weight = op.weight;
   const uint32_t rank = weight.rank(), chosen = rank == 3 ? top_k : 1;
   const bool sum = rank == 3 && !op.pairs;
   Device& device = rec.device();
   const uint32_t rows = weight.dim(rank - 2) * (sum ? 1 : chosen), k = weight.dim(rank - 1) * (sum ? chosen : 1);
-  const auto dot = decode_dot_group(device.caps(), device.tier(), rows, k, weight.dtype, op.pairs, tuning);
+  const auto dot = decode_dot_group_of(rec, weight, op.pairs, top_k, tuning);
   DecodeGemvGroup group = dot ? *dot : decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning);
-  if (rank == 2 && op.tokens > 1)
-    group = with_tokens(device.caps(), group, rows, k, op.tokens, op.pairs);
+  const bool given = !op.bytes.empty();
+  if (!op.groups.empty())
+    group.tokens = kExpertGroupTokens;
+  else if (rank == 2 && op.tokens > 1)
+    group = with_tokens(device.caps(), group, rows, k, op.tokens, op.pairs, given);
   // Each token has experts of its own: more workgroups, of which each makes the bytes of its x for more of the weight (H200, driver
   // 580.159, 8 conversations of Small in Q4_0: 1 288 tok/s, with four times the sets 1 378).
-  if (rank == 3)
+  else if (rank == 3 && !given)
     group.sets *= std::min(op.tokens, 4u);
   return decode_gemv(rec, op, group);
 }

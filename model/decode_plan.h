@@ -118,6 +118,12 @@ inline const MlpWeights& decoded_experts(const LayerWeights& layer) {
 /// top_k  experts that a token chooses
 Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, const DecodeTuning& tuning);
 
+/// The group of decode_gemv_dot that the tuning chooses for one token's product with `weight`; nothing where it is another kernel's.
+///
+/// pairs  of a weight of experts: its rows are gates and ups
+std::optional<DecodeGemvGroup> decode_dot_group_of(const Recorder& rec, const TensorView& weight, bool pairs, uint32_t top_k,
+                                                   const DecodeTuning& tuning);
+
 /// decode_router() likewise, with the options of the model. x is [hidden], or [tokens, hidden].
 Status tuned_decode_router(Recorder& rec, const LanguageConfig& config, const LayerWeights& layer, const TensorView& x,
                            const TensorView& logits, const TensorView& counter, const TensorView& ids, const TensorView& weights);

@@ -71,11 +71,10 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},          {"unroll", &tuning.unroll},
-      {"heads", &tuning.heads},     {"keys", &tuning.keys},          {"splits", &tuning.splits},
-      {"groups", &tuning.groups},   {"tiles", &tuning.tiles},        {"sets", &tuning.sets},
-      {"dot", &tuning.dot},         {"apart", &tuning.apart},        {"matrix", &tuning.matrix},
-      {"values", &tuning.values},   {"subgroups", &tuning.subgroups}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},       {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
+      {"keys", &tuning.keys},       {"splits", &tuning.splits},   {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
+      {"sets", &tuning.sets},       {"dot", &tuning.dot},         {"apart", &tuning.apart},   {"matrix", &tuning.matrix},
+      {"bytes", &tuning.bytes},     {"sharing", &tuning.sharing}, {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -140,11 +139,13 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
 }
 
 DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
-                            bool pairs) {
+                            bool pairs, bool given) {
   constexpr uint32_t kMostTokens = 8, kMostSums = 32, kMaxSubgroups = 64;  // gemv_core.glsl's room a sum
   constexpr uint32_t kMostRows = 8;  // 16 of Q6_K spill on AMD's GCN (RADV, Mesa 25.0.7), 8 fit in 256 registers
   DecodeGemvGroup result = group;
   result.tokens = std::min(std::bit_ceil(std::max(tokens, 1u)), kMostTokens);
+  if (group.sets > 0 && given)
+    return result;
   if (group.sets > 0) {
     while (result.tokens > 1 && result.tokens * decode_dot_shared_bytes(k) > caps.max_shared_bytes)
       result.tokens /= 2;

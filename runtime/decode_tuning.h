@@ -62,6 +62,8 @@ struct DecodeMatrixShape {
 struct DecodeTuning {
   uint32_t threads = 0, rows = 0, unroll = 0, sets = 0;  ///< of DecodeGemvGroup
   uint32_t dot = 0;                                      ///< 2: no dot products of bytes
+  uint32_t bytes = 0;                                    ///< of several tokens together; 2: each workgroup makes those of x
+  uint32_t sharing = 0;                                  ///< likewise; 2: experts are read for each token
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
   uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
@@ -87,8 +89,10 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
 
 /// The same group for `tokens` rows of x at a time: as many for each load of a weight, 8 at most, as memory and registers hold; a
 /// power of two, so that few pipelines serve any number. Each row's sums stay those of the group for one. Not for experts.
+///
+/// given  the bytes of x are: no workgroup makes them
 DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
-                            bool pairs);
+                            bool pairs, bool given = false);
 
 /// Bytes of shared memory that decode_gemv_dot takes for `k` elements of x.
 uint32_t decode_dot_shared_bytes(uint32_t k);

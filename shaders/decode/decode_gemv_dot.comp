@@ -1,9 +1,9 @@
 // decode_gemv.comp for weights in blocks, by dot products of bytes: x is rounded to signed bytes with a scale for every 32 elements.
 //
-// Shapes    as decode_gemv.comp; a multiple of 32 elements of K
-// Work      one workgroup SETS sets of ROWS rows of the weight, which its subgroups share out; a subgroup's invocations share K. Each workgroup
-//           makes the bytes of all of x (of TOKENS tokens) first, while its first weights are on their way; codes as floats, four instructions an element,
-//           take longer than the weights (H200, 580.159: experts gate_up of Small in Q4_0 31 us, 10 here)
+// Shapes    as decode_gemv.comp; a multiple of 32 elements of K. X_BYTES: x_codes and x_scales as decode_bytes.comp stores them, instead of x and norm
+// Work      one workgroup SETS sets of ROWS rows of the weight, which its subgroups share out; a subgroup's invocations share K. Unless X_BYTES
+//           says that they are made, each workgroup makes the bytes of all of x (of TOKENS tokens) first, while its first weights are on their way;
+//           codes as floats, four instructions an element, take longer than the weights (H200, 580.159: experts gate_up of Small in Q4_0 31 us, 10 here)
 // Numbers   products of bytes summed in integers over 32 elements (Q6_K: 16), in f32 beyond, in an order fixed by the sizes. x loses what 8 bits
 //           lose: 0.4 % of the largest of 32, at random
 // Needs     integer dot products; subgroup arithmetic and clusters; workgroups of a multiple of 4 invocations
@@ -14,8 +14,10 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
-#extension GL_KHR_shader_subgroup_clustered : require
 #include "decode/gemv_bindings.glsl"
+layout(binding = DECODE_GEMV_X_CODES) readonly buffer XCodes { uvec4 given_codes[]; };
+layout(binding = DECODE_GEMV_X_SCALES) readonly buffer XScales { vec2 given_scales[]; };
+#include "decode/x_bytes.glsl"
 #define VL2_WEIGHT_CHUNKS
 #define VL2_WEIGHT_CODE_DOTS
 #include "common/weight.glsl"
@@ -27,16 +29,16 @@ layout(constant_id = 3) const uint SETS = 8u;
 layout(constant_id = 4) const uint CHUNKS = 1u;  // of WEIGHT_CHUNK elements of K
 layout(constant_id = 5) const bool NORM = false;
 layout(constant_id = 8) const uint TOKENS = 1u;  // rows of x, for each weight that is loaded
+layout(constant_id = 10) const bool X_BYTES = false;  // are given
 #include "decode/gemv_rows.glsl"
 
 const uint BLOCKS = CHUNKS * WEIGHT_CHUNK / 32u;
 const uint BLOCK_PITCH = BLOCKS + 1u;
 const uint MAX_SUBGROUPS = 64u;
-shared uvec4 x_codes[TOKENS * 2u * BLOCK_PITCH];  // of each token the first 16 elements of all blocks, then the second
-shared vec2 x_scales[TOKENS * BLOCKS];            // scale, and scale times the sum of the codes
-shared float subgroup_squares[TOKENS * MAX_SUBGROUPS];
-
-uint pack_bytes(ivec4 codes) { return uint(codes.x & 255) | uint(codes.y & 255) << 8 | uint(codes.z & 255) << 16 | uint(codes.w) << 24; }
+const uint STAGED = X_BYTES ? 0u : TOKENS;
+shared uvec4 x_codes[STAGED * 2u * BLOCK_PITCH + 1u];  // of each token the first 16 elements of all blocks, then the second
+shared vec2 x_scales[STAGED * BLOCKS + 1u];            // scale, and scale times the sum of the codes
+shared float subgroup_squares[STAGED * MAX_SUBGROUPS + 1u];
 
 // Four invocations a block. All invocations stay until the last block, since they reduce together.
 void stage_token(uint t) {
@@ -52,23 +54,16 @@ void stage_token(uint t) {
       low *= norm_low;
       high *= norm_high;
     }
-    const vec4 sizes = max(abs(low), abs(high));
-    const float largest = subgroupClusteredMax(max(max(sizes.x, sizes.y), max(sizes.z, sizes.w)), 4u);
-    const float factor = largest > 0.0 ? 127.0 / largest : 0.0;
-    const ivec4 code_low = ivec4(roundEven(low * factor)), code_high = ivec4(roundEven(high * factor));
-    const ivec4 both = code_low + code_high;
-    const int sum = subgroupClusteredAdd(both.x + both.y + both.z + both.w, 4u);
+    const XBytes bytes = x_bytes(low, high);
     if (e >= 4u * BLOCKS)
       continue;
-    const uvec2 words = uvec2(pack_bytes(ivec4(code_low.x, code_high.x, code_low.y, code_high.y)),
-                              pack_bytes(ivec4(code_low.z, code_high.z, code_low.w, code_high.w)));
     const uint at = (2u * t + part / 2u) * BLOCK_PITCH + block;
     if (part % 2u == 0u)
-      x_codes[at].xy = words;
+      x_codes[at].xy = bytes.words;
     else
-      x_codes[at].zw = words;
+      x_codes[at].zw = bytes.words;
     if (part == 0u)
-      x_scales[t * BLOCKS + block] = vec2(1.0, float(sum)) * (largest / 127.0);
+      x_scales[t * BLOCKS + block] = bytes.scales;
   }
   if (NORM) {
     square = subgroupAdd(square);
@@ -83,12 +78,29 @@ void stage_x() {
   barrier();
 }
 
+uint x_rows[TOKENS];  // X_BYTES: the tokens' places among those whose bytes are given
+
 XChunk x_chunk(uint t, uint chunk) {
-  const uint block = chunk * WEIGHT_CHUNK / 32u, codes = 2u * t * BLOCK_PITCH + block;
-  const vec2 scale = x_scales[t * BLOCKS + block];
-  if (WEIGHT_CHUNK == 16u)
-    return XChunk(x_codes[codes + (chunk & 1u) * BLOCK_PITCH], uvec4(0u), scale.x, scale.y);
-  return XChunk(x_codes[codes], x_codes[codes + BLOCK_PITCH], scale.x, scale.y);
+  const uint block = chunk * WEIGHT_CHUNK / 32u;
+  const uint codes = (X_BYTES ? 2u * x_rows[t] * BLOCKS : 2u * t * BLOCK_PITCH) + block, second = X_BYTES ? BLOCKS : BLOCK_PITCH;
+  const vec2 scale = X_BYTES ? given_scales[x_rows[t] * (BLOCKS + 1u) + block] : x_scales[t * BLOCKS + block];
+  if (WEIGHT_CHUNK == 16u) {
+    const uint at = codes + (chunk & 1u) * second;
+    return XChunk(X_BYTES ? given_codes[at] : x_codes[at], uvec4(0u), scale.x, scale.y);
+  }
+  return XChunk(X_BYTES ? given_codes[codes] : x_codes[codes], X_BYTES ? given_codes[codes + second] : x_codes[codes + second], scale.x, scale.y);
+}
+
+// What the sums of row t are multiplied by.
+float x_scale(uint t) {
+  if (X_BYTES)
+    return given_scales[x_rows[t] * (BLOCKS + 1u) + BLOCKS].x;
+  if (!NORM)
+    return 1.0;
+  float square = 0.0;
+  for (uint i = 0u; i < gl_NumSubgroups; ++i)
+    square += subgroup_squares[t * MAX_SUBGROUPS + i];
+  return inversesqrt(square / float(CHUNKS * WEIGHT_CHUNK) + p.eps);
 }
 
 WeightChunk chunks[UNROLL * ROWS];
@@ -103,23 +115,24 @@ void fetch_chunks(uint base, uint lane, uint lanes) {
 void main() {
   const uint lane = subgroupExclusiveAdd(1u), lanes = subgroupAdd(1u);  // counted: see matmul/gemv_dot.glsl
   const uint results = (p.rows + RESULTS - 1u) / RESULTS;               // sets
+  const uint tokens = TOKENS == 1u && !GROUPED ? 1u : token_count();
+  if (tokens == 0u)
+    return;
   uint set = gl_SubgroupID;
-  start_rows((gl_WorkGroupID.x * SETS + set) * RESULTS);
+  start_rows((gl_WorkGroupID.z * SETS + set) * RESULTS);
   fetch_chunks(0u, lane, lanes);
-  stage_x();
-  float scales[TOKENS];
-  [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
-    scales[t] = 1.0;
-    if (NORM) {
-      float square = 0.0;
-      for (uint i = 0u; i < gl_NumSubgroups; ++i)
-        square += subgroup_squares[t * MAX_SUBGROUPS + i];
-      scales[t] = inversesqrt(square / float(CHUNKS * WEIGHT_CHUNK) + p.eps);
-    }
+  if (X_BYTES) {
+    [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
+      x_rows[t] = token_of(t);
+  } else {
+    stage_x();
   }
-  for (; set < SETS && gl_WorkGroupID.x * SETS + set < results; set += gl_NumSubgroups) {
+  float scales[TOKENS];
+  [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
+    scales[t] = x_scale(t);
+  for (; set < SETS && gl_WorkGroupID.z * SETS + set < results; set += gl_NumSubgroups) {
     if (set >= gl_NumSubgroups)
-      start_rows((gl_WorkGroupID.x * SETS + set) * RESULTS);
+      start_rows((gl_WorkGroupID.z * SETS + set) * RESULTS);
     const uint own = min(lane, TOKENS * RESULTS - 1u);
     const float gain = gain_of(own / RESULTS, own % RESULTS);
     float sums[TOKENS * ROWS];
@@ -131,6 +144,8 @@ void main() {
       [[unroll]] for (uint u = 0u; u < UNROLL; ++u) {
         const uint c = base + u * lanes + lane;
         [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
+          if (GROUPED && t >= tokens)
+            continue;
           const XChunk x = x_chunk(t, min(c, CHUNKS - 1u));
           [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
             const float part = weight_code_dot(chunks[u * ROWS + r], x);

@@ -5,7 +5,8 @@
 VL2_SHARED_BEGIN
 
 VL2_CONST uint DECODE_GEMV_X = 0u, DECODE_GEMV_NORM = 1u, DECODE_GEMV_WEIGHT = 2u, DECODE_GEMV_IDS = 3u,
-               DECODE_GEMV_EXPERT_WEIGHTS = 4u, DECODE_GEMV_ADDEND = 5u, DECODE_GEMV_Y = 6u, DECODE_GEMV_SCALES = 7u;  // bindings
+               DECODE_GEMV_EXPERT_WEIGHTS = 4u, DECODE_GEMV_ADDEND = 5u, DECODE_GEMV_Y = 6u, DECODE_GEMV_SCALES = 7u,
+               DECODE_GEMV_X_CODES = 8u, DECODE_GEMV_X_SCALES = 9u, DECODE_GEMV_GROUPS = 10u;  // bindings; the last three of decode_gemv_dot alone
 
 // Constant 7: whose rows of the weight.
 VL2_CONST uint DECODE_GEMV_DENSE = 0u;

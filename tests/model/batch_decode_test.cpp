@@ -2,6 +2,7 @@
 #include "model/batch_decode.h"
 
 #include "model/expert_cache.h"
+#include "model/quantize_mix.h"
 #include "tests/support/gpu_test.h"
 #include "tests/support/toy_engine.h"
 
@@ -12,15 +13,17 @@ namespace {
 const char* const kKinds[] = {"mha_softmax", "mla_softmax", "mla_sigmoid"};
 constexpr uint32_t kContext = 96;
 
-EngineOptions options_with(uint32_t tier, uint32_t expert_slots) {
+EngineOptions options_with(uint32_t tier, uint32_t expert_slots, const char* type = "") {
   EngineOptions options = test_engine_options(kContext, static_cast<int>(tier));
   options.expert_slots = expert_slots;
+  options.mix = find_quantize_mix(type);
   return options;
 }
 
 class Toy : public ToyEngine {
  public:
-  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0) : ToyEngine(kind, options_with(tier, expert_slots)) {}
+  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0, const char* type = "")
+      : ToyEngine(kind, options_with(tier, expert_slots, type)) {}
 
   // A session that has read `tokens` tokens of its own.
   std::unique_ptr<Session> session(uint32_t number, uint32_t tokens, PlanChoice plan = PlanChoice::Fused,
@@ -168,6 +171,28 @@ TEST_CASE_FIXTURE(GpuTest, "batch decode: sessions join, leave, read on, are rew
     }
     for (uint32_t i = 0; i < kSessions; ++i)
       CHECK(logits_of(*together[i]) == logits_of(*apart[i]));
+  }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "batch decode: weights in blocks, by products of bytes where there are such, same bits") {
+  const Toy toy("mla_softmax", 2, 0, "Q4_K_M");
+  constexpr uint32_t kSessions = 9, kTokens = 3;
+  const auto batch = toy.batch(kSessions);
+  std::vector<std::unique_ptr<Session>> together, apart;
+  std::vector<BatchRow> rows;
+  for (uint32_t i = 0; i < kSessions; ++i) {
+    together.push_back(toy.session(i, 3 + 2 * i));
+    apart.push_back(toy.session(i, 3 + 2 * i));
+    rows.push_back({together.back().get(), options_of(i)});
+  }
+  std::vector<uint32_t> ids;
+  const Status status = batch->decode(rows, kTokens, ids);
+  REQUIRE_MESSAGE(status.ok(), status.message());
+  for (uint32_t i = 0; i < kSessions; ++i) {
+    CAPTURE(i);
+    CHECK(std::vector<uint32_t>(ids.begin() + i * kTokens, ids.begin() + (i + 1) * kTokens) ==
+          alone(*apart[i], kTokens, options_of(i)));
+    CHECK(logits_of(*together[i]) == logits_of(*apart[i]));
   }
 }
 
