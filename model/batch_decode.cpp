@@ -8,15 +8,13 @@
 #include "runtime/device.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/expert_cache.h"
-#include "runtime/ops/expert_groups.h"
 
 namespace vl2 {
 
 namespace {
 
-constexpr uint32_t kRowBytes = 256;     // what any device's storage buffer alignment divides
-constexpr uint32_t kFewestGrouped = 3;  // tokens: of two, few choose the same expert, and finding out takes a level
-constexpr size_t kMostRecorded = 8;     // sets of sessions: those that come and go within a step or two
+constexpr uint32_t kRowBytes = 256;  // what any device's storage buffer alignment divides
+constexpr size_t kMostRecorded = 8;  // sets of sessions: those that come and go within a step or two
 static_assert(kTokenRing * 4 % kRowBytes == 0);
 
 // Row `row` of a matrix as an adjacent view of other dimensions.
@@ -96,7 +94,6 @@ Status BatchDecode::create_buffers() {
   if (c.n_routed_experts == 0)
     return {};
   VL2_TRY(allocate_bytes(c.num_experts_per_tok * c.moe_intermediate_size, experts_bytes_));
-  VL2_TRY(allocate(DType::U32, expert_group_words(c.num_experts_per_tok), false, "batch expert groups", groups_));
   const uint32_t shared = c.n_shared_experts * c.moe_intermediate_size, top_k = c.num_experts_per_tok;
   VL2_TRY(allocate(DType::F32, shared, true, "batch shared gated", shared_gated_));
   VL2_TRY(allocate(DType::F32, hidden, true, "batch shared", shared_out_));
@@ -261,42 +258,40 @@ Status BatchDecode::dense(const LayerWeights& layer, uint32_t tokens) {
   return gemv({.x = gated_, .weight = layer.mlp.down, .y = residual_, .accumulate = true}, tokens, gated);
 }
 
-// Between two barriers lie what need not wait for each other: router and bytes of x; groups of tokens and the shared experts' first
-// product; the chosen experts' first and the bytes for the shared experts' second; the other bytes, and that one; the last product.
+// Between two barriers lie what need not wait for each other: the bytes of x; the shared experts' first product and the router; the
+// chosen experts' first, and the bytes for the shared experts' second; that one, and the other bytes; the last product.
 Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
   const LanguageConfig& config = engine_.config().language;
-  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty(),
-             grouped = tokens >= kFewestGrouped && tuning_.sharing != 2;
+  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty();
   const MlpWeights& experts = decoded_experts(layer);
   const TensorView &norm = layer.post_attention_norm, ids = (cached ? slots_ : ids_).rows(0, tokens);
-  VL2_TRY(tuned_decode_router(rec_, config, layer, residual_.rows(0, tokens), router_logits_.rows(0, tokens),
-                              router_counter_.rows(0, tokens), ids_.rows(0, tokens), expert_weights_.rows(0, tokens)));
   VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, norm, x_bytes_, tokens, {&layer.shared.gate_up, &experts.gate_up}));
-  // A cache's levels lie beside the shared experts' products, as in DecodePlan::moe().
-  const TensorView slots = cached ? ids : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
-  if (cached)
-    VL2_TRY(expert_cache_update(rec_, ids_.rows(0, tokens), layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots,
-                                loads));
   if (shared)
     VL2_TRY(gemv({.x = residual_, .norm = norm, .weight = layer.shared.gate_up, .y = shared_gated_, .pairs = true}, tokens, x));
-  if (grouped)
-    VL2_TRY(expert_groups(rec_, ids, groups_));
-  if (cached)
+  VL2_TRY(tuned_decode_router(rec_, config, layer, residual_.rows(0, tokens), router_logits_.rows(0, tokens),
+                              router_counter_.rows(0, tokens), ids_.rows(0, tokens), expert_weights_.rows(0, tokens)));
+  // A cache's levels lie beside the shared experts' products, as in DecodePlan::moe().
+  const TensorView slots = cached ? ids : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
+  if (cached) {
+    VL2_TRY(expert_cache_update(rec_, ids_.rows(0, tokens), layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots,
+                                loads));
     VL2_TRY(expert_cache_load(rec_, layer.experts.gate_up, experts.gate_up, slots, loads));
+  }
   VL2_TRY(gemv({.x = residual_,
                 .norm = norm,
                 .weight = experts.gate_up,
                 .ids = ids,
                 .expert_weights = expert_weights_,
                 .y = experts_gated_,
-                .pairs = true,
-                .groups = grouped ? groups_ : TensorView{}},
+                .pairs = true},
                tokens, x));
   if (cached)
     VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, slots, loads));
   VL2_ASSIGN(const DecodeBytes shared_gated, bytes_of(shared_gated_, {}, gated_bytes_, tokens, {&layer.shared.down}));
+  if (shared && shared_gated.empty())  // beside the chosen experts' product, as it need not wait for bytes
+    VL2_TRY(gemv({.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}, tokens));
   VL2_ASSIGN(const DecodeBytes gated, bytes_of(experts_gated_, {}, experts_bytes_, tokens, {&experts.down}));
-  if (shared)
+  if (shared && !shared_gated.empty())
     VL2_TRY(gemv({.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}, tokens, shared_gated));
   return gemv({.x = experts_gated_,
                .weight = experts.down,

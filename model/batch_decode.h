@@ -109,7 +109,6 @@ class BatchDecode {
   TensorView router_logits_, router_counter_, ids_, expert_weights_;  // adjacent
   TensorView slots_, loads_;                                          // adjacent; with a cache of experts, as DecodePlan has them
   BytesRoom x_bytes_, attended_bytes_, gated_bytes_, experts_bytes_;
-  TensorView groups_;               // u32: expert_groups()
   std::vector<Recorded> recorded_;  // what was used last at the end
   Recording recording_;
   Recorder rec_;  // gone before what it uses

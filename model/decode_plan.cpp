@@ -12,7 +12,6 @@
 #include "runtime/ops/decode_router.h"
 #include "runtime/ops/embed_tokens.h"
 #include "runtime/ops/expert_cache.h"
-#include "runtime/ops/expert_groups.h"
 
 namespace vl2 {
 
@@ -161,13 +160,11 @@ Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, co
   const auto dot = decode_dot_group_of(rec, weight, op.pairs, top_k, tuning);
   DecodeGemvGroup group = dot ? *dot : decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning);
   const bool given = !op.bytes.empty();
-  if (!op.groups.empty())
-    group.tokens = kExpertGroupTokens;
-  else if (rank == 2 && op.tokens > 1)
+  if (rank == 2 && op.tokens > 1)
     group = with_tokens(device.caps(), group, rows, k, op.tokens, op.pairs, given);
   // Each token has experts of its own: more workgroups, of which each makes the bytes of its x for more of the weight (H200, driver
   // 580.159, 8 conversations of Small in Q4_0: 1 288 tok/s, with four times the sets 1 378).
-  else if (rank == 3 && !given)
+  if (rank == 3 && !given)
     group.sets *= std::min(op.tokens, 4u);
   return decode_gemv(rec, op, group);
 }

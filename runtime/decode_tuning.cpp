@@ -71,10 +71,10 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},       {"unroll", &tuning.unroll}, {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits},   {"groups", &tuning.groups}, {"tiles", &tuning.tiles},
-      {"sets", &tuning.sets},       {"dot", &tuning.dot},         {"apart", &tuning.apart},   {"matrix", &tuning.matrix},
-      {"bytes", &tuning.bytes},     {"sharing", &tuning.sharing}, {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
+      {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll},      {"heads", &tuning.heads},
+      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups},      {"tiles", &tuning.tiles},
+      {"sets", &tuning.sets},       {"dot", &tuning.dot},       {"apart", &tuning.apart},        {"matrix", &tuning.matrix},
+      {"bytes", &tuning.bytes},     {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);

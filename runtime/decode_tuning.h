@@ -63,7 +63,6 @@ struct DecodeTuning {
   uint32_t threads = 0, rows = 0, unroll = 0, sets = 0;  ///< of DecodeGemvGroup
   uint32_t dot = 0;                                      ///< 2: no dot products of bytes
   uint32_t bytes = 0;                                    ///< of several tokens together; 2: each workgroup makes those of x
-  uint32_t sharing = 0;                                  ///< likewise; 2: experts are read for each token
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
   uint32_t tiles = 0;                                    ///< split_tiles
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own

@@ -6,7 +6,6 @@
 #include "runtime/ops/weight_matrix.h"
 #include "runtime/weight_format.h"
 #include "shaders/interface/decode_gemv.h"
-#include "shaders/interface/expert_groups.h"
 
 namespace vl2 {
 
@@ -53,11 +52,6 @@ Status check(const DecodeGemv& op, uint32_t results, uint32_t chosen) {
       (!op.expert_weights.empty() && !is_f32(op.expert_weights, uint64_t{chosen} * op.tokens)))
     return fail(Code::BadShape, "decode_gemv: expert_weights ", op.expert_weights, " must be [", chosen,
                 "] f32 with pairs of experts, and only then");
-  const uint64_t choices = uint64_t{chosen} * op.tokens;
-  if (!op.groups.empty() && (!experts || !op.pairs || op.groups.dtype != DType::U32 || !op.groups.contiguous() ||
-                             op.groups.element_count() < choices * EXPERT_GROUP_WORDS))
-    return fail(Code::BadShape, "decode_gemv: groups ", op.groups, " must be those of ", choices,
-                " choices, with pairs of experts, and only then");
   return {};
 }
 
@@ -103,7 +97,7 @@ Status decode_head_values(Recorder& rec, const TensorView& u, const TensorView& 
       {u, TensorView{}, weight_piece(kv_b, 0, kv_b.dim(0)).codes, TensorView{}, TensorView{}, TensorView{}, y}, params,
       {.y = heads, .z = (values + group.rows - 1) / group.rows},
       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
-      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS, 1u, 0u});
+      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS, 1u});
 }
 
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group) {
@@ -113,10 +107,9 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
   const uint32_t k = weight.dim(weight.rank() - 1), rows = weight.dim(weight.rank() - 2);
   const uint32_t results = op.pairs ? rows / 2 : rows;
   const uint32_t chosen = experts ? static_cast<uint32_t>(op.ids.element_count()) / std::max(op.tokens, 1u) : 1;
-  const bool grouped = !op.groups.empty();
-  if (op.tokens == 0 || group.tokens == 0 || (experts && group.tokens != (grouped ? EXPERT_GROUP_TOKENS : 1)))
+  if (op.tokens == 0 || group.tokens == 0 || (experts && group.tokens != 1))
     return fail(Code::BadShape, "decode_gemv: ", op.tokens, " tokens, ", group.tokens,
-                " at once: wanted one at once with experts, ", EXPERT_GROUP_TOKENS, " with groups of them");
+                " at once: wanted one at once with experts");
   VL2_TRY(check(op, results, chosen));
   const uint32_t row_stride = weight.stride(weight.rank() - 2), chunk = weight_chunk(weight.dtype);
 
@@ -160,19 +153,18 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
     params.rows = std::min(piece_rows, results - first);
     const bool whole = params.rows == results;
     const WeightPiece piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
-    const uint32_t token_groups = grouped ? 1 : (op.tokens + group.tokens - 1) / group.tokens;
-    const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen * (grouped ? op.tokens : 1);
-    VL2_TRY(rec.dispatch(
-        shader,
-        {given ? TensorView{} : op.x, given ? TensorView{} : op.norm, piece.codes, op.ids, op.expert_weights, op.addend, op.y,
-         piece.scales, op.bytes.codes, op.bytes.scales, op.groups},
-        params,
-        {.x = token_groups,
-         .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen * (grouped ? op.tokens : 1) : 1,
-         .z = (params.rows + group_results - 1) / group_results},
-        {.bytes = weight_cost_bytes(weight, weights) * token_groups, .flops = 2 * weights * (grouped ? 1 : op.tokens)},
-        {group.threads, group.rows, group.unroll, constant_3, all_chunks, !op.norm.empty() && !given, op.pairs, mode,
-         group.tokens, grouped, given}));
+    const uint32_t token_groups = (op.tokens + group.tokens - 1) / group.tokens;
+    const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen;
+    VL2_TRY(rec.dispatch(shader,
+                         {given ? TensorView{} : op.x, given ? TensorView{} : op.norm, piece.codes, op.ids, op.expert_weights,
+                          op.addend, op.y, piece.scales, op.bytes.codes, op.bytes.scales},
+                         params,
+                         {.x = token_groups,
+                          .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1,
+                          .z = (params.rows + group_results - 1) / group_results},
+                         {.bytes = weight_cost_bytes(weight, weights) * token_groups, .flops = 2 * weights * op.tokens},
+                         {group.threads, group.rows, group.unroll, constant_3, all_chunks, !op.norm.empty() && !given, op.pairs,
+                          mode, group.tokens, given}));
   }
   return {};
 }

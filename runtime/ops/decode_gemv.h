@@ -20,7 +20,6 @@ struct DecodeGemv {
   float eps = 0;
   uint32_t tokens = 1;  ///< more than 1: x, ids, expert_weights, addend and y are as many of these, one below the other
   DecodeBytes bytes;    ///< decode_bytes() of x and norm: a group of dot products reads them instead
-  TensorView groups;    ///< expert_groups() of ids, with pairs: group.tokens is the most that share an expert's weights
 };
 
 /// Records, for one token, or for each of several:
@@ -31,7 +30,7 @@ struct DecodeGemv {
 /// K is a multiple of 8; all views are contiguous but the weight's rows, and, with several tokens, what is from one token to the
 /// next of x (a multiple of 8 elements), addend and y.
 /// Errors  BadShape, BadDType: nothing is recorded
-/// Cost    reads the weight once for group.tokens tokens, and of experts those of each token, or of each group
+/// Cost    reads the weight once for group.tokens tokens, and of experts those of each token
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group);
 
 /// Records y[h] = W[h] u[h], W[h] the last value_width of head h's rows in kv_b: W_UV.

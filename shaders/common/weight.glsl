@@ -16,6 +16,8 @@
 //   const uint WEIGHT_CHUNK                                      elements of a chunk: 8, 16 or 32
 //   WeightChunk load_weight_chunk(uint chunk)                    numbered from the start of the buffer
 //   float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high)    of the eight elements of that number in the chunk
+// and with VL2_WEIGHT_CODE_DOTS
+//   float weight_code_dot(WeightChunk chunk, XChunk x)           of the chunk with bytes of x; precise, so that every variant of a kernel gives the same
 // (plain formats: void unpack_weights(WeightChunk chunk, out vec4 low, out vec4 high), too).
 // Block formats want SCALES_BINDING, where their plane of scales is bound (runtime/weight_format.h has the layouts).
 // Rows are padded to a multiple of 8 elements (zeros) or of a block, so vector loads never straddle rows.

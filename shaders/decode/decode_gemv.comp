@@ -19,8 +19,6 @@
 const uint ALL_RESULTS = TOKENS * RESULTS;
 
 void main() {
-  if (GROUPED && token_count() == 0u)
-    return;
   start_rows(gl_WorkGroupID.z * RESULTS);
   const uint own = min(gl_LocalInvocationIndex, ALL_RESULTS - 1u);
   const float gain = ONE_SUBGROUP ? 0.0 : gain_of(own / RESULTS, own % RESULTS);

@@ -29,9 +29,10 @@ layout(constant_id = 3) const uint SETS = 8u;
 layout(constant_id = 4) const uint CHUNKS = 1u;  // of WEIGHT_CHUNK elements of K
 layout(constant_id = 5) const bool NORM = false;
 layout(constant_id = 8) const uint TOKENS = 1u;  // rows of x, for each weight that is loaded
-layout(constant_id = 10) const bool X_BYTES = false;  // are given
+layout(constant_id = 9) const bool X_BYTES = false;  // are given
 #include "decode/gemv_rows.glsl"
 
+const uint ALL_RESULTS = TOKENS * RESULTS;
 const uint BLOCKS = CHUNKS * WEIGHT_CHUNK / 32u;
 const uint BLOCK_PITCH = BLOCKS + 1u;
 const uint MAX_SUBGROUPS = 64u;
@@ -115,9 +116,6 @@ void fetch_chunks(uint base, uint lane, uint lanes) {
 void main() {
   const uint lane = subgroupExclusiveAdd(1u), lanes = subgroupAdd(1u);  // counted: see matmul/gemv_dot.glsl
   const uint results = (p.rows + RESULTS - 1u) / RESULTS;               // sets
-  const uint tokens = TOKENS == 1u && !GROUPED ? 1u : token_count();
-  if (tokens == 0u)
-    return;
   uint set = gl_SubgroupID;
   start_rows((gl_WorkGroupID.z * SETS + set) * RESULTS);
   fetch_chunks(0u, lane, lanes);
@@ -133,8 +131,7 @@ void main() {
   for (; set < SETS && gl_WorkGroupID.z * SETS + set < results; set += gl_NumSubgroups) {
     if (set >= gl_NumSubgroups)
       start_rows((gl_WorkGroupID.z * SETS + set) * RESULTS);
-    const uint own = min(lane, TOKENS * RESULTS - 1u);
-    const float gain = gain_of(own / RESULTS, own % RESULTS);
+    const float gain = gain_of(min(lane, ALL_RESULTS - 1u) / RESULTS, min(lane, ALL_RESULTS - 1u) % RESULTS);
     float sums[TOKENS * ROWS];
     [[unroll]] for (uint i = 0u; i < TOKENS * ROWS; ++i)
       sums[i] = 0.0;
@@ -144,24 +141,31 @@ void main() {
       [[unroll]] for (uint u = 0u; u < UNROLL; ++u) {
         const uint c = base + u * lanes + lane;
         [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
-          if (GROUPED && t >= tokens)
-            continue;
           const XChunk x = x_chunk(t, min(c, CHUNKS - 1u));
           [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
-            const float part = weight_code_dot(chunks[u * ROWS + r], x);
-            sums[t * ROWS + r] += c < CHUNKS ? part : 0.0;
+            // Precise: a driver that fuses products and sums here does so in one variant and not in the other.
+            precise const float part = weight_code_dot(chunks[u * ROWS + r], x);
+            precise const float sum = sums[t * ROWS + r] + (c < CHUNKS ? part : 0.0);
+            sums[t * ROWS + r] = sum;
           }
         }
       }
     }
     [[unroll]] for (uint i = 0u; i < TOKENS * ROWS; ++i)
       sums[i] = subgroupAdd(sums[i]);
-    [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
-      [[unroll]] for (uint r = 0u; r < RESULTS; ++r) {
-        const uint i = t * RESULTS + r;
-        if (lane == i % lanes)  // a subgroup of 4 has fewer than there may be results
-          store_result(t, r, sums[t * ROWS + r], PAIRS ? sums[t * ROWS + RESULTS + r] : 0.0, scales[t],
-                       i < lanes ? gain : gain_of(t, r));
+    // An invocation a result; a subgroup may have fewer.
+    for (uint first = 0u; first < ALL_RESULTS; first += lanes) {
+      const uint own = first + lane;
+      float sum = 0.0, up_sum = 0.0, scale = 1.0;
+      [[unroll]] for (uint i = 0u; i < ALL_RESULTS; ++i) {
+        const uint at = i / RESULTS * ROWS + i % RESULTS;
+        sum = own == i ? sums[at] : sum;
+        if (PAIRS)
+          up_sum = own == i ? sums[at + RESULTS] : up_sum;
+        scale = own == i ? scales[i / RESULTS] : scale;
       }
+      if (own < ALL_RESULTS)
+        store_result(own / RESULTS, own % RESULTS, sum, up_sum, scale, first == 0u ? gain : gain_of(own / RESULTS, own % RESULTS));
+    }
   }
 }

@@ -1,6 +1,5 @@
 // Bindings of decode_gemv.comp and decode_gemv_dot.comp.
 #include "interface/decode_gemv.h"
-#include "interface/expert_groups.h"
 
 layout(push_constant) uniform Push { DecodeGemvParams p; };
 layout(binding = DECODE_GEMV_X) readonly buffer X { vec4 x_quads[]; };
@@ -10,5 +9,4 @@ layout(binding = DECODE_GEMV_IDS) readonly buffer Ids { uint ids[]; };
 layout(binding = DECODE_GEMV_EXPERT_WEIGHTS) readonly buffer ExpertWeights { float expert_weights[]; };
 layout(binding = DECODE_GEMV_ADDEND) readonly buffer Addend { float addend[]; };
 layout(binding = DECODE_GEMV_Y) buffer Y { float y[]; };
-layout(binding = DECODE_GEMV_GROUPS) readonly buffer ExpertGroups { uint groups[]; };
 #define SCALES_BINDING DECODE_GEMV_SCALES

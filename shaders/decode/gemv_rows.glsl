@@ -2,25 +2,16 @@
 //
 // The includer has included interface/decode_gemv.h and, with VL2_WEIGHT_CHUNKS, common/weight.glsl, and declares ROWS, CHUNKS and
 // TOKENS; the globals are set by start_rows(). Workgroups that read the same rows for other tokens are neighbours, and find them in the L2 cache.
-// With experts TOKENS is 1, as each token has its own; or, GROUPED, those are the tokens that chose the same one, which expert_groups.comp found.
+// With experts TOKENS is 1, as each token has its own.
 #include "common/activation.glsl"
 
 layout(constant_id = 6) const bool PAIRS = false;  // the first half of ROWS are gates, the second their ups
 layout(constant_id = 7) const uint EXPERTS = DECODE_GEMV_DENSE;
-layout(constant_id = 9) const bool GROUPED = false;  // with EXPERT_ROWS
 const uint RESULTS = PAIRS ? ROWS / 2u : ROWS;
 
 uint first_result;     // of this dispatch
 uint row_start[ROWS];  // chunks
-float factors[TOKENS];  // of EXPERT_ROWS
-
-// GROUPED: the chosen pair of token and place number t of this workgroup's group.
-uint pair_of(uint t) { return groups[gl_WorkGroupID.y * EXPERT_GROUP_WORDS + 2u + t]; }
-
-// How many of TOKENS there are here.
-uint token_count() {
-  return GROUPED ? groups[gl_WorkGroupID.y * EXPERT_GROUP_WORDS + 1u] : min(p.tokens - gl_WorkGroupID.x * TOKENS, TOKENS);
-}
+float expert_weight;
 
 uint weight_chunk_of(uint r, uint c) {
   if (EXPERTS != DECODE_GEMV_EXPERT_SUM)
@@ -29,12 +20,8 @@ uint weight_chunk_of(uint r, uint c) {
   return row_start[r] + min(ids[gl_WorkGroupID.x * p.choices + chosen], p.expert_count - 1u) * p.expert_chunks + (c - chosen * p.segment_chunks);
 }
 
-// The token of row t of this workgroup; beyond the last: another one of them, and nothing is stored.
-uint token_of(uint t) {
-  if (GROUPED)
-    return pair_of(min(t, token_count() - 1u)) / p.choices;
-  return min(gl_WorkGroupID.x * TOKENS + t, p.tokens - 1u);
-}
+// The token of row t of this workgroup; beyond the last: the last again, and nothing is stored.
+uint token_of(uint t) { return min(gl_WorkGroupID.x * TOKENS + t, p.tokens - 1u); }
 
 void load_x8(uint t, uint e, out vec4 low, out vec4 high) {
   const uint at = token_of(t) * p.x_token_eights + (EXPERTS == DECODE_GEMV_HEAD_ROWS ? gl_WorkGroupID.y * CHUNKS * WEIGHT_CHUNK / 8u + e : e);
@@ -50,27 +37,19 @@ void load_norm8(uint e, out vec4 low, out vec4 high) {
 void start_rows(uint first) {
   first_result = first;
   uint begin = p.first_chunk;
-  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS) {
-    const uint expert = GROUPED ? groups[gl_WorkGroupID.y * EXPERT_GROUP_WORDS] : ids[gl_WorkGroupID.x * p.choices + gl_WorkGroupID.y];
-    begin += min(expert, p.expert_count - 1u) * p.expert_chunks;
-  }
+  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
+    begin += min(ids[gl_WorkGroupID.x * p.choices + gl_WorkGroupID.y], p.expert_count - 1u) * p.expert_chunks;
   if (EXPERTS == DECODE_GEMV_HEAD_ROWS)
     begin += gl_WorkGroupID.y * p.expert_chunks;
   [[unroll]] for (uint r = 0u; r < ROWS; ++r) {
     const uint row = min(first + r % RESULTS, p.rows - 1u);  // beyond the last: the last again
     row_start[r] = begin + (row + (r >= RESULTS ? p.pair_rows : 0u)) * p.row_chunks;
   }
-  if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
-    [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
-      factors[t] = expert_weights[GROUPED ? pair_of(min(t, token_count() - 1u)) : gl_WorkGroupID.x * p.choices + gl_WorkGroupID.y];
+  expert_weight = EXPERTS == DECODE_GEMV_EXPERT_ROWS ? expert_weights[gl_WorkGroupID.x * p.choices + gl_WorkGroupID.y] : 1.0;
 }
 
 uint place_of(uint t, uint r) {
   const uint row = min(first_result + r, p.rows - 1u);
-  if (GROUPED) {
-    const uint pair = pair_of(min(t, token_count() - 1u));
-    return pair / p.choices * p.y_token_stride + pair % p.choices * p.y_stride + p.first_row + row;
-  }
   const bool many = EXPERTS == DECODE_GEMV_EXPERT_ROWS || EXPERTS == DECODE_GEMV_HEAD_ROWS;
   return token_of(t) * p.y_token_stride + p.first_row + row + (many ? gl_WorkGroupID.y * p.y_stride : 0u);
 }
@@ -86,12 +65,13 @@ float gain_of(uint t, uint r) {
 }
 
 void store_result(uint t, uint r, float sum, float up_sum, float scale, float gain) {
-  if (first_result + r >= p.rows || t >= token_count())
+  if (first_result + r >= p.rows || gl_WorkGroupID.x * TOKENS + t >= p.tokens)
     return;
-  float value = sum * scale;
+  precise float value = sum * scale;
   if (PAIRS)
     value = silu(value) * (up_sum * scale);
   if (EXPERTS == DECODE_GEMV_EXPERT_ROWS)
-    value *= factors[t];
-  y[place_of(t, r)] = value + gain;
+    value *= expert_weight;
+  value += gain;
+  y[place_of(t, r)] = value;
 }

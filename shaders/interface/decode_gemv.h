@@ -6,7 +6,7 @@ VL2_SHARED_BEGIN
 
 VL2_CONST uint DECODE_GEMV_X = 0u, DECODE_GEMV_NORM = 1u, DECODE_GEMV_WEIGHT = 2u, DECODE_GEMV_IDS = 3u,
                DECODE_GEMV_EXPERT_WEIGHTS = 4u, DECODE_GEMV_ADDEND = 5u, DECODE_GEMV_Y = 6u, DECODE_GEMV_SCALES = 7u,
-               DECODE_GEMV_X_CODES = 8u, DECODE_GEMV_X_SCALES = 9u, DECODE_GEMV_GROUPS = 10u;  // bindings; the last three of decode_gemv_dot alone
+               DECODE_GEMV_X_CODES = 8u, DECODE_GEMV_X_SCALES = 9u;  // bindings; the last two of decode_gemv_dot alone
 
 // Constant 7: whose rows of the weight.
 VL2_CONST uint DECODE_GEMV_DENSE = 0u;
@@ -27,7 +27,7 @@ struct DecodeGemvParams {
   uint has_addend;     // y gains it
   uint accumulate;     // y gains the result
   float eps;
-  uint tokens;            // each with its own x, ids and y; TOKENS of them a workgroup, the groups of them along z
+  uint tokens;            // each with its own x, ids and y; TOKENS of them a workgroup, the groups of them along x
   uint x_token_eights;    // 8 elements each, from a token's x to the next's
   uint y_token_stride;    // elements
   uint addend_token_stride;

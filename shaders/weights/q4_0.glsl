@@ -15,7 +15,8 @@ float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high) {
 #ifdef VL2_WEIGHT_CODE_DOTS
 float weight_code_dot(WeightChunk chunk, XChunk x) {
   const int sum = quad_dot(nibble_quad(chunk.codes.xy), x.first) + quad_dot(nibble_quad(chunk.codes.zw), x.second);
-  return chunk.scale * (x.scale * float(sum) - 8.0 * x.scaled_sum);
+  precise const float result = chunk.scale * (x.scale * float(sum) - 8.0 * x.scaled_sum);
+  return result;
 }
 #endif
 #else

@@ -28,7 +28,8 @@ float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high) {
 float weight_code_dot(WeightChunk chunk, XChunk x) {
   const vec2 line = part_line(chunk.header, chunk.part);
   const int sum = quad_dot(nibble_quad(chunk.codes.xy), x.first) + quad_dot(nibble_quad(chunk.codes.zw), x.second);
-  return line.x * x.scale * float(sum) - line.y * x.scaled_sum;
+  precise const float result = line.x * x.scale * float(sum) - line.y * x.scaled_sum;
+  return result;
 }
 #endif
 #else

@@ -37,8 +37,10 @@ float part_code_dot(uvec2 codes, uint high, uvec4 x) {
   return float(quad_dot(((bytes | 0x80808080u) - 0x20202020u) ^ 0x80808080u, x));
 }
 float weight_code_dot(WeightChunk chunk, XChunk x) {
-  const float first = fetched_part_scale(chunk.scale, chunk.part) * part_code_dot(chunk.codes.xy, chunk.high.x, x.first);
-  return x.scale * (first + fetched_part_scale(chunk.scale, chunk.part + 1u) * part_code_dot(chunk.codes.zw, chunk.high.y, x.second));
+  precise const float first = fetched_part_scale(chunk.scale, chunk.part) * part_code_dot(chunk.codes.xy, chunk.high.x, x.first);
+  precise const float second = fetched_part_scale(chunk.scale, chunk.part + 1u) * part_code_dot(chunk.codes.zw, chunk.high.y, x.second);
+  precise const float result = x.scale * (first + second);
+  return result;
 }
 #endif
 #else

@@ -15,7 +15,10 @@ float weight_dot(WeightChunk chunk, const uint eight, vec4 low, vec4 high) {
   return chunk.scale * (dot(code_low, low) + dot(code_high, high));
 }
 #ifdef VL2_WEIGHT_CODE_DOTS
-float weight_code_dot(WeightChunk chunk, XChunk x) { return chunk.scale * x.scale * float(quad_dot(chunk.codes, x.first)); }
+float weight_code_dot(WeightChunk chunk, XChunk x) {
+  precise const float result = chunk.scale * x.scale * float(quad_dot(chunk.codes, x.first));
+  return result;
+}
 #endif
 #else
 void block_values8(uint index, out vec4 low, out vec4 high) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "runtime/ops/expert_groups.h"
 #include "tests/reference/decode.h"
 #include "tests/support/gpu_test.h"
 
@@ -455,87 +454,4 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: bytes of x made beforehand give what a 
       CHECK(wrong < 1e-6);  // seen: 1e-7; another block's: 2e-2 and more
       CHECK(sums < 4e-3);   // seen: 9e-4; another block's: 0.1
     }
-}
-
-TEST_CASE_FIXTURE(GpuTest, "decode_gemv: experts that several tokens chose are read once, and give each the same to the bit") {
-  constexpr uint32_t kExperts = 5, kChosen = 2, kTokens = 9;
-  // Expert 4 is chosen seven times (two groups), 0 six times, 3 four times, 1 once; 2 never.
-  const std::vector<uint32_t> ids{4, 0, 3, 4, 0, 4, 4, 3, 1, 4, 4, 0, 0, 3, 4, 0, 3, 0};
-  const auto groups_of_caps = groups_of(device.caps());
-  const uint32_t subgroup = device.caps().subgroup_size;
-  for (size_t f = 0; f < std::size(kWeightFormats); ++f) {
-    const DType format = kWeightFormats[f];
-    const bool dot = dtype_block(format) > 1 && device.caps().packed_dot;
-    const uint32_t k = whole_blocks(72, format), width = 19, blocks = k / 32;
-    DecodeGemvGroup group = groups_of_caps[f % groups_of_caps.size()];
-    if (dot)
-      group = {.threads = 2 * subgroup, .rows = 2, .unroll = 1, .one_subgroup = false, .sets = 5};
-    CAPTURE(dtype_name(format));
-    const TensorView x = upload({kTokens, k}, random_floats(kTokens * k, 1, 2)), norm = upload({k}, random_floats(k, 2)),
-                     weight = upload_weight({kExperts, 2 * width, k}, random_floats(kExperts * 2 * width * k, 4), format),
-                     id_view = upload_u32({kTokens, kChosen}, ids), own = tensor({kTokens, kChosen * width}),
-                     y = tensor({kTokens, kChosen * width}), groups = tensor({expert_group_words(kTokens * kChosen)}, DType::U32);
-    DecodeGemv op{.x = x,
-                  .norm = norm,
-                  .weight = weight,
-                  .ids = id_view,
-                  .expert_weights = upload({kTokens, kChosen}, random_floats(kTokens * kChosen, 3)),
-                  .y = own,
-                  .pairs = true,
-                  .eps = kEps,
-                  .tokens = kTokens};
-    REQUIRE(decode_gemv(rec, op, group).ok());
-    REQUIRE(expert_groups(rec, id_view, groups).ok());
-    op.groups = groups;
-    op.y = y;
-    group.tokens = 4;
-    Status status = decode_gemv(rec, op, group);
-    REQUIRE_MESSAGE(status.ok(), status.message());
-    CHECK(download(y) == download(own));
-    if (!dot)
-      continue;
-    op.bytes = {tensor({kTokens, k / 4}, DType::U32), tensor({kTokens, blocks + 1, 2})};
-    REQUIRE(decode_bytes(rec, x, norm, kEps, group.threads, op.bytes).ok());
-    op.y = tensor({kTokens, kChosen * width});
-    status = decode_gemv(rec, op, group);
-    REQUIRE_MESSAGE(status.ok(), status.message());
-    CHECK(download(op.y) == download(own));
-  }
-}
-
-TEST_CASE_FIXTURE(GpuTest, "expert_groups: every choice is in one group, with others of its expert, four at most") {
-  for (const uint32_t choices : {1u, 6u, 48u, 96u, 256u}) {
-    CAPTURE(choices);
-    std::vector<uint32_t> ids;
-    for (uint32_t i = 0; i < choices; ++i)
-      ids.push_back(choices == 96 ? 7 : i * i * 2654435761u % 31);
-    const TensorView groups = tensor({expert_group_words(choices)}, DType::U32);
-    REQUIRE(expert_groups(rec, upload_u32({choices}, ids), groups).ok());
-    const auto words = download_u32(groups);
-    std::vector<uint32_t> seen(choices, 0), of_expert(31, 0);
-    uint32_t groups_seen = 0;
-    bool ended = false;
-    for (uint32_t g = 0; g < choices; ++g) {
-      const uint32_t* const group = &words[6 * g];
-      REQUIRE(group[1] <= 4);
-      ended = ended || group[1] == 0;
-      CHECK((ended ? group[1] == 0 : group[1] > 0));
-      groups_seen += group[1] > 0 ? 1 : 0;
-      for (uint32_t i = 0; i < group[1]; ++i) {
-        REQUIRE(group[2 + i] < choices);
-        CHECK(ids[group[2 + i]] == group[0]);
-        ++seen[group[2 + i]];
-      }
-    }
-    CHECK(std::all_of(seen.begin(), seen.end(), [](uint32_t times) { return times == 1; }));
-    uint32_t fewest = 0;
-    for (const uint32_t id : ids)
-      ++of_expert[id];
-    for (const uint32_t count : of_expert)
-      fewest += (count + 3) / 4;
-    CHECK(groups_seen == fewest);
-  }
-  CHECK(expert_groups(rec, tensor({257}, DType::U32), tensor({6 * 257}, DType::U32)).code() == Code::BadShape);
-  CHECK(expert_groups(rec, tensor({6}, DType::U32), tensor({35}, DType::U32)).message() ==
-        "expert_groups: groups [35] u32 must be [36] u32");
 }
