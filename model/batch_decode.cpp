@@ -22,6 +22,22 @@ TensorView row_of(const TensorView& matrix, uint32_t row, std::initializer_list<
   return make_view(*matrix.buffer, matrix.dtype, dims, matrix.offset + uint64_t{row} * matrix.stride(0));
 }
 
+// [rows, heads * width] as [rows, heads, width].
+TensorView heads_of(const TensorView& rows, uint32_t heads) {
+  TensorView view = rows;
+  view.rank_ = 3;
+  view.dims = {rows.dim(0), heads, rows.dim(1) / heads};
+  view.strides = {rows.stride(0), rows.dim(1) / heads, 1};
+  return view;
+}
+
+// The first element of each row.
+TensorView column_of(const TensorView& rows) {
+  TensorView view = rows;
+  view.rank_ = 1;
+  return view;
+}
+
 // The same set with the same sampling: what was recorded for the one is the other's.
 bool same_sessions(std::span<const BatchRow> a, std::span<const BatchRow> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const BatchRow& x, const BatchRow& y) {
@@ -76,7 +92,11 @@ Status BatchDecode::create_buffers() {
   };
   const LanguageConfig& c = engine_.config().language;
   const uint32_t heads = c.num_attention_heads, hidden = c.hidden_size;
-  VL2_TRY(allocate(DType::U32, kTokenRing, true, "batch tokens", rings_));
+  VL2_ASSIGN(attention_, PlanAttention::create(engine_.device(), c, engine_.cache_type(), engine_.context(), rows_, tuning_));
+  VL2_TRY(allocate(DType::U32, kTokenRing, true, "batch rings", rings_));
+  VL2_TRY(allocate(DType::U32, decode_state_words(), true, "batch state", state_));
+  assert(state_.stride(0) == decode_state_pitch());
+  VL2_TRY(allocate(DType::U32, 1, true, "batch tokens", tokens_));
   VL2_TRY(allocate(DType::F32, hidden, true, "batch residual", residual_));
   VL2_TRY(allocate(DType::F32, c.vocab_size, true, "batch logits", logits_));
   const uint32_t q_width = c.use_mla ? heads * (c.qk_nope_head_dim + c.qk_rope_head_dim) : 3 * hidden;
@@ -135,7 +155,7 @@ Status BatchDecode::move_logits(uint32_t row, bool to_session) {
   return to_session ? rec_.copy(here, there) : rec_.copy(there, here);
 }
 
-// Gives each session its row, with its logits in it and its position and turn in the state of its plan.
+// Gives each session its row, with its logits and its position and turn in it.
 Status BatchDecode::seat(std::span<const BatchRow> sessions) {
   const auto holds = [](const Place& place) { return place.session != nullptr && place.session->logits_in_batch_; };
   const auto stays = [&](uint32_t row) { return row < sessions.size() && places_[row].session == sessions[row].session; };
@@ -153,7 +173,7 @@ Status BatchDecode::seat(std::span<const BatchRow> sessions) {
       continue;
     }
     Session& session = *sessions[row].session;
-    const bool stayed = stays(row), state_is_right = stayed && session.state_in_batch_ && place.position == session.length();
+    const bool stayed = stays(row), state_is_right = stayed && place.position == session.length();
     place = {&session, session.length()};
     if (session.batch_ != this) {
       if (session.batch_ != nullptr)
@@ -164,12 +184,16 @@ Status BatchDecode::seat(std::span<const BatchRow> sessions) {
     if (!stayed || !session.logits_in_batch_)
       VL2_TRY(move_logits(row, false));
     if (!state_is_right) {
-      VL2_TRY(session.plan_->start(rec_, session.length(), turn_));
+      const TensorView state = row_of(state_, row, {decode_state_words()});
+      VL2_TRY(rec_.fill(state.rows(0, 1), session.length()));  // DECODE_STATE_POSITION
+      VL2_TRY(rec_.fill(state.rows(1, 1), turn_));
       filled = true;
     }
-    session.state_in_batch_ = true;
   }
-  return filled && !router_counter_.empty() ? rec_.fill(router_counter_.reshaped({rows_}), 0) : Status{};
+  if (!filled)
+    return {};
+  VL2_TRY(attention_->clear(rec_));  // a step that never finished must not leave its arrivals behind
+  return router_counter_.empty() ? Status{} : rec_.fill(router_counter_.reshaped({rows_}), 0);
 }
 
 void BatchDecode::forget(Session& session) {
@@ -225,27 +249,40 @@ Result<DecodeBytes> BatchDecode::bytes_of(const TensorView& x, const TensorView&
   return bytes;
 }
 
-Status BatchDecode::attend(uint32_t index, std::span<const BatchRow> sessions) {
+std::vector<PlanAttention::Rows> BatchDecode::attention_rows(std::span<const BatchRow> sessions) const {
   const LanguageConfig& c = engine_.config().language;
+  const uint32_t heads = c.num_attention_heads;
+  std::vector<PlanAttention::Rows> groups;
+  for (uint32_t row = 0; row < sessions.size(); ++row) {
+    const Session& session = *sessions[row].session;
+    const PlanAttentionShape shape = attention_->shape(session.capacity());
+    if (groups.empty() || groups.back().caches.size() == attention_->most() || groups.back().shape != shape)
+      groups.push_back({.first = row, .shape = shape});
+    groups.back().caches.push_back(&session.cache_);
+    groups.back().rope_table = session.rope_table_;  // capacities ascend
+  }
+  for (PlanAttention::Rows& group : groups) {
+    const auto rows = [&](const TensorView& view) { return view.rows(group.first, static_cast<uint32_t>(group.caches.size())); };
+    group.state = rows(state_);
+    group.q = c.use_mla ? heads_of(rows(q_), heads) : rows(q_);
+    group.kv_a = c.use_mla ? rows(kv_a_) : TensorView{};
+    group.attended = heads_of(rows(attended_), heads);
+  }
+  return groups;
+}
+
+Status BatchDecode::attend(uint32_t index, std::span<const PlanAttention::Rows> groups, uint32_t tokens) {
+  const bool mla = engine_.config().language.use_mla;
   const LayerWeights& layer = engine_.weights().language.layers[index];
-  const uint32_t heads = c.num_attention_heads, tokens = static_cast<uint32_t>(sessions.size());
-  const TensorView& q_weight = c.use_mla ? layer.q : layer.qkv;
+  const TensorView& q_weight = mla ? layer.q : layer.qkv;
   VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, layer.input_norm, x_bytes_, tokens, {&q_weight, &layer.kv_a}));
   VL2_TRY(gemv({.x = residual_, .norm = layer.input_norm, .weight = q_weight, .y = q_}, tokens, x));
-  if (c.use_mla)
+  if (mla)
     VL2_TRY(gemv({.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_}, tokens, x));
   // Part by part, so that what one session waits for all others do side by side.
-  for (uint32_t part = 0, parts = 1; part < parts; ++part)
-    for (uint32_t row = 0; row < tokens; ++row) {
-      const DecodePlan& plan = *sessions[row].session->plan_;
-      parts = std::max(parts, plan.attention_parts());
-      if (part >= plan.attention_parts())
-        continue;
-      const TensorView q =
-          c.use_mla ? row_of(q_, row, {heads, c.qk_nope_head_dim + c.qk_rope_head_dim}) : row_of(q_, row, {3 * c.hidden_size});
-      const TensorView kv_a = c.use_mla ? row_of(kv_a_, row, {kv_a_.dim(1)}) : TensorView{};
-      VL2_TRY(plan.attend_part(rec_, part, index, q, kv_a, row_of(attended_, row, {heads, attended_.dim(1) / heads})));
-    }
+  for (uint32_t part = 0; part < attention_->parts(); ++part)
+    for (const PlanAttention::Rows& group : groups)
+      VL2_TRY(attention_->record(rec_, part, layer, index, group));
   VL2_ASSIGN(const DecodeBytes attended, bytes_of(attended_, {}, attended_bytes_, tokens, {&layer.o}));
   return gemv({.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}, tokens, attended);
 }
@@ -310,24 +347,23 @@ Status BatchDecode::record_step(std::span<const BatchRow> sessions) {
     const Session& session = *sessions[row].session;
     SampleOptions options = sessions[row].options;
     options.step = 0;
-    options.position = session.plan_->state().rows(0, 1);  // DECODE_STATE_POSITION
+    options.position = row_of(state_, row, {1});  // DECODE_STATE_POSITION
     options.update_seen = true;
     choices.push_back(
-        {row_of(logits_, row, {logits_.dim(1)}), session.seen_, options, session.sample_scratch_, session.plan_->token()});
+        {row_of(logits_, row, {logits_.dim(1)}), session.seen_, options, session.sample_scratch_, row_of(tokens_, row, {1})});
   }
+  const std::vector<PlanAttention::Rows> groups = attention_rows(sessions);
+  const TensorView chosen = column_of(tokens_.rows(0, tokens));
   VL2_TRY(sample_rows(rec_, choices));
-  for (uint32_t row = 0; row < tokens; ++row)
-    VL2_TRY(embed_tokens(rec_, weights.embed_tokens, choices[row].token, residual_.rows(row, 1)));
+  VL2_TRY(embed_tokens(rec_, weights.embed_tokens, chosen, residual_.rows(0, tokens)));
   for (uint32_t i = 0; i < weights.layers.size(); ++i) {
     const LayerWeights& layer = weights.layers[i];
-    VL2_TRY(attend(i, sessions));
+    VL2_TRY(attend(i, groups, tokens));
     VL2_TRY(layer.is_moe ? moe(layer, tokens) : dense(layer, tokens));
   }
   VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, weights.norm, x_bytes_, tokens, {&weights.lm_head}));
   VL2_TRY(gemv({.x = residual_, .norm = weights.norm, .weight = weights.lm_head, .y = logits_}, tokens, x));
-  for (uint32_t row = 0; row < tokens; ++row)
-    VL2_TRY(decode_advance(rec_, choices[row].token, sessions[row].session->plan_->state(), row_of(rings_, row, {kTokenRing})));
-  return {};
+  return decode_advance(rec_, chosen, state_.rows(0, tokens), rings_.rows(0, tokens));
 }
 
 Result<Replay*> BatchDecode::replay_of(std::span<const BatchRow> sessions) {
@@ -354,12 +390,14 @@ Status BatchDecode::decode(std::span<const BatchRow> given, uint32_t count, std:
   VL2_TRY(check(given, count));
   const auto tokens = static_cast<uint32_t>(given.size());
   ids.assign(size_t{tokens} * count, 0);
-  // The same set sits in the same order, whoever asked first.
+  // The same set sits in the same order, whoever asked first; caches of one capacity next to each other.
   std::vector<uint32_t> order(tokens);
   for (uint32_t i = 0; i < tokens; ++i)
     order[i] = i;
-  std::sort(order.begin(), order.end(),
-            [&](uint32_t a, uint32_t b) { return given[a].session->number_ < given[b].session->number_; });
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    const Session &first = *given[a].session, &second = *given[b].session;
+    return std::pair(first.capacity(), first.number_) < std::pair(second.capacity(), second.number_);
+  });
   std::vector<BatchRow> sessions;
   for (const uint32_t i : order)
     sessions.push_back(given[i]);

@@ -1,9 +1,10 @@
 // Several conversations decode a token each in one pass over the weights.
 //
 // DecodePlan with an axis of tokens: the same kernels, in which a weight of the dense products is loaded once for up to eight
-// tokens, the router and the experts take the tokens side by side, and what belongs to one conversation (its cache, its position,
-// its sampling) is dispatched for each within the same levels. Every token is summed in the order in which it would be alone, so
-// who else is in the step does not show in an answer.
+// tokens, and attention, the router and the experts take the tokens side by side: attention those of up to eight conversations with
+// caches of one capacity, or one at a time where a shader cannot choose among so many (decode_conversations()). Sampling alone is
+// dispatched for each, within the same levels. Every token is summed in the order in which it would be alone, so who else is in the
+// step does not show in an answer.
 //
 // Where experts are cached in slots, a step's tokens take their turns at a layer's slots one after the other, and then all their
 // products read the slots: there must be slots for the choices of all of them, or the one that comes last would take those of the
@@ -63,7 +64,7 @@ class BatchDecode {
 
  private:
   friend class Session;
-  // What the device holds in a row of logits_, and in the state of the session's plan.
+  // What the device holds in a row of logits_ and of state_.
   struct Place {
     Session* session = nullptr;
     uint32_t position = 0;
@@ -80,7 +81,9 @@ class BatchDecode {
   Status move_logits(uint32_t row, bool to_session);
   Result<Replay*> replay_of(std::span<const BatchRow> sessions);
   Status record_step(std::span<const BatchRow> sessions);
-  Status attend(uint32_t layer, std::span<const BatchRow> sessions);
+  // Neighbours whose caches have one shape, as many as a dispatch takes.
+  std::vector<PlanAttention::Rows> attention_rows(std::span<const BatchRow> sessions) const;
+  Status attend(uint32_t layer, std::span<const PlanAttention::Rows> groups, uint32_t tokens);
   Status dense(const LayerWeights& layer, uint32_t tokens);
   Status moe(const LayerWeights& layer, uint32_t tokens);
   // `bytes`: those of op.x, where the weight wants them.
@@ -101,7 +104,9 @@ class BatchDecode {
   std::vector<Session*> guests_;  // whose batch_ is this
   uint32_t turn_ = 0;             // where the next tokens go in the rings
   std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::optional<PlanAttention> attention_;
   TensorView rings_;                                                  // u32 [rows, kTokenRing]
+  TensorView state_, tokens_;                                         // u32 [rows, decode_state_words()], [rows, 1]; as residual_
   TensorView residual_, logits_;                                      // f32 [rows, ...], each row at a multiple of 256 bytes
   TensorView q_, kv_a_, attended_;                                    // likewise; q_ of MHA is q, k and v
   TensorView gated_, shared_gated_, shared_out_;                      // likewise

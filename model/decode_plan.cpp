@@ -73,16 +73,8 @@ Result<std::unique_ptr<DecodePlan>> DecodePlan::create(Device& device, const Lan
   if (const char* text = std::getenv("VL2_DECODE_TUNING"); text != nullptr) {
     VL2_ASSIGN(plan->tuning_, parse_decode_tuning(text));
   }
-  // lavapipe 25.0.7, the demo model at depth 450: 25 ms a token with one group, 44 with what fills 256 invocations.
-  if (device.quirks().barriers_are_slow && plan->tuning_.groups == 0)
-    plan->tuning_.groups = 1;
-  const uint32_t heads = config.num_attention_heads, depth = head_depth(config);
-  plan->attention_ =
-      decode_attention_shape(device.caps(), cache.capacity, depth, heads, config.use_mla ? heads : 1,
-                             config.use_mla ? config.kv_lora_rank : depth, config.use_mla ? config.v_head_dim : 0, plan->tuning_);
-  if (config.use_mla && device.act() == DType::F16)
-    plan->matrix_ = decode_matrix_shape(device.caps(), device.quirks(), device.tier(), cache.capacity, depth, heads,
-                                        config.kv_lora_rank, plan->tuning_);
+  VL2_ASSIGN(plan->attention_, PlanAttention::create(device, config, cache.type, cache.capacity, 1, plan->tuning_));
+  plan->shape_ = plan->attention_->shape(cache.capacity);
   VL2_TRY(plan->create_buffers(device));
   return plan;
 }
@@ -100,27 +92,18 @@ Status DecodePlan::create_buffers(Device& device) {
     return {};
   };
   const LanguageConfig& c = config_;
-  const uint32_t heads = c.num_attention_heads, hidden = c.hidden_size, width = rope_width(c);
+  const uint32_t heads = c.num_attention_heads, hidden = c.hidden_size;
   VL2_TRY(allocate(DType::U32, {decode_state_words()}, "decode state", state_));
   VL2_TRY(allocate(DType::U32, {1}, "decode token", token_));
   VL2_TRY(allocate(DType::F32, {hidden}, "decode residual", residual_));
   if (c.use_mla) {
     VL2_TRY(allocate(DType::F32, {heads, c.qk_nope_head_dim + c.qk_rope_head_dim}, "decode q", q_));
     VL2_TRY(allocate(DType::F32, {c.kv_lora_rank + c.qk_rope_head_dim}, "decode kv_a", kv_a_));
-    const uint32_t rows = matrix_ ? matrix_->head_tiles(heads) * matrix_->shape.m : heads;
-    VL2_TRY(
-        allocate(matrix_ ? DType::F16 : DType::F32, {rows, c.kv_lora_rank + c.qk_rope_head_dim}, "decode q_latent", q_latent_));
     VL2_TRY(allocate(DType::F32, {heads, c.v_head_dim}, "decode attended", attended_));
-    VL2_TRY(allocate(DType::F32, {heads, c.kv_lora_rank}, "decode attended latent", attended_latent_));
   } else {
     VL2_TRY(allocate(DType::F32, {3 * hidden}, "decode qkv", q_));
-    VL2_TRY(allocate(DType::F32, {heads, width}, "decode attended", attended_));
+    VL2_TRY(allocate(DType::F32, {heads, rope_width(c)}, "decode attended", attended_));
   }
-  const uint32_t latent = c.use_mla ? c.kv_lora_rank : width, splits = matrix_ ? matrix_->splits : attention_.splits;
-  VL2_TRY(
-      allocate(matrix_ ? DType::F16 : DType::F32, {heads, splits, latent}, "decode attention parts", attention_scratch_.parts));
-  VL2_TRY(allocate(DType::F32, {heads, splits, 2}, "decode attention limits", attention_scratch_.limits));
-  VL2_TRY(allocate(DType::U32, {heads}, "decode attention counters", attention_scratch_.counter));
   VL2_TRY(allocate(DType::F32, {c.intermediate_size}, "decode gated", gated_));
   if (c.n_routed_experts == 0)
     return {};
@@ -136,10 +119,10 @@ Status DecodePlan::create_buffers(Device& device) {
   return allocate(DType::F32, {c.num_experts_per_tok}, "decode expert weights", expert_weights_);
 }
 
-Status DecodePlan::start(Recorder& rec, uint32_t position, uint32_t turn) const {
+Status DecodePlan::start(Recorder& rec, uint32_t position) const {
   VL2_TRY(rec.fill(state_.rows(0, 1), position));
-  VL2_TRY(rec.fill(state_.rows(1, 1), turn));
-  VL2_TRY(rec.fill(attention_scratch_.counter, 0));  // a token that never finished must not leave its arrivals behind
+  VL2_TRY(rec.fill(state_.rows(1, 1), 0));
+  VL2_TRY(attention_->clear(rec));  // a token that never finished must not leave its arrivals behind
   return router_counter_.empty() ? Status{} : rec.fill(router_counter_, 0);
 }
 
@@ -187,52 +170,23 @@ Status DecodePlan::gemv(Recorder& rec, const DecodeGemv& op) const {
   return tuned_decode_gemv(rec, op, config_.num_experts_per_tok, tuning_);
 }
 
-Status DecodePlan::attend_part(Recorder& rec, uint32_t part, uint32_t layer_index, const TensorView& q, const TensorView& kv_a,
-                               const TensorView& attended) const {
-  const LayerWeights& layer = weights_.layers[layer_index];
-  const LayerCache& cache = cache_.layers[layer_index];
-  if (!config_.use_mla) {
-    const float scale = 1.0f / std::sqrt(static_cast<float>(rope_width(config_)));
-    return decode_mha_attention(rec, q, cache.keys, cache.values, in_.rope_table, state_, attention_scratch_, attended, scale,
-                                attention_);
-  }
-  const float scale = attention_scale(config_);
-  if (part == 0) {
-    VL2_TRY(decode_latent(rec, kv_a, layer.kv_a_norm, config_.rms_norm_eps, in_.rope_table, state_, cache.latent));
-    return decode_mla_query(rec, q, layer.kv_b, in_.rope_table, state_, q_latent_.rows(0, config_.num_attention_heads));
-  }
-  if (matrix_) {
-    const auto record = part == 1 ? decode_mla_matrix_splits : decode_mla_matrix_values;
-    return record(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended, scale, *matrix_);
-  }
-  return decode_mla_attention(rec, q_latent_, cache.latent, layer.kv_b, state_, attention_scratch_, attended, scale, attention_);
-}
-
-Status DecodePlan::attend_mla(Recorder& rec, uint32_t index) const {
+Status DecodePlan::attend(Recorder& rec, uint32_t index) const {
   const LayerWeights& layer = weights_.layers[index];
   const float eps = config_.rms_norm_eps;
-  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.q, .y = q_, .eps = eps}));
-  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_, .eps = eps}));
-  if (matrix_ || tuning_.apart == 0) {
-    for (uint32_t part = 0; part < attention_parts(); ++part)
-      VL2_TRY(attend_part(rec, part, index, q_, kv_a_, attended_));
-    return {};
-  }
-  VL2_TRY(attend_part(rec, 0, index, q_, kv_a_, attended_));
-  VL2_TRY(decode_mla_attention(rec, q_latent_, cache_.layers[index].latent, layer.kv_b, state_, attention_scratch_,
-                               attended_latent_, attention_scale(config_), attention_, true));
-
-  Device& device = rec.device();
-  return decode_head_values(rec, attended_latent_, layer.kv_b, attended_,
-                            decode_gemv_group(device.caps(), device.quirks(), config_.num_attention_heads * config_.v_head_dim,
-                                              config_.kv_lora_rank, layer.kv_b.dtype, false, tuning_));
-}
-
-Status DecodePlan::attend_mha(Recorder& rec, uint32_t index) const {
-  const LayerWeights& layer = weights_.layers[index];
-  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.qkv, .y = q_, .eps = config_.rms_norm_eps}));
-
-  return attend_part(rec, 0, index, q_, {}, attended_);
+  const bool mla = config_.use_mla;
+  VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = mla ? layer.q : layer.qkv, .y = q_, .eps = eps}));
+  if (mla)
+    VL2_TRY(gemv(rec, {.x = residual_, .norm = layer.input_norm, .weight = layer.kv_a, .y = kv_a_, .eps = eps}));
+  const PlanAttention::Rows rows{.shape = shape_,
+                                 .caches = {&cache_},
+                                 .rope_table = in_.rope_table,
+                                 .state = state_,
+                                 .q = mla ? q_.reshaped({1, q_.dim(0), q_.dim(1)}) : q_.reshaped({1, q_.dim(0)}),
+                                 .kv_a = mla ? kv_a_.reshaped({1, kv_a_.dim(0)}) : TensorView{},
+                                 .attended = attended_.reshaped({1, attended_.dim(0), attended_.dim(1)})};
+  for (uint32_t part = 0; part < attention_->parts(); ++part)
+    VL2_TRY(attention_->record(rec, part, layer, index, rows));
+  return gemv(rec, {.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true});
 }
 
 Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
@@ -301,8 +255,7 @@ Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) con
   VL2_TRY(embed_tokens(rec, weights_.embed_tokens, token_, residual_.reshaped({1, config_.hidden_size})));
   for (uint32_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    VL2_TRY(config_.use_mla ? attend_mla(rec, i) : attend_mha(rec, i));
-    VL2_TRY(gemv(rec, {.x = attended_, .weight = layer.o, .y = residual_, .accumulate = true}));
+    VL2_TRY(attend(rec, i));
     VL2_TRY(layer.is_moe ? moe(rec, layer) : dense(rec, layer));
   }
   VL2_TRY(gemv(
@@ -313,8 +266,7 @@ Status DecodePlan::record_token(Recorder& rec, const SampleOptions& options) con
 uint32_t DecodePlan::levels() const {
   uint32_t levels = 2;  // embedding, logits
   for (const LayerWeights& layer : weights_.layers)
-    levels += (config_.use_mla ? (tuning_.apart == 0 && !matrix_ ? 4 : 5) : 3) + (layer.is_moe ? 3 : 2) +
-              (layer.cache_state.empty() ? 0 : 2);
+    levels += 2 + attention_->parts() + (layer.is_moe ? 3 : 2) + (layer.cache_state.empty() ? 0 : 2);
   return levels;
 }
 

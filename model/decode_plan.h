@@ -6,9 +6,9 @@
 
 #include "model/config.h"
 #include "model/kv_cache.h"
+#include "model/plan_attention.h"
 #include "model/weights.h"
 #include "runtime/decode_tuning.h"
-#include "runtime/ops/decode_attention.h"
 #include "runtime/ops/decode_gemv.h"
 #include "runtime/ops/sample.h"
 #include "runtime/recorder.h"
@@ -51,21 +51,8 @@ class DecodePlan {
   static Result<std::unique_ptr<DecodePlan>> create(Device& device, const LanguageConfig& config, const LanguageWeights& weights,
                                                     const KvCache& cache, const DecodeInputs& inputs);
 
-  /// Records the setting of the state: the next token goes to `position`, and into place `turn` of the ring.
-  Status start(Recorder& rec, uint32_t position, uint32_t turn = 0) const;
-
-  /// Records what attention does with its own cache, for a token of which q and kv_a (MHA: q, k and v, as `q`) were made
-  /// elsewhere. Parts that wait for each other: 0 .. attention_parts() - 1, one after the other.
-  ///
-  /// q         f32 [heads, nope + rope], or [3 hidden]    kv_a  f32 [latent + rope], or empty
-  /// attended  f32 [heads, value width]
-  Status attend_part(Recorder& rec, uint32_t part, uint32_t layer, const TensorView& q, const TensorView& kv_a,
-                     const TensorView& attended) const;
-  uint32_t attention_parts() const { return !config_.use_mla ? 1 : matrix_ ? 3 : 2; }
-
-  /// The position in the cache and the place in the ring that the next token takes; the token that was chosen.
-  const TensorView& state() const { return state_; }
-  const TensorView& token() const { return token_; }
+  /// Records the setting of the state: the next token goes to `position`, and into the first place of the ring.
+  Status start(Recorder& rec, uint32_t position) const;
 
   /// Records one token: chosen from the logits, put into ring and cache, run. options.step and update_seen are set here.
   Status record_token(Recorder& rec, const SampleOptions& options) const;
@@ -80,8 +67,7 @@ class DecodePlan {
   DecodePlan(const LanguageConfig& config, const LanguageWeights& weights, const KvCache& cache, const DecodeInputs& inputs)
       : config_(config), weights_(weights), cache_(cache), in_(inputs) {}
   Status create_buffers(Device& device);
-  Status attend_mla(Recorder& rec, uint32_t layer) const;
-  Status attend_mha(Recorder& rec, uint32_t layer) const;
+  Status attend(Recorder& rec, uint32_t layer) const;
   Status dense(Recorder& rec, const LayerWeights& layer) const;
   Status moe(Recorder& rec, const LayerWeights& layer) const;
   Status gemv(Recorder& rec, const DecodeGemv& op) const;
@@ -91,21 +77,19 @@ class DecodePlan {
   const KvCache& cache_;
   DecodeInputs in_;
   DecodeTuning tuning_;
-  DecodeAttentionShape attention_{};
-  std::optional<DecodeMatrixShape> matrix_;  // in its place, where there is one
+  std::optional<PlanAttention> attention_;
+  PlanAttentionShape shape_;
   std::vector<std::unique_ptr<Buffer>> buffers_;
   TensorView state_;                      // u32: see shaders/interface/decode_state.h
   TensorView token_;                      // u32 [1]
   TensorView residual_;                   // f32 [hidden]
-  TensorView q_, kv_a_, q_latent_;        // f32, MLA; q_ of MHA: [3, heads, width]
+  TensorView q_, kv_a_;                   // f32, MLA; q_ of MHA: [3, heads, width]
   TensorView attended_;                   // f32 [heads, value width]
-  TensorView attended_latent_;            // f32 [heads, latent]: MLA with W_UV in a level of its own
   TensorView gated_;                      // f32 [intermediate] of dense layers
   TensorView shared_gated_, shared_out_;  // f32 [shared intermediate], [hidden]
   TensorView experts_gated_;              // f32 [top_k, moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;
   TensorView slots_, loads_;  // u32 [top_k], with a cache of experts: where they are, and which are to be loaded
-  DecodeAttentionScratch attention_scratch_;
 };
 
 /// Those that a token's products read: the slots of a cache where there is one.

@@ -386,7 +386,6 @@ Status Session::decode_fused(uint32_t count, const SampleOptions& options, std::
   for (uint32_t done = 0; done < count; done += kTokenRing) {
     const uint32_t batch = std::min(kTokenRing, count - done);
     VL2_TRY(plan_->start(rec_, cache_.length));
-    state_in_batch_ = false;
     if (!timed)
       VL2_TRY(rec_.replay(*replay_, batch));
     for (uint32_t i = 0; i < batch && timed; ++i)

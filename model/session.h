@@ -142,7 +142,6 @@ class Session {
   // Whether the logits to come are where batch_ decoded them, and not in logits_. Other sessions' steps look at it.
   std::atomic<bool> logits_in_batch_{false};
   BatchDecode* batch_ = nullptr;  // the one that decoded it last
-  bool state_in_batch_ = false;   // the plan's state is as batch_ left it
   const uint64_t number_;         // of the process, in the order of their making
   Scratch scratch_;
   std::unique_ptr<DecodePlan> plan_;

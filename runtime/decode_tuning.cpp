@@ -8,6 +8,7 @@
 
 #include "runtime/tuning.h"
 #include "runtime/weight_format.h"
+#include "shaders/interface/decode_state.h"
 
 namespace vl2 {
 
@@ -25,6 +26,9 @@ constexpr uint32_t kDotThreads = 256, kDotGroups = 528;
 constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
+constexpr uint32_t kOtherBuffers =
+    8;  // of the attention kernels at most, but for caches: seven, and the counter of saturated stores
+constexpr uint32_t kQueryTokens = 8;               // sums of 8 elements each in registers
 constexpr uint32_t kWeightLanes = 8;               // DECODE_ATTENTION_WEIGHT_LANES
 constexpr uint32_t kSharedRowBytes = 3 * 512 * 4;  // of decode_mha_attention: the token's query, key and value
 
@@ -71,10 +75,15 @@ double gemv_estimate_us(const DecodeGemvGroup& group, uint32_t rows, uint32_t ch
 Result<DecodeTuning> parse_decode_tuning(std::string_view text) {
   DecodeTuning tuning;
   const std::pair<std::string_view, uint32_t*> fields[] = {
-      {"threads", &tuning.threads}, {"rows", &tuning.rows},     {"unroll", &tuning.unroll},      {"heads", &tuning.heads},
-      {"keys", &tuning.keys},       {"splits", &tuning.splits}, {"groups", &tuning.groups},      {"tiles", &tuning.tiles},
-      {"sets", &tuning.sets},       {"dot", &tuning.dot},       {"apart", &tuning.apart},        {"matrix", &tuning.matrix},
-      {"bytes", &tuning.bytes},     {"values", &tuning.values}, {"subgroups", &tuning.subgroups}};
+      {"threads", &tuning.threads},     {"rows", &tuning.rows},
+      {"unroll", &tuning.unroll},       {"heads", &tuning.heads},
+      {"keys", &tuning.keys},           {"splits", &tuning.splits},
+      {"groups", &tuning.groups},       {"tiles", &tuning.tiles},
+      {"sets", &tuning.sets},           {"dot", &tuning.dot},
+      {"apart", &tuning.apart},         {"matrix", &tuning.matrix},
+      {"bytes", &tuning.bytes},         {"values", &tuning.values},
+      {"subgroups", &tuning.subgroups}, {"conversations", &tuning.conversations},
+      {"tokens", &tuning.tokens}};
   while (!text.empty()) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string_view word = text.substr(0, comma);
@@ -222,6 +231,23 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
   while (finish() > room && shape.heads > 1)
     --shape.heads;
   return shape;
+}
+
+uint32_t decode_conversations(const DeviceCaps& caps, uint32_t cache_bindings, const DecodeTuning& tuning) {
+  constexpr uint32_t kMost = DECODE_CONVERSATIONS;
+  if (!caps.storage_buffer_arrays || caps.max_storage_buffers < kMost * cache_bindings + kOtherBuffers)
+    return 1;
+  return tuning.conversations != 0 ? std::min(tuning.conversations, kMost) : kMost;
+}
+
+uint32_t decode_query_tokens(const DeviceCaps& caps, uint32_t conversations, uint32_t workgroups, const DecodeTuning& tuning) {
+  const uint32_t wanted = 2 * (caps.cores != 0 ? caps.cores : kCores), most = std::min(conversations, kQueryTokens);
+  if (tuning.tokens != 0)
+    return std::bit_floor(std::min(tuning.tokens, most));
+  uint32_t tokens = 1;
+  while (tokens * 2 <= most && ceil_div(conversations, tokens * 2) * workgroups >= wanted)
+    tokens *= 2;
+  return tokens;
 }
 
 uint32_t DecodeMatrixShape::depth_parts() const {

@@ -68,6 +68,8 @@ struct DecodeTuning {
   uint32_t apart = 0;                                    ///< 1: W_UV in a level of its own
   uint32_t matrix = 0;                                   ///< 1: DecodeMatrixShape wherever it can be; 2: nowhere
   uint32_t subgroups = 0, values = 0;                    ///< of DecodeMatrixShape; `values` is value_rows
+  uint32_t conversations = 0;                            ///< most of a dispatch of attention; 1: each has its own
+  uint32_t tokens = 0;                                   ///< conversations for each load of W_UK
 };
 
 /// "threads=128,rows=4,heads=2": any of the fields above.
@@ -115,6 +117,19 @@ DecodeAttentionShape decode_attention_shape(const DeviceCaps& caps, uint32_t cap
 std::optional<DecodeMatrixShape> decode_matrix_shape(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier,
                                                      uint32_t capacity, uint32_t depth, uint32_t heads, uint32_t latent,
                                                      const DecodeTuning& tuning = {});
+
+/// How many conversations a dispatch of attention takes: DECODE_CONVERSATIONS, or 1 where the device cannot choose among as many
+/// caches as that in one shader.
+///
+/// cache_bindings  buffers that each has its own of: of MLA the latents, of MHA keys and values; in 8 bits their scales too
+uint32_t decode_conversations(const DeviceCaps& caps, uint32_t cache_bindings, const DecodeTuning& tuning = {});
+
+/// Conversations for which a workgroup of decode_mla_query multiplies what it loads of W_UK, of so many in the dispatch: the most
+/// that leave the device as many workgroups as it wants. A power of two, so that few pipelines serve any number.
+///
+/// workgroups  that one conversation takes
+uint32_t decode_query_tokens(const DeviceCaps& caps, uint32_t conversations, uint32_t workgroups,
+                             const DecodeTuning& tuning = {});
 
 /// Floats of shared memory that the dot products, the merge of the groups' values (`latent` of a head), then W_UV, of an
 /// attention workgroup take.

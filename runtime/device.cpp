@@ -137,6 +137,7 @@ Status Device::create_logical_device(VkPhysicalDevice physical, const DeviceOpti
   VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};
   f11.storageBuffer16BitAccess = caps_.storage16;
   VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f11};
+  features.features.shaderStorageBufferArrayDynamicIndexing = caps_.storage_buffer_arrays;
 
   if (caps_.memory_budget)
     extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);

@@ -52,6 +52,8 @@ struct DeviceCaps {
   uint64_t max_storage_buffer_bytes = 0;  ///< of one binding
   uint64_t max_allocation_bytes = 0;      ///< of one buffer: maxMemoryAllocationSize, and maxBufferSize where there is one
   uint32_t storage_buffer_alignment = 1;  ///< bytes, of a binding's offset
+  uint32_t max_storage_buffers = 0;       ///< bindings of a shader, arrays by their lengths
+  bool storage_buffer_arrays = false;     ///< of which a shader may choose one as it runs, a workgroup the same
   uint64_t device_local_bytes = 0;        ///< of the largest device-local heap
   bool float16 = false;                   ///< f16 arithmetic
   bool storage16 = false;                 ///< 16-bit storage buffers

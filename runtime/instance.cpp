@@ -84,6 +84,8 @@ void read_limits(const VkPhysicalDeviceLimits& limits, DeviceCaps& caps) {
   caps.max_push_constant_bytes = limits.maxPushConstantsSize;
   std::copy_n(limits.maxComputeWorkGroupCount, 3, caps.max_groups.begin());
   caps.max_storage_buffer_bytes = limits.maxStorageBufferRange;
+  caps.max_storage_buffers =
+      std::min({limits.maxPerStageDescriptorStorageBuffers, limits.maxPerStageResources, limits.maxDescriptorSetStorageBuffers});
   caps.storage_buffer_alignment = static_cast<uint32_t>(std::max<VkDeviceSize>(limits.minStorageBufferOffsetAlignment, 1));
   caps.timestamp_period_ns = limits.timestampComputeAndGraphics ? static_cast<double>(limits.timestampPeriod) : 0.0;
 }
@@ -237,6 +239,7 @@ DeviceCaps read_caps(VkPhysicalDevice device) {
   vkGetPhysicalDeviceFeatures2(device, &features);
   caps.float16 = f12.shaderFloat16;
   caps.storage16 = f11.storageBuffer16BitAccess;
+  caps.storage_buffer_arrays = features.features.shaderStorageBufferArrayDynamicIndexing;
 
   VkPhysicalDeviceMemoryProperties memory{};
   vkGetPhysicalDeviceMemoryProperties(device, &memory);

@@ -195,7 +195,7 @@ uint64_t PipelineStore::made_in_get() const {
 Status PipelineStore::make_layout(const ShaderCode& code, Pipeline& layout) {
   std::vector<VkDescriptorSetLayoutBinding> bindings;
   for (const ShaderBinding& binding : code.bindings)
-    bindings.push_back({binding.binding, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
+    bindings.push_back({binding.binding, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, binding.count, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
   VkDescriptorSetLayoutCreateInfo set_info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
   set_info.bindingCount = static_cast<uint32_t>(bindings.size());
   set_info.pBindings = bindings.data();

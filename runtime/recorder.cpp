@@ -16,6 +16,8 @@ constexpr size_t kFrames = 3;  // one recorded while two run
 constexpr uint32_t kSetsPerPool = 256;
 constexpr uint32_t kQueriesPerFrame = 8192;  // two a timed dispatch, two for the submission
 constexpr uint32_t kSaturationBinding = 31;
+constexpr size_t kMaxBindings = 32;
+constexpr size_t kMaxBuffers = 64;  // of a dispatch, arrays and all
 constexpr double kSubmissionNs = 50e6;
 constexpr double kBytesToWork = 16;  // a byte takes about as long as 16 operations, from phones to data centres
 
@@ -410,7 +412,7 @@ void Recorder::order_transfer(std::span<const Access> accesses) {
   pending_transfer_ = transferred_ = true;
 }
 
-Status Recorder::check_bindings(ShaderId shader, std::span<const TensorView> tensors, Groups groups) const {
+Status Recorder::check_bindings(ShaderId shader, std::span<const Binding> tensors, Groups groups) const {
   const ShaderCode& code = shader_code(shader);
   const auto& limit = device_.caps().max_groups;
   if (groups.x > limit[0] || groups.y > limit[1] || groups.z > limit[2])
@@ -421,55 +423,70 @@ Status Recorder::check_bindings(ShaderId shader, std::span<const TensorView> ten
         command.offset_bytes() + 12 > command.buffer->bytes())
       return fail(Code::BadShape, code.name, ": the number of groups ", command, " must be three adjacent u32 within its buffer");
   }
+  size_t buffers = 0;
   for (const ShaderBinding& binding : code.bindings) {
+    buffers += binding.count;
     if (binding.binding == kSaturationBinding)
       continue;
-    if (binding.binding >= tensors.size())
+    if (binding.binding >= tensors.size() || tensors[binding.binding].size() == 0)
       return fail(Code::BadArgument, code.name, ": no tensor for binding ", int{binding.binding});
-    const TensorView& view = tensors[binding.binding];
-    if (view.buffer == nullptr)
-      continue;  // an optional input: the shader's params say that it is not read
-    if (view.offset_bytes() % device_.caps().storage_buffer_alignment != 0)
-      return fail(Code::BadShape, code.name, ": binding ", int{binding.binding}, " starts at byte ", view.offset_bytes(),
-                  ", wanted a multiple of ", device_.caps().storage_buffer_alignment);
-    if (view.span_bytes() > max_binding_bytes_)
-      return fail(Code::BadShape, code.name, ": binding ", int{binding.binding}, " ", view, " has ", view.span_bytes(),
-                  " bytes, one binding takes ", max_binding_bytes_);
-    if (view.offset_bytes() + view.span_bytes() > view.buffer->bytes())
-      return fail(Code::BadShape, code.name, ": binding ", int{binding.binding}, " ", view, " reaches past its buffer of ",
-                  view.buffer->bytes(), " bytes");
+    const Binding& bound = tensors[binding.binding];
+    if (bound.size() > binding.count)
+      return fail(Code::BadArgument, code.name, ": ", bound.size(), " tensors for binding ", int{binding.binding}, ", it takes ",
+                  int{binding.count});
+    for (const TensorView& view : bound.views())
+      VL2_TRY(check_view(code, binding.binding, view));
   }
+  if (buffers > kMaxBuffers)
+    return fail(Code::Unsupported, code.name, ": ", buffers, " buffers, wanted at most ", kMaxBuffers);
   return {};
 }
 
-Status Recorder::write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
+Status Recorder::check_view(const ShaderCode& code, uint32_t binding, const TensorView& view) const {
+  if (view.buffer == nullptr)
+    return {};  // an optional input: the shader's params say that it is not read
+  if (view.offset_bytes() % device_.caps().storage_buffer_alignment != 0)
+    return fail(Code::BadShape, code.name, ": binding ", binding, " starts at byte ", view.offset_bytes(),
+                ", wanted a multiple of ", device_.caps().storage_buffer_alignment);
+  if (view.span_bytes() > max_binding_bytes_)
+    return fail(Code::BadShape, code.name, ": binding ", binding, " ", view, " has ", view.span_bytes(),
+                " bytes, one binding takes ", max_binding_bytes_);
+  if (view.offset_bytes() + view.span_bytes() > view.buffer->bytes())
+    return fail(Code::BadShape, code.name, ": binding ", binding, " ", view, " reaches past its buffer of ", view.buffer->bytes(),
+                " bytes");
+  return {};
+}
+
+Status Recorder::write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const Binding> tensors,
                                    VkDescriptorSet& set) {
   Descriptors& descriptors = capture_ != nullptr ? capture_->parts_->descriptors : current_->descriptors;
   VL2_ASSIGN(set, descriptors.allocate(pipeline.set_layout));
-  std::array<VkDescriptorBufferInfo, 32> infos;
-  std::array<VkWriteDescriptorSet, 32> writes;
-  uint32_t count = 0;
+  std::array<VkDescriptorBufferInfo, kMaxBuffers> infos;
+  std::array<VkWriteDescriptorSet, kMaxBindings> writes;
+  uint32_t count = 0, write_count = 0;
   for (const ShaderBinding& binding : code.bindings) {
-    VkDescriptorBufferInfo& info = infos[count];
-    const bool given = binding.binding != kSaturationBinding && tensors[binding.binding].buffer != nullptr;
-    if (given) {
-      const TensorView& view = tensors[binding.binding];
-      // Whole words: shaders read 16-bit and 8-bit data as words too.
-      info = {view.buffer->handle(), view.offset_bytes(), std::max<uint64_t>((view.span_bytes() + 3) / 4 * 4, 4)};
-    } else {
-      // The counter of saturated stores, or a stand-in for an optional input.
-      const uint64_t turn = dispatch_count_ % Device::kSaturationCounters;
-      info = {device_.saturation_buffer().handle(), turn * Device::kSaturationStride, 4};
+    VkDescriptorBufferInfo* const first = &infos[count];
+    for (uint32_t i = 0; i < binding.count; ++i, ++count) {
+      // What an array has no view for is never read: the first again, since not every device takes descriptors of nothing.
+      const Binding* const bound = binding.binding == kSaturationBinding ? nullptr : &tensors[binding.binding];
+      const TensorView* const view = bound == nullptr ? nullptr : &(*bound)[i < bound->size() ? i : 0];
+      if (view != nullptr && view->buffer != nullptr) {
+        // Whole words: shaders read 16-bit and 8-bit data as words too.
+        infos[count] = {view->buffer->handle(), view->offset_bytes(), std::max<uint64_t>((view->span_bytes() + 3) / 4 * 4, 4)};
+      } else {
+        // The counter of saturated stores, or a stand-in for an optional input.
+        const uint64_t turn = dispatch_count_ % Device::kSaturationCounters;
+        infos[count] = {device_.saturation_buffer().handle(), turn * Device::kSaturationStride, 4};
+      }
     }
-    writes[count] = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,   binding.binding, 0, 1,
-                     VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,      nullptr, &info, nullptr};
-    ++count;
+    writes[write_count++] = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,   binding.binding, 0, binding.count,
+                             VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,      nullptr, first, nullptr};
   }
-  vkUpdateDescriptorSets(device_.handle(), count, writes.data(), 0, nullptr);
+  vkUpdateDescriptorSets(device_.handle(), write_count, writes.data(), 0, nullptr);
   return {};
 }
 
-Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes,
+Status Recorder::dispatch_bytes(ShaderId shader, std::span<const Binding> tensors, const void* params, uint32_t params_bytes,
                                 Groups groups, Cost cost, std::span<const uint32_t> constants) {
   if (groups.x == 0 || groups.y == 0 || groups.z == 0)
     return {};
@@ -483,13 +500,14 @@ Status Recorder::dispatch_bytes(ShaderId shader, std::span<const TensorView> ten
   VkDescriptorSet set = VK_NULL_HANDLE;
   VL2_TRY(write_descriptors(*pipeline, code, tensors, set));
 
-  std::array<Access, 32> accesses;
+  std::array<Access, kMaxBuffers> accesses;
   size_t access_count = 0;
   for (const ShaderBinding& binding : code.bindings) {
-    if (binding.binding == kSaturationBinding || tensors[binding.binding].buffer == nullptr)
+    if (binding.binding == kSaturationBinding)
       continue;
-    const TensorView& view = tensors[binding.binding];
-    accesses[access_count++] = {view.buffer, view.offset_bytes(), view.offset_bytes() + view.span_bytes(), binding.writes};
+    for (const TensorView& view : tensors[binding.binding].views())
+      if (view.buffer != nullptr)
+        accesses[access_count++] = {view.buffer, view.offset_bytes(), view.offset_bytes() + view.span_bytes(), binding.writes};
   }
   const TensorView& command = groups.command;
   const bool indirect = command.buffer != nullptr;

@@ -43,6 +43,24 @@ struct DispatchTime {
 /// Specialisation constants by constant_id 0, 1, 2, ...
 using SpecConstants = std::initializer_list<uint32_t>;
 
+/// What a dispatch binds at one binding: a view, or, where the shader has an array of buffers there, a view for each of the first
+/// of them; the others are never read. Refers to what it was made of, and is a parameter alone.
+class Binding {
+ public:
+  Binding() : Binding(kNothing) {}  // an optional input that is left out: an empty view
+  Binding(const TensorView& view) : views_(&view, 1) {}
+  Binding(std::span<const TensorView> views) : views_(views) {}
+  Binding(const std::vector<TensorView>& views) : views_(views) {}
+
+  std::span<const TensorView> views() const { return views_; }
+  size_t size() const { return views_.size(); }
+  const TensorView& operator[](size_t index) const { return views_[index]; }
+
+ private:
+  static constexpr TensorView kNothing{};
+  std::span<const TensorView> views_;
+};
+
 /// A view moved down to the device's storage buffer alignment, and how many elements it was moved by.
 struct AlignedView {
   TensorView view;     ///< starts at a bindable offset and reaches the end of the original
@@ -90,12 +108,13 @@ class Recorder {
 
   /// Records one dispatch of `shader`.
   ///
-  /// tensors  one view a binding, in binding order; each view's offset is a multiple of the device's storage buffer alignment
+  /// tensors  one a binding, in binding order; each view's offset is a multiple of the device's storage buffer alignment
   /// params   the shader's push constants: 4-byte members only, at most 128 bytes
   /// groups   those that a dispatch, copy or fill wrote count when the device comes here
-  /// Errors   BadShape (too many groups, misaligned or too large a view: nothing recorded), VulkanError, OutOfMemory, DeviceLost
+  /// Errors   BadShape (too many groups, misaligned or too large a view), BadArgument (no view for a binding, or more than its array has
+  ///          buffers): nothing recorded; VulkanError, OutOfMemory, DeviceLost
   template <typename Params>
-  Status dispatch(ShaderId shader, std::initializer_list<TensorView> tensors, const Params& params, Groups groups, Cost cost = {},
+  Status dispatch(ShaderId shader, std::initializer_list<Binding> tensors, const Params& params, Groups groups, Cost cost = {},
                   SpecConstants constants = {}) {
     static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 128 && sizeof(Params) % 4 == 0);
     return dispatch_bytes(shader, {tensors.begin(), tensors.size()}, &params, sizeof(Params), groups, cost,
@@ -152,12 +171,13 @@ class Recorder {
   struct Frame;  // one command buffer with its descriptors, fence and queries
   friend class Replay;
 
-  Status dispatch_bytes(ShaderId shader, std::span<const TensorView> tensors, const void* params, uint32_t params_bytes,
+  Status dispatch_bytes(ShaderId shader, std::span<const Binding> tensors, const void* params, uint32_t params_bytes,
                         Groups groups, Cost cost, std::span<const uint32_t> constants);
-  Status check_bindings(ShaderId shader, std::span<const TensorView> tensors, Groups groups) const;
+  Status check_bindings(ShaderId shader, std::span<const Binding> tensors, Groups groups) const;
+  Status check_view(const ShaderCode& code, uint32_t binding, const TensorView& view) const;
   Status begin_if_needed();
   Status retire(Frame& frame);
-  Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const TensorView> tensors,
+  Status write_descriptors(const Pipeline& pipeline, const ShaderCode& code, std::span<const Binding> tensors,
                            VkDescriptorSet& set);
   VkCommandBuffer commands() const;
   Status next_capture_part();

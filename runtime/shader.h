@@ -16,6 +16,7 @@ struct ShaderBinding {
   uint8_t binding;
   bool reads;
   bool writes;
+  uint8_t count;  ///< buffers: 1, or the length of an array of them
 };
 
 /// One compiled variant, embedded in the library.

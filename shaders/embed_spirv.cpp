@@ -2,8 +2,8 @@
 //
 // Usage: embed_spirv OUT.cpp NAME=FILE.spv [NAME=FILE.spv ...]     (order = order of enum ShaderId)
 //
-// Read from each module: its storage buffer bindings with the access that the source's `readonly` and `writeonly` promise, the size
-// of its push constants, and whether it uses matrix units. The recorder derives barriers from the first, so no operator states them
+// Read from each module: its storage buffer bindings with the access that the source's `readonly` and `writeonly` promise and how
+// many buffers each takes, the size of its push constants, and whether it uses matrix units. The recorder derives barriers from the first, so no operator states them
 // a second time.
 #include <cstdint>
 #include <cstdio>
@@ -19,13 +19,14 @@ namespace {
 // The few numbers of the SPIR-V specification (version 1.5, section 3) that are needed here.
 constexpr uint32_t kMagic = 0x07230203;
 constexpr uint32_t kOpCapability = 17, kCooperativeMatrix = 6022;
-constexpr uint32_t kOpTypeInt = 21, kOpTypeFloat = 22, kOpTypeStruct = 30, kOpTypePointer = 32, kOpVariable = 59,
-                   kOpDecorate = 71, kOpMemberDecorate = 72;
+constexpr uint32_t kOpTypeInt = 21, kOpTypeFloat = 22, kOpTypeArray = 28, kOpTypeStruct = 30, kOpTypePointer = 32,
+                   kOpConstant = 43, kOpVariable = 59, kOpDecorate = 71, kOpMemberDecorate = 72;
 constexpr uint32_t kNonWritable = 24, kNonReadable = 25, kBinding = 33, kDecorationOffset = 35;
 constexpr uint32_t kStoragePushConstant = 9, kStorageBuffer = 12;
 
 struct Access {
   bool reads = false, writes = false;
+  uint32_t count = 0;  // of buffers: 1, or an array of them
 };
 
 struct Module {
@@ -42,6 +43,11 @@ struct Declarations {
   std::map<uint32_t, std::vector<uint32_t>> members;         // struct -> member types
   std::map<uint32_t, uint32_t> pointee;                      // pointer type -> type
   std::map<uint32_t, uint32_t> scalar_bytes;                 // scalar type -> bytes
+  std::map<uint32_t, uint32_t> constants;                    // constant -> its first word
+  struct Array {
+    uint32_t element, length;  // a type, a constant
+  };
+  std::map<uint32_t, Array> arrays;
   std::map<uint32_t, std::map<uint32_t, std::set<uint32_t>>> member_decorations;
   struct Variable {
     uint32_t id, type, storage;
@@ -70,7 +76,9 @@ Declarations read_declarations(const std::vector<uint32_t>& words) {
       case kOpTypeInt:
       case kOpTypeFloat: d.scalar_bytes[operand[0]] = operand[1] / 8; break;
       case kOpTypeStruct: d.members[operand[0]].assign(operand + 1, operand + count - 1); break;
+      case kOpTypeArray: d.arrays[operand[0]] = {operand[1], operand[2]}; break;
       case kOpTypePointer: d.pointee[operand[0]] = operand[2]; break;
+      case kOpConstant: d.constants[operand[1]] = operand[2]; break;
       case kOpVariable: d.variables.push_back({operand[1], operand[0], operand[2]}); break;
       default: break;
     }
@@ -91,11 +99,27 @@ uint32_t struct_bytes(const Declarations& d, uint32_t type) {
   return bytes;
 }
 
+// What a variable's pointer points to; where that is an array of blocks, one of them.
+uint32_t block_of(const Declarations& d, const Declarations::Variable& variable) {
+  const uint32_t type = d.pointee.at(variable.type);
+  const auto array = d.arrays.find(type);
+  return array == d.arrays.end() ? type : array->second.element;
+}
+
+// 1 where it is none; 0 for a length that is no plain constant.
+uint32_t buffers_of(const Declarations& d, const Declarations::Variable& variable) {
+  const auto array = d.arrays.find(d.pointee.at(variable.type));
+  if (array == d.arrays.end())
+    return 1;
+  const auto length = d.constants.find(array->second.length);
+  return length == d.constants.end() ? 0 : length->second;
+}
+
 // glslc puts NonWritable and NonReadable on the variable or on every member of its block.
 bool promised(const Declarations& d, const Declarations::Variable& variable, uint32_t decoration) {
   if (const auto whole = d.decorations.find(variable.id); whole != d.decorations.end() && whole->second.count(decoration))
     return true;
-  const uint32_t block = d.pointee.at(variable.type);
+  const uint32_t block = block_of(d, variable);
   const auto members = d.members.find(block);
   const auto decorated = d.member_decorations.find(block);
   if (members == d.members.end() || decorated == d.member_decorations.end())
@@ -121,6 +145,10 @@ bool reflect(Module& module) {
     Access& access = module.bindings[d.binding_of.at(variable.id)];
     access.reads |= !promised(d, variable, kNonReadable);
     access.writes |= !promised(d, variable, kNonWritable);
+    const uint32_t count = buffers_of(d, variable);
+    if (count == 0 || count > 255 || (access.count != 0 && access.count != count))
+      return false;  // two views of a binding must be of as many buffers
+    access.count = count;
   }
   return true;
 }
@@ -134,7 +162,8 @@ void write_module(std::ostream& out, const std::string& name, const Module& modu
   }
   out << "};\nconstexpr ShaderBinding " << name << "_bindings[] = {";
   for (const auto& [binding, access] : module.bindings)
-    out << "{" << binding << ", " << (access.reads ? "true" : "false") << ", " << (access.writes ? "true" : "false") << "},";
+    out << "{" << binding << ", " << (access.reads ? "true" : "false") << ", " << (access.writes ? "true" : "false") << ", "
+        << access.count << "},";
   out << "};\n";
 }
 
@@ -158,7 +187,7 @@ int main(int argc, char** argv) {
     file.seekg(0);
     file.read(reinterpret_cast<char*>(module.words.data()), static_cast<std::streamsize>(module.words.size() * 4));
     if (!file || !reflect(module) || module.bindings.empty()) {
-      std::cerr << "embed_spirv: " << path << ": not a SPIR-V module with storage buffers\n";
+      std::cerr << "embed_spirv: " << path << ": not a SPIR-V module with storage buffers, in arrays of 1 .. 255 or none\n";
       return 1;
     }
     write_module(out, name, module);

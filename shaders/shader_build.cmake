@@ -22,7 +22,8 @@ endfunction()
 function(vl2_compile_shader file name)
   set(source ${CMAKE_CURRENT_SOURCE_DIR}/${file})
   set(spirv ${CMAKE_CURRENT_BINARY_DIR}/${name}.spv)
-  list(TRANSFORM ARGN PREPEND -D OUTPUT_VARIABLE defines)
+  set(defines ${ARGN} ${VL2_SHADER_DEFINES})
+  list(TRANSFORM defines PREPEND -D)
   add_custom_command(
     OUTPUT ${spirv}
     COMMAND ${VL2_GLSLC} ${VL2_SHADER_FLAGS} -Werror -I ${CMAKE_CURRENT_SOURCE_DIR} ${defines} -MD -MF ${spirv}.d -o ${spirv} ${source}
@@ -34,9 +35,9 @@ function(vl2_compile_shader file name)
   set(VL2_SHADER_SPIRV ${VL2_SHADER_SPIRV} ${spirv} CACHE INTERNAL "")
 endfunction()
 
-# VL2_SHADER_ENV and VL2_SHADER_FLAGS are read by vl2_compile_shader().
+# VL2_SHADER_ENV, VL2_SHADER_FLAGS and VL2_SHADER_DEFINES are read by vl2_compile_shader().
 function(vl2_shader file)
-  cmake_parse_arguments(VARY "ACT;CACHE;WEIGHT;BLOCKS;MATRIX;MATRIX2" "" "" ${ARGN})
+  cmake_parse_arguments(VARY "ACT;CACHE;WEIGHT;BLOCKS;MATRIX;MATRIX2;BATCHED" "" "" ${ARGN})
   if(VARY_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "vl2_shader(${file}): unknown words ${VARY_UNPARSED_ARGUMENTS}")
   endif()
@@ -64,6 +65,16 @@ function(vl2_shader file)
   if(VARY_BLOCKS)
     list(APPEND formats ${BLOCK_FORMATS})
   endif()
+  set(VL2_SHADER_DEFINES "")
+  vl2_compile_variants(${file} ${name})
+  if(VARY_BATCHED)
+    set(VL2_SHADER_DEFINES BATCHED)
+    vl2_compile_variants(${file} ${name}_batched)
+  endif()
+endfunction()
+
+# Every variant over ACT, CACHE, WEIGHT, BLOCKS and MATRIX: reads the VARY_ and `formats` of vl2_shader().
+function(vl2_compile_variants file name)
   if(VARY_MATRIX2)
     vl2_compile_shader(${file} ${name} ACT_f16 WEIGHT_f16)
   elseif(VARY_MATRIX AND VARY_BLOCKS)

@@ -20,7 +20,7 @@ std::optional<DirectAttentionTile> direct_attention(Recorder& rec, uint32_t valu
 
 /// Records one workgroup for each block of queries, head and batch.
 template <typename Params>
-Status dispatch_direct_attention(Recorder& rec, ShaderId shader, std::initializer_list<TensorView> tensors, const Params& params,
+Status dispatch_direct_attention(Recorder& rec, ShaderId shader, std::initializer_list<Binding> tensors, const Params& params,
                                  const DirectAttentionTile& tile, uint32_t heads, uint32_t batch, Cost cost) {
   const uint32_t blocks = (params.query_count + tile.queries() - 1) / tile.queries();
   return rec.dispatch(shader, tensors, params, Groups{.x = blocks, .y = heads, .z = batch}, cost,

@@ -21,7 +21,7 @@ std::optional<AttentionTile> matrix_attention(Recorder& rec, const AttentionProb
 
 /// Records one workgroup for each block of queries, head and batch. The kernel's constants follow from tile and widths.
 template <typename Params>
-Status dispatch_matrix_attention(Recorder& rec, ShaderId shader, std::initializer_list<TensorView> tensors, const Params& params,
+Status dispatch_matrix_attention(Recorder& rec, ShaderId shader, std::initializer_list<Binding> tensors, const Params& params,
                                  const AttentionTile& tile, uint32_t depth, uint32_t value_width, uint32_t heads, uint32_t batch,
                                  Cost cost) {
   const uint32_t blocks = (params.query_count + tile.queries() - 1) / tile.queries();

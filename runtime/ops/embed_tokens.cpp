@@ -14,8 +14,8 @@ Status embed_tokens(Recorder& rec, const TensorView& table, const TensorView& id
   VL2_TRY(check_weight("embed_tokens", table, 2, Blocks::Yes));
   if (ids.dtype != DType::U32 || y.dtype != DType::F32)
     return fail(Code::BadDType, "embed_tokens: ids must be u32 and y f32, got ", ids, ", ", y);
-  if (ids.rank() != 1 || ids.stride(0) != 1)
-    return fail(Code::BadShape, "embed_tokens: ids ", ids, " must be [token_count], adjacent");
+  if (ids.rank() != 1)
+    return fail(Code::BadShape, "embed_tokens: ids ", ids, " must be [token_count]");
   if (!is_row_matrix(y) || y.dim(0) != ids.dim(0) || y.dim(1) != table.dim(1))
     return fail(Code::BadShape, "embed_tokens: y ", y, " must be [", ids.dim(0), ", ", table.dim(1), "], rows adjacent inside");
   const uint64_t rows_at_once = weight_piece_entries(rec, table, table.dim(0));
@@ -38,6 +38,7 @@ Status embed_tokens(Recorder& rec, const TensorView& table, const TensorView& id
                                    .vocabulary = table.dim(0),
                                    .table_row_stride = table.stride(0),
                                    .ids_offset = ids_bound.remainder,
+                                   .ids_stride = ids.stride(0),
                                    .y_row_stride = y.stride(0),
                                    .y_offset = y_bound.remainder};
     const Cost cost{.bytes = count * 4 + weight_cost_bytes(table, count)};

@@ -56,7 +56,7 @@ MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint
 /// Errors   BadArgument: the plan's kernel is not among the shaders; those of Recorder::dispatch
 template <typename Params>
 Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const MatmulLaunch& launch, const Params& params,
-                       std::initializer_list<TensorView> tensors, Groups groups, Cost cost) {
+                       std::initializer_list<Binding> tensors, Groups groups, Cost cost) {
   const uint32_t x_quads = launch.x_alignment >= 4;
   const auto variant = [&](ShaderId first) { return act_weight_variant(first, launch.x, launch.weight); };
   switch (launch.plan.kernel) {

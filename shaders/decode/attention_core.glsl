@@ -174,11 +174,11 @@ uint active_splits(uint visible) {
 }
 
 // The splits' results in `attended`.
-void merge_splits(uint first_head, uint head_count, uint splits) {
+void merge_splits(uint first_row, uint head_count, uint splits) {
   const uint thread = gl_LocalInvocationIndex;
   for (uint item = thread; item < QUADS * SLICES; item += THREADS) {
     const uint quad = item % QUADS, slice = item / QUADS, h = quad / HEAD_QUADS;
-    const uint at = (first_head + min(h, head_count - 1u)) * SPLITS;
+    const uint at = (first_row + min(h, head_count - 1u)) * SPLITS;
     float maximum = LOWEST, sum = 0.0;
     vec4 value = vec4(0.0);
     for (uint first = slice; first < splits; first += SLICES * BATCH) {
@@ -231,9 +231,10 @@ void merge_splits(uint first_head, uint head_count, uint splits) {
   }
 }
 
-/// Puts the result of this workgroup's heads, from first_head on, into `attended`: true in all invocations of the workgroup that has it.
-/// arrival: the counter of these heads. All call it, in workgroups of 0 .. active_splits(visible) - 1.
-bool attend(uint split, uint first_head, uint head_count, uint arrival, uint visible) {
+/// Puts the result of this workgroup's heads into `attended`: true in all invocations of the workgroup that has it.
+/// first_row: of the heads of all conversations, where parts and limits of these are; arrival: the counter of these heads. All call it, in
+/// workgroups of 0 .. active_splits(visible) - 1.
+bool attend(uint split, uint first_row, uint head_count, uint arrival, uint visible) {
   const uint thread = gl_LocalInvocationIndex, splits = active_splits(visible);
   attend_split(split, splits, visible);
   if (splits == 1u) {  // nobody to wait for
@@ -247,17 +248,17 @@ bool attend(uint split, uint first_head, uint head_count, uint arrival, uint vis
   for (uint i = thread; i < QUADS; i += THREADS) {
     const uint h = i / HEAD_QUADS;
     if (h < head_count)
-      part_quads[((first_head + h) * SPLITS + split) * HEAD_QUADS + i % HEAD_QUADS] = attended[i];
+      part_quads[((first_row + h) * SPLITS + split) * HEAD_QUADS + i % HEAD_QUADS] = attended[i];
   }
   for (uint h = thread; h < head_count; h += THREADS) {
     const float maximum = merged_maximum(h);
-    limits[((first_head + h) * SPLITS + split) * 2u] = maximum;
-    limits[((first_head + h) * SPLITS + split) * 2u + 1u] = merged_sum(h, maximum);
+    limits[((first_row + h) * SPLITS + split) * 2u] = maximum;
+    limits[((first_row + h) * SPLITS + split) * 2u + 1u] = merged_sum(h, maximum);
   }
   memoryBarrierBuffer();
   if (!last_to_arrive(arrival, splits))
     return false;
-  merge_splits(first_head, head_count, splits);
+  merge_splits(first_row, head_count, splits);
   return true;
 }
 

@@ -1,7 +1,7 @@
 // The end of a token: it goes into the ring that the host reads, and the state moves on to the next.
 //
-// Shapes    token [1] u32    state [DECODE_STATE_WORDS] u32    ring [ring_size] u32
-// Work      one invocation
+// Shapes    token u32, state [DECODE_STATE_WORDS] u32 and ring [ring_size] u32, of each conversation
+// Work      one invocation a conversation
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "interface/decode_state.h"
@@ -13,7 +13,8 @@ layout(binding = DECODE_ADVANCE_STATE) buffer State { uint state[]; };
 layout(binding = DECODE_ADVANCE_RING) writeonly buffer Ring { uint ring[]; };
 
 void main() {
-  ring[state[DECODE_STATE_TURN] % p.ring_size] = token[0];
-  state[DECODE_STATE_TURN] += 1u;
-  state[DECODE_STATE_POSITION] += 1u;
+  const uint conversation = gl_WorkGroupID.x, at = conversation * DECODE_STATE_PITCH;
+  ring[conversation * p.ring_stride + state[at + DECODE_STATE_TURN] % p.ring_size] = token[conversation * p.token_stride];
+  state[at + DECODE_STATE_TURN] += 1u;
+  state[at + DECODE_STATE_POSITION] += 1u;
 }

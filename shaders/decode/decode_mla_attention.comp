@@ -4,22 +4,22 @@
 //           parts [heads, SPLITS, latent], limits [heads, SPLITS, 2] f32 and counter [heads] u32, on the way; counter 0 before and after
 //           kv_b [heads * rows_per_head, latent] WEIGHT; W[h] its last value_width rows of head h    y [heads, value_width] f32,
 //           or with VALUES_APART [heads, latent]
-// Work      splits along x, HEADS heads a workgroup along y; see attention_core.glsl. The last to arrive multiplies by W: 8 invocations a row
+// Work      splits along x, HEADS heads a workgroup along y, conversations along z; see attention_core.glsl and conversation.glsl. The last to arrive multiplies by W: 8 invocations a row
 // Numbers   f32
-// Variants  CACHE = f32 | f16 | q8_0, WEIGHT
+// Variants  CACHE = f32 | f16 | q8_0, WEIGHT, BATCHED
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward, in its absorbed form
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "interface/decode_attention.h"
-#include "interface/decode_state.h"
+#include "decode/conversation.glsl"
 
 layout(push_constant) uniform Push { DecodeAttentionParams p; };
 layout(binding = DECODE_ATTENTION_Q) readonly buffer Q { vec4 q_quads[]; };
 #ifdef CACHE_q8_0
-layout(binding = DECODE_ATTENTION_KEYS) readonly buffer Cache { uvec2 cache_quads[]; };
-layout(binding = DECODE_ATTENTION_KEY_SCALES) readonly buffer CacheScales { uint cache_scales[]; };
+layout(binding = DECODE_ATTENTION_KEYS) readonly buffer Cache { uvec2 quads[]; } caches CACHES;
+layout(binding = DECODE_ATTENTION_KEY_SCALES) readonly buffer CacheScales { uint words[]; } scales CACHES;
 #else
-layout(binding = DECODE_ATTENTION_KEYS) readonly buffer Cache { uvec4 cache_quads[]; };
+layout(binding = DECODE_ATTENTION_KEYS) readonly buffer Cache { uvec4 quads[]; } caches CACHES;
 #endif
 layout(binding = DECODE_ATTENTION_STATE) readonly buffer State { uint state[]; };
 layout(binding = DECODE_ATTENTION_PARTS) coherent buffer Parts { vec4 part_quads[]; };
@@ -34,11 +34,11 @@ layout(binding = DECODE_ATTENTION_Y) writeonly buffer Y { float y[]; };
 uint first_head;
 
 void load_query8(uint h, uint chunk, out vec4 low, out vec4 high) {
-  const uint at = (min(first_head + h, p.heads - 1u) * KEY_CHUNKS + chunk) * 2u;
+  const uint at = CONVERSATION * (p.q_stride / 4u) + (min(first_head + h, p.heads - 1u) * KEY_CHUNKS + chunk) * 2u;
   low = q_quads[at];
   high = q_quads[at + 1u];
 }
-ActChunk load_key(uint h, uint s, uint chunk) { return LOAD_CACHE_CHUNK(cache_quads, cache_scales, s * p.row_chunks + chunk, s, chunk); }
+ActChunk load_key(uint h, uint s, uint chunk) { return LOAD_CACHE_CHUNK(OWN(caches).quads, OWN(scales).words, s * p.row_chunks + chunk, s, chunk); }
 ActChunk load_value(uint h, uint s, uint chunk, ActChunk key) { return key; }  // lanes beyond the values throw theirs away
 
 layout(constant_id = 10) const bool VALUES_APART = false;  // y is the attended latent [heads, latent]; W is somebody else's
@@ -73,21 +73,22 @@ void expand_values(uint head_count) {
     float sum = 0.0;
     for (uint i = 0u; i < ROW_LANES; ++i)
       sum += parts[row * ROW_LANES + i];
-    y[first_head * p.value_width + row] = sum;
+    y[CONVERSATION * p.y_stride + first_head * p.value_width + row] = sum;
   }
 }
 
 void main() {
   first_head = gl_WorkGroupID.y * HEADS;
-  const uint head_count = min(HEADS, p.heads - first_head), visible = state[DECODE_STATE_POSITION] + 1u;
+  const uint head_count = min(HEADS, p.heads - first_head), visible = STATE_POSITION + 1u;
   if (gl_WorkGroupID.x >= active_splits(visible))
     return;
-  if (!attend(gl_WorkGroupID.x, first_head, head_count, gl_WorkGroupID.y, visible))
+  const uint conversation_row = CONVERSATION * p.heads;
+  if (!attend(gl_WorkGroupID.x, conversation_row + first_head, head_count, conversation_row + gl_WorkGroupID.y, visible))
     return;
   if (!VALUES_APART) {
     expand_values(head_count);
     return;
   }
   for (uint i = gl_LocalInvocationIndex; i < head_count * VALUE_CHUNKS * 8u; i += THREADS)
-    y[first_head * VALUE_CHUNKS * 8u + i] = attended[i / 4u][i % 4u];
+    y[CONVERSATION * p.y_stride + first_head * VALUE_CHUNKS * 8u + i] = attended[i / 4u][i % 4u];
 }

@@ -3,7 +3,8 @@
 // Shapes    q [HEAD_TILES * M, DEPTH] f16: rows from `heads` on are anything    cache [capacity, DEPTH] CACHE    state: see decode_state.h
 //           parts [heads, SPLITS, LATENT] f16: softmax(q[h] cache^T scale) cache[:, :LATENT] of the keys of a split
 //           limits [heads, SPLITS, 2] f32: maximum of score * scale * log2 e, and sum of 2^(that - maximum)
-// Work      The heads of a token are the rows of one left operand, so the cache is read once for all of them. A workgroup is a split: it takes
+// Work      The heads of a token are the rows of one left operand, so the cache is read once for all of them. A workgroup is a split, of the conversation along z
+//           (conversation.glsl): it takes
 //           every so manieth block of KEYS keys into shared memory, the next into registers meanwhile. The queries reach the matrices through
 //           shared memory too: each row of one is a memory transaction, and subgroups want the same ones. The subgroups share the products of a
 //           block: the scores by columns and, in DEPTH_PARTS, by depth, summed in shared memory; the values by columns. ROW_LANES invocations
@@ -12,7 +13,7 @@
 // Numbers   an 8-bit cache becomes f16 on its way to shared memory; products of f16 summed in f32; softmax in f32; weights, at most 1, and parts rounded to f16: parts are means of cached numbers
 // Needs     f16 matrices M x N x K with f32 and with f16 sums; full subgroups of SUBGROUP_SIZE; f16 storage
 //           DEPTH a multiple of K and 8; LATENT of N and 8; KEYS of N * (subgroups / DEPTH_PARTS), K and 8 * ROW_LANES
-// Variants  CACHE = f16 | q8_0
+// Variants  CACHE = f16 | q8_0, BATCHED
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward, in its absorbed form
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -22,7 +23,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_control_flow_attributes : require
 #include "interface/decode_mla_matrix.h"
-#include "interface/decode_state.h"
+#include "decode/conversation.glsl"
 #include "common/act_type.glsl"
 
 layout(local_size_x_id = DECODE_MLA_MATRIX_THREADS) in;
@@ -45,10 +46,10 @@ layout(binding = DECODE_MLA_MATRIX_Q) readonly buffer Q { uvec4 q8[]; };
 #ifdef CACHE_q8_0
 #define VL2_CODE_HALVES
 #include "common/cache_codes.glsl"
-layout(binding = DECODE_MLA_MATRIX_CACHE) readonly buffer Cache { uvec2 cache8[]; };
-layout(binding = DECODE_MLA_MATRIX_SCALES) readonly buffer Scales { uint scales[]; };
+layout(binding = DECODE_MLA_MATRIX_CACHE) readonly buffer Cache { uvec2 chunks[]; } caches CACHES;
+layout(binding = DECODE_MLA_MATRIX_SCALES) readonly buffer Scales { uint words[]; } scales CACHES;
 #else
-layout(binding = DECODE_MLA_MATRIX_CACHE) readonly buffer Cache { uvec4 cache8[]; };
+layout(binding = DECODE_MLA_MATRIX_CACHE) readonly buffer Cache { uvec4 chunks[]; } caches CACHES;
 #endif
 layout(binding = DECODE_MLA_MATRIX_STATE) readonly buffer State { uint state[]; };
 layout(binding = DECODE_MLA_MATRIX_PARTS) writeonly buffer Parts { uvec4 parts8[]; };
@@ -86,12 +87,13 @@ struct KeyFetch {
   uint scale;
 };
 #define NO_KEY KeyFetch(uvec2(0u), 0u)
-#define FETCH_KEY(s, chunk) KeyFetch(cache8[(s) * DEPTH8 + (chunk)], scales[(s) * CACHE_SCALE_WORDS(DEPTH8) + (chunk) / 8u])
+#define FETCH_KEY(s, chunk) \
+  KeyFetch(OWN(caches).chunks[(s) * DEPTH8 + (chunk)], OWN(scales).words[(s) * CACHE_SCALE_WORDS(DEPTH8) + (chunk) / 8u])
 #define FETCHED_KEY(fetched, chunk) scaled_halves(fetched.codes ^ 0x80808080u, 128.0, float16_t(CACHE_SCALE_OF(fetched.scale, chunk)))
 #else
 #define KeyFetch uvec4
 #define NO_KEY uvec4(0u)
-#define FETCH_KEY(s, chunk) cache8[(s) * DEPTH8 + (chunk)]
+#define FETCH_KEY(s, chunk) OWN(caches).chunks[(s) * DEPTH8 + (chunk)]
 #define FETCHED_KEY(fetched, chunk) fetched
 #endif
 
@@ -121,7 +123,7 @@ void put() {
 
 void fetch_queries() {
   [[unroll]] for (uint i = 0u; i < QUERY_LOADS; ++i)
-    next_queries[i] = q8[min(i * THREADS + gl_LocalInvocationIndex, ROWS * DEPTH8 - 1u)];
+    next_queries[i] = q8[CONVERSATION * (p.q_stride / 8u) + min(i * THREADS + gl_LocalInvocationIndex, ROWS * DEPTH8 - 1u)];
 }
 
 void put_queries() {
@@ -236,6 +238,7 @@ void multiply_values() {
 }
 
 void store_results(uint split) {
+  const uint first_row = CONVERSATION * p.heads;
   [[unroll]] for (uint turn = 0u; turn < ROW_TURNS; ++turn) {
     const uint at = turn * THREADS + gl_LocalInvocationIndex, row = at / ROW_LANES, lane = at % ROW_LANES;
     if (row < ROWS) {
@@ -244,8 +247,8 @@ void store_results(uint split) {
         sum += lane_sums[row * ROW_LANES + i];
       fill_factor(row, lane, 1.0 / sum);
       if (lane == 0u && row < p.heads) {
-        limits[(row * SPLITS + split) * 2u] = row_maximum[turn];
-        limits[(row * SPLITS + split) * 2u + 1u] = sum;
+        limits[((first_row + row) * SPLITS + split) * 2u] = row_maximum[turn];
+        limits[((first_row + row) * SPLITS + split) * 2u + 1u] = sum;
       }
     }
   }
@@ -263,12 +266,12 @@ void store_results(uint split) {
   }
   barrier();
   for (uint i = gl_LocalInvocationIndex; i < p.heads * LATENT8; i += THREADS)
-    parts8[(i / LATENT8 * SPLITS + split) * LATENT8 + i % LATENT8] = tiles[i / LATENT8 * RESULT_PITCH + i % LATENT8];
+    parts8[((first_row + i / LATENT8) * SPLITS + split) * LATENT8 + i % LATENT8] = tiles[i / LATENT8 * RESULT_PITCH + i % LATENT8];
 }
 
 void main() {
   fetch_queries();  // in flight while the position is read, and the keys that depend on it
-  const uint split = gl_WorkGroupID.x, visible = state[DECODE_STATE_POSITION] + 1u, blocks = (visible + KEYS - 1u) / KEYS;
+  const uint split = gl_WorkGroupID.x, visible = STATE_POSITION + 1u, blocks = (visible + KEYS - 1u) / KEYS;
   const uint splits = min((blocks + SPLIT_TILES - 1u) / SPLIT_TILES, SPLITS);
   if (split >= splits)
     return;

@@ -2,17 +2,18 @@
 //
 // Shapes    parts [heads, SPLITS, 8 CHUNKS] f16, limits [heads, SPLITS, 2] f32 (powers of two), state: see there
 //           kv_b [heads * rows_per_head, latent] WEIGHT; W[h] its last value_width rows of head h    y [heads, value_width] f32
-// Work      one workgroup ROWS rows of a head, along x; heads along y. Every workgroup merges its head by itself: at most some 64 KiB from the
+// Work      one workgroup ROWS rows of a head, along x; heads along y, conversations along z (conversation.glsl). Every workgroup merges its head by itself: at most some 64 KiB from the
 //           cache, where a merge of its own would be one more level. Its rows of W are on their way before it looks at anything else.
+//           Conversations do not share a load of W: merging one after the other costs more than its rows out of the cache.
 //           Merge: SLICES invocations a chunk, each BATCH splits at once. Product: ROW_LANES invocations a row
 // Numbers   f32, in an order fixed by the sizes
-// Variants  WEIGHT
+// Variants  WEIGHT, BATCHED
 // Source    DeepSeek-VL2 modeling_deepseek.py, DeepseekV2Attention.forward, in its absorbed form (W_UV)
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "interface/decode_mla_matrix.h"
-#include "interface/decode_state.h"
+#include "decode/conversation.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 256u;
@@ -53,8 +54,8 @@ void fetch_weights(uint head, uint first_row) {
 }
 
 // The slices of each chunk: sums of weighted parts, their maximum and sum of weights.
-void merge_slices(uint head, uint splits) {
-  const uint at = head * SPLITS;
+void merge_slices(uint row, uint splits) {
+  const uint at = row * SPLITS;
   for (uint item = gl_LocalInvocationIndex; item < SLICES * CHUNKS; item += THREADS) {
     const uint chunk = item % CHUNKS, slice = item / CHUNKS;
     float maximum = LOWEST, sum = 0.0;
@@ -89,8 +90,9 @@ void merge_slices(uint head, uint splits) {
   }
 }
 
-void merge(uint head, uint splits) {
-  merge_slices(head, splits);
+// row: of the heads of all conversations
+void merge(uint row, uint splits) {
+  merge_slices(row, splits);
   barrier();
   for (uint i = gl_LocalInvocationIndex; i < CHUNKS * 2u; i += THREADS) {
     float maximum = LOWEST, sum = 0.0;
@@ -110,7 +112,7 @@ void merge(uint head, uint splits) {
 void main() {
   const uint head = gl_WorkGroupID.y, first_row = gl_WorkGroupID.x * ROWS, thread = gl_LocalInvocationIndex, lane = thread % ROW_LANES;
   fetch_weights(head, first_row);
-  merge(head, min((state[DECODE_STATE_POSITION] + SPLIT_KEYS) / SPLIT_KEYS, SPLITS));
+  merge(CONVERSATION * gl_NumWorkGroups.y + head, min((STATE_POSITION + SPLIT_KEYS) / SPLIT_KEYS, SPLITS));
   [[unroll]] for (uint t = 0u; t < ROW_TURNS; ++t) {
     const uint row = thread / ROW_LANES + t * ROW_STEP;
     float sum = 0.0;
@@ -128,6 +130,6 @@ void main() {
     [[unroll]] for (uint i = 0u; i < ROW_LANES; ++i)
       sum += row_parts[i * ROWS + row];
     if (first_row + row < p.value_width)
-      y[head * p.value_width + first_row + row] = sum;
+      y[CONVERSATION * p.y_stride + head * p.value_width + first_row + row] = sum;
   }
 }

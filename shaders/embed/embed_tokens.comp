@@ -25,7 +25,7 @@ void main() {
   if (index >= p.count)
     return;
   const uint token = index / p.width, element = index % p.width;
-  const uint id = ids[p.ids_offset + token];
+  const uint id = ids[p.ids_offset + token * p.ids_stride];
   const uint row = id - p.first_id;  // wraps round to a large number before the first row
   if (row < p.id_count)
     y[p.y_offset + token * p.y_row_stride + element] = load_weight(row * p.table_row_stride + element);

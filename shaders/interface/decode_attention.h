@@ -20,6 +20,8 @@ struct DecodeAttentionParams {
   uint rows_per_head;       // of kv_b: nope + value width
   uint first_value_row;     // of a head of kv_b: nope
   uint weight_row_chunks;
+  uint q_stride;  // elements from one conversation's to the next's
+  uint y_stride;
 };
 
 VL2_SHARED_END

@@ -13,6 +13,7 @@ struct DecodeLatentParams {
   uint latent;
   uint rope;
   float eps;
+  uint kv_a_stride;  // elements from one conversation's to the next's
 };
 
 VL2_SHARED_END

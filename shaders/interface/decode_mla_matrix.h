@@ -22,6 +22,7 @@ VL2_CONST uint DECODE_MLA_MATRIX_Q = 0u, DECODE_MLA_MATRIX_CACHE = 1u, DECODE_ML
 struct DecodeMlaMatrixParams {
   uint heads;
   float scale;
+  uint q_stride;  // elements from one conversation's to the next's
 };
 
 VL2_CONST uint DECODE_MLA_VALUES_PARTS = 0u, DECODE_MLA_VALUES_LIMITS = 1u, DECODE_MLA_VALUES_STATE = 2u, DECODE_MLA_VALUES_WEIGHT = 3u,
@@ -31,6 +32,7 @@ struct DecodeMlaValuesParams {
   uint value_width;
   uint rows_per_head;      // of kv_b: nope + value width
   uint weight_row_chunks;  // chunks of 8 elements from one row of kv_b to the next
+  uint y_stride;           // elements from one conversation's to the next's
 };
 
 VL2_SHARED_END

@@ -16,6 +16,9 @@ struct DecodeMlaQueryParams {
   uint latent;
   uint rows_per_head;  // of kv_b: nope + value width
   uint row_chunks;     // chunks of 8 elements from one row of kv_b to the next
+  uint conversations;  // TOKENS of them a workgroup, the groups of them along z
+  uint q_stride;       // elements from one conversation's to the next's
+  uint y_stride;
 };
 
 VL2_SHARED_END

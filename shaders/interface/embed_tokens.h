@@ -16,6 +16,7 @@ struct EmbedTokensParams {
   uint vocabulary;  // rows of the whole table; the dispatch of the first rows writes zeros for ids past it
   uint table_row_stride;
   uint ids_offset;
+  uint ids_stride;
   uint y_row_stride;
   uint y_offset;
 };

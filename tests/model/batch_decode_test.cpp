@@ -1,6 +1,8 @@
 // Sessions decoded together against the same sessions decoded alone.
 #include "model/batch_decode.h"
 
+#include <cstdlib>
+
 #include "model/expert_cache.h"
 #include "model/quantize_mix.h"
 #include "tests/support/gpu_test.h"
@@ -13,17 +15,19 @@ namespace {
 const char* const kKinds[] = {"mha_softmax", "mla_softmax", "mla_sigmoid"};
 constexpr uint32_t kContext = 96;
 
-EngineOptions options_with(uint32_t tier, uint32_t expert_slots, const char* type = "") {
+EngineOptions options_with(uint32_t tier, uint32_t expert_slots, CacheType cache_type, const char* type) {
   EngineOptions options = test_engine_options(kContext, static_cast<int>(tier));
   options.expert_slots = expert_slots;
+  options.cache_type = cache_type;
   options.mix = find_quantize_mix(type);
   return options;
 }
 
 class Toy : public ToyEngine {
  public:
-  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0, const char* type = "")
-      : ToyEngine(kind, options_with(tier, expert_slots, type)) {}
+  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0, CacheType cache_type = CacheType::F16,
+      const char* type = "")
+      : ToyEngine(kind, options_with(tier, expert_slots, cache_type, type)) {}
 
   // A session that has read `tokens` tokens of its own.
   std::unique_ptr<Session> session(uint32_t number, uint32_t tokens, PlanChoice plan = PlanChoice::Fused,
@@ -116,6 +120,73 @@ TEST_CASE_FIXTURE(GpuTest, "batch decode: sessions of any length get together th
     }
 }
 
+TEST_CASE_FIXTURE(
+    GpuTest,
+    "batch decode: more than a dispatch of attention takes, caches of any type and capacity, or one at a time: same bits") {
+  struct Case {
+    std::string kind;
+    CacheType type;
+    const char* tuning;  // of matrix units the kernels that CPU drivers do not choose
+  };
+  // Each kernel with each type of cache is in tests/ops; here one of each, since every pipeline takes CPU drivers long to make.
+  std::vector<Case> cases = {{"mha_softmax", CacheType::F16, ""}, {"mla_softmax", CacheType::Q8_0, ""}};
+  if (device.tier() >= 3)
+    cases.push_back({"mla_softmax", CacheType::F16, "matrix=1,keys=16,subgroups=1"});
+  constexpr uint32_t kSessions = 11, kShort = 40;
+  for (const Case& c : cases) {
+    CAPTURE(c.kind);
+    CAPTURE(cache_type_name(c.type));
+    CAPTURE(c.tuning);
+    setenv("VL2_DECODE_TUNING", c.tuning, 1);
+    const Toy toy(c.kind, device.tier(), 0, c.type);
+    const auto batch = toy.batch(kSessions);
+    setenv("VL2_DECODE_TUNING", (std::string("conversations=1") + (*c.tuning != 0 ? "," : "") + c.tuning).c_str(), 1);
+    const auto each = toy.batch(kSessions);
+    setenv("VL2_DECODE_TUNING", c.tuning, 1);
+    // Capacities alternate: rows of one shape have to be brought together. Two of the short, nine of the long: 2, 8 and 1 where
+    // those differ.
+    std::vector<std::unique_ptr<Session>> together, singly, apart;
+    std::vector<BatchRow> rows, single_rows;
+    for (uint32_t i = 0; i < kSessions; ++i) {
+      const uint32_t context = i % 5 == 1 && i < 10 ? kShort : 0, length = 1 + i * 13 % (kShort - 5);
+      together.push_back(toy.session(i, length, PlanChoice::Fused, context));
+      singly.push_back(toy.session(i, length, PlanChoice::Fused, context));
+      apart.push_back(toy.session(i, length, PlanChoice::Fused, context));
+      rows.push_back({together.back().get(), options_of(i)});
+      single_rows.push_back({singly.back().get(), options_of(i)});
+    }
+    unsetenv("VL2_DECODE_TUNING");
+    const LanguageConfig& config = toy.engine().config().language;
+    const auto attention =
+        PlanAttention::create(toy.engine().device(), config, c.type, kContext, 1, parse_decode_tuning(c.tuning).value());
+    REQUIRE(attention.ok());
+    std::vector<uint32_t> ids, single_ids;
+    const Status status = batch->decode(rows, 3, ids);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    REQUIRE(each->decode(single_rows, 3, single_ids).ok());
+    CHECK(ids == single_ids);
+    for (uint32_t i = 0; i < kSessions; ++i) {
+      CAPTURE(i);
+      CHECK(std::vector<uint32_t>(ids.begin() + i * 3, ids.begin() + (i + 1) * 3) == alone(*apart[i], 3, rows[i].options));
+      const std::vector<float> wanted = logits_of(*apart[i]);
+      CHECK(logits_of(*together[i]) == wanted);
+      CHECK(logits_of(*singly[i]) == wanted);
+    }
+    const uint32_t bindings = (config.use_mla ? 1 : 2) * (c.type == CacheType::Q8_0 ? 2 : 1);
+    const uint64_t parts = !config.use_mla ? 1 : *c.tuning != 0 ? 4 : 3;  // dispatches
+    const uint32_t groups = attention->shape(kShort) == attention->shape(kContext) ? 2 : 3;
+    const uint64_t saved = batch->recording().dispatches < each->recording().dispatches
+                               ? each->recording().dispatches - batch->recording().dispatches
+                               : 0;
+    MESSAGE(c.kind, " ", std::string(cache_type_name(c.type)), " ", std::string(c.tuning), ": ", batch->recording().dispatches,
+            " dispatches, one at a time ", each->recording().dispatches);
+    if (decode_conversations(device.caps(), bindings) > 1)
+      CHECK(saved == parts * (kSessions - groups) * config.num_hidden_layers);
+    else
+      CHECK(saved == 0);
+  }
+}
+
 TEST_CASE_FIXTURE(GpuTest, "batch decode: sessions join, leave, read on, are rewound, end and decode alone between steps") {
   for (const std::string kind : {"mla_softmax"}) {  // what is particular to a kind is in the case above
     CAPTURE(kind);
@@ -175,7 +246,7 @@ TEST_CASE_FIXTURE(GpuTest, "batch decode: sessions join, leave, read on, are rew
 }
 
 TEST_CASE_FIXTURE(GpuTest, "batch decode: weights in blocks, by products of bytes where there are such, same bits") {
-  const Toy toy("mla_softmax", 2, 0, "Q4_K_M");
+  const Toy toy("mla_softmax", 2, 0, CacheType::F16, "Q4_K_M");
   constexpr uint32_t kSessions = 9, kTokens = 3;
   const auto batch = toy.batch(kSessions);
   std::vector<std::unique_ptr<Session>> together, apart;

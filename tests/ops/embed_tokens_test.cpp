@@ -48,6 +48,11 @@ TEST_CASE_FIXTURE(GpuTest, "embed_tokens: honours strides and any offset") {
   const TensorView y = make_strided_view(*room.buffer, DType::F32, {4, 11}, 30, /*offset=*/33);
   REQUIRE(embed_tokens(rec, upload_weight({20, 11}, table, DType::F32), make_view(*flat_ids.buffer, DType::U32, {4}, 2), y).ok());
   CHECK(max_abs_diff(download(y), reference::embed_tokens(table, 11, ids)) == 0);
+  TensorView column = upload_u32({4, 3}, {7, 1, 1, 19, 1, 1, 0, 1, 1, 3, 1, 1});
+  column.rank_ = 1;
+  const TensorView again = tensor({4, 11});
+  REQUIRE(embed_tokens(rec, upload_weight({20, 11}, table, DType::F32), column, again).ok());
+  CHECK(max_abs_diff(download(again), reference::embed_tokens(table, 11, ids)) == 0);
   const auto all = download(room);
   for (size_t i = 0; i < all.size(); ++i)
     if (i < 33 || i >= 33 + 4 * 30 || (i - 33) % 30 >= 11)

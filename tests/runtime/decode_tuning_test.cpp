@@ -204,4 +204,38 @@ TEST_CASE("decode tuning: attention on matrix units fits the device, and its blo
   CHECK(!decode_matrix_shape(caps, Quirks{}, 3, 300, 584, 16, 512));  // a depth that is no multiple of 16
 }
 
+TEST_CASE(
+    "decode tuning: attention takes eight conversations a dispatch where a shader may choose among their caches, else one") {
+  DeviceCaps caps = caps_of(32);
+  caps.storage_buffer_arrays = true;
+  caps.max_storage_buffers = 8 * 4 + 8;
+  for (const uint32_t bindings : {1u, 2u, 4u})
+    CHECK(decode_conversations(caps, bindings) == 8);
+  CHECK(decode_conversations(caps, 4, {.conversations = 3}) == 3);
+  CHECK(decode_conversations(caps, 4, {.conversations = 9}) == 8);
+  caps.max_storage_buffers = 8 * 2 + 8;
+  CHECK(decode_conversations(caps, 2) == 8);
+  CHECK(decode_conversations(caps, 4) == 1);
+  CHECK(decode_conversations(caps, 4, {.conversations = 3}) == 1);
+  caps.max_storage_buffers = 8 * 1 + 7;
+  CHECK(decode_conversations(caps, 1) == 1);
+  caps.max_storage_buffers = 1u << 20;
+  caps.storage_buffer_arrays = false;
+  CHECK(decode_conversations(caps, 1) == 1);
+}
+
+TEST_CASE("decode tuning: conversations share loads of W_UK as far as enough workgroups are left") {
+  DeviceCaps caps = caps_of(32);
+  caps.cores = 132;
+  CHECK(decode_query_tokens(caps, 8, 128) == 2);  // Small: 4 x 128 workgroups; 2 x 128 would be fewer than two a core
+  CHECK(decode_query_tokens(caps, 2, 128) == 1);
+  caps.cores = 20;
+  CHECK(decode_query_tokens(caps, 8, 128) == 8);
+  CHECK(decode_query_tokens(caps, 7, 128) == 4);
+  CHECK(decode_query_tokens(caps, 1, 128) == 1);
+  CHECK(decode_query_tokens(caps, 8, 8) == 1);
+  CHECK(decode_query_tokens(caps, 8, 8, {.tokens = 5}) == 4);
+  CHECK(decode_query_tokens(caps, 3, 8, {.tokens = 64}) == 2);
+}
+
 TEST_SUITE_END();
