@@ -158,6 +158,9 @@ void add_batch(CLI::App& app, BatchOptions& options) {
   command->add_flag("--restart", options.restart, "Throw away the results there are, and begin anew");
   command->add_option("--shard", options.shard, "I/N: the I-th of N parts, every N-th page");
   command->add_option("--merge", options.merge, "Put the files of all shards, the inputs here, together in this one");
+  with_twin(command->add_option("--slots", options.slots,
+                                "Pages answered at a time; each takes a context's memory (default: 4 on a GPU, 1 on a CPU)"))
+      ->check(CLI::Range(1u, BatchOptions::kMostSlots));
   add_answer_options(*command, options.answer);
 }
 

@@ -1,19 +1,17 @@
 // `vl2 batch`: one question about each of many pages, on nothing but the C API.
 //
-// Pages are decoded by the loader's threads, answered here, written by the writer's thread; each hands over in the order of the
-// pages, so that the journal is at any time the beginning of the whole.
+// Pages are decoded by the loader's threads, answered by the slots' and written by the writer's thread, in the order of the pages, so
+// that the journal is at any time the beginning of the whole.
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
-#include <future>
 #include <optional>
 #include <sstream>
 
 #include "app/answering.h"
+#include "app/batch/answer_pages.h"
 #include "app/batch/journal.h"
 #include "app/batch/page_list.h"
 #include "app/batch/page_loader.h"
@@ -32,6 +30,7 @@ namespace fs = std::filesystem;
 using namespace batch;
 
 constexpr int kPagesFailed = 1;  // exit status
+constexpr const char* kWhat = "reading pages";
 
 Status check_options(const BatchOptions& options) {
   if (options.inputs.empty() && options.list.empty())
@@ -106,80 +105,6 @@ Result<ModelHandle> load(const BatchOptions& options) {
   return model;
 }
 
-Status give_answer(vl2_session* session) {
-  vl2_piece piece{};
-  piece.struct_size = sizeof(piece);
-  for (;;) {
-    const vl2_status status = vl2_session_next(session, &piece);
-    VL2_TRY(status_of_call(status));
-    if (status == VL2_END)
-      return {};
-    if (interrupted())
-      return fail(Code::Cancelled, "batch: stopped");
-  }
-}
-
-Status read_reply(vl2_session* session, PageResult& result) {
-  vl2_reply reply{};
-  reply.struct_size = sizeof(reply);
-  VL2_TRY(status_of_call(vl2_session_get_reply(session, &reply)));
-  result.text.assign(reply.text, reply.text_bytes);
-  result.tagged_text.assign(reply.tagged_text, reply.tagged_text_bytes);
-  result.stop = vl2_stop_reason_name(reply.stop_reason);
-  result.prompt_tokens = reply.prompt_tokens;
-  result.answer_tokens = reply.answer_tokens;
-  for (uint32_t i = 0; i < vl2_session_box_count(session); ++i) {
-    vl2_box box{};
-    box.struct_size = sizeof(box);
-    VL2_TRY(status_of_call(vl2_session_get_box(session, i, &box)));
-    result.boxes.push_back({box.label, std::to_array(box.thousandths), {box.left, box.top, box.right, box.bottom}});
-  }
-  for (uint32_t i = 0; i < vl2_session_problem_count(session); ++i)
-    result.notes.emplace_back(vl2_session_problem(session, i));
-  if (std::string warning = loop_warning(reply); !warning.empty())
-    result.notes.push_back(std::move(warning));
-  return {};
-}
-
-Status ask(vl2_session* session, const BatchOptions& options, const Image& image, PageResult& result) {
-  VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
-  VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
-  const vl2_reply_options how = reply_options_of(options.answer, nullptr);
-  VL2_TRY(status_of_call(vl2_session_start(session, &how)));
-  VL2_TRY(give_answer(session));
-  return read_reply(session, result);
-}
-
-// Whether an error is the end of the batch, and not of a page.
-bool ends_everything(Code code) {
-  return code == Code::Cancelled || code == Code::DeviceLost || code == Code::VulkanError || code == Code::NoDevice;
-}
-
-// Errors  those that end everything; any other one is the page's result
-Result<PageResult> answer_page(const vl2_model* model, vl2_session* session, const BatchOptions& options,
-                               const LoadedPage& page) {
-  PageResult result;
-  result.index = page.page.index;
-  result.path = page.page.path;
-  result.number = page.page.number;
-  if (!page.note.empty())
-    result.notes.push_back(page.note);
-  Status status = page.status;
-  if (status.ok()) {
-    VL2_TRY(status_of_call(vl2_session_clear(session)));                             // to the bit what a new session says
-    auto warning = std::async(small_text_warning, model, std::cref(page.image), 1);  // while the device works
-    status = ask(session, options, page.image, result);
-    if (std::string note = warning.get(); !note.empty())
-      result.notes.push_back(std::move(note));
-  }
-  if (status.ok())
-    return result;
-  if (ends_everything(status.code()))
-    return status;
-  const PageResult failed{.index = result.index, .path = result.path, .number = result.number, .error = status.message()};
-  return failed;
-}
-
 // What this start of the command has to do, and where results go.
 struct Work {
   const BatchOptions& options;
@@ -199,42 +124,35 @@ Status print(const std::string& text) {
              : fail(Code::IoError, "standard output cannot be written");
 }
 
-// Asks until all pages are done, something ends everything, or writing fails.
-Status answer_pages(Work& work, const vl2_model* model, vl2_session* session, PageLoader& loader, ResultWriter& writer,
-                    Progress& progress) {
-  constexpr const char* kWhat = "reading pages";
-  progress.pages(kWhat, work.done, work.total());
-  while (std::optional<LoadedPage> page = loader.next()) {
-    VL2_ASSIGN(PageResult result, answer_page(model, session, work.options, *page));
-    if (!result.error.empty()) {
-      ++work.failed;
-      progress.note(result.error);
-    }
-    if (!work.options.model.quiet) {
-      progress.clear();
-      for (const std::string& note : result.notes)
-        print_warning(title_of(result) + ": " + note);
-    }
-    if (!writer.push(std::move(result)))
-      break;
-    progress.pages(kWhat, ++work.done, work.total());
+// A result on its way out, in the order of the pages: kept, counted, and told to whoever watches.
+Status take_result(Work& work, Report& report, Progress& progress, const PageResult& result) {
+  VL2_TRY(work.journal ? work.journal->append(result) : print(report.page({work.job, work.shard, result})));
+  if (!result.error.empty()) {
+    ++work.failed;
+    progress.note(result.error);
   }
-  return interrupted() ? fail(Code::Cancelled, "batch: stopped") : Status();
+  if (!work.options.model.quiet) {
+    progress.clear();
+    for (const std::string& note : result.notes)
+      print_warning(title_of(result) + ": " + note);
+  }
+  progress.pages(kWhat, ++work.done, work.total());
+  return {};
 }
 
 Status do_pages(Work& work, Progress& progress) {
-  PageLoader loader(work.list, work.shard, work.done, work.options.pdf_long_side, interrupted);
-  VL2_ASSIGN(const ModelHandle model, load(work.options));
-  vl2_session* made = nullptr;
-  VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
-  const SessionHandle session(made);
+  const BatchOptions& options = work.options;
+  PageLoader loader(work.list, rest_of_shard(work.shard, work.list.size(), work.done), options.pdf_long_side, interrupted);
+  VL2_ASSIGN(const ModelHandle model, load(options));
+  VL2_ASSIGN(PageSlots slots, PageSlots::make(model.get(), options.slots));
+  if (slots.count() < options.slots && !options.model.quiet)
+    std::fprintf(stderr, "batch: memory holds %u of %u slots\n", slots.count(), options.slots);
   Report report(work.format);
-  ResultWriter writer([&](const PageResult& result) {
-    return work.journal ? work.journal->append(result) : print(report.page({work.job, work.shard, result}));
-  });
   if (!work.journal)
     VL2_TRY(print(report.head()));
-  const Status answered = answer_pages(work, model.get(), session.get(), loader, writer, progress);
+  progress.pages(kWhat, work.done, work.total());
+  ResultWriter writer(slots.count(), [&](const PageResult& result) { return take_result(work, report, progress, result); });
+  const Status answered = slots.answer({options.prompt, options.answer}, loader, writer);
   VL2_TRY(writer.finish());
   VL2_TRY(answered);
   return work.journal ? Status() : print(report.tail());

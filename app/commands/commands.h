@@ -199,6 +199,7 @@ Status chat_command(const ChatOptions& options);
 
 /// `vl2 batch`: one question about each of many pages, results in a file that a later start goes on with.
 struct BatchOptions {
+  static constexpr uint32_t kMostSlots = 64;
   ModelOptions model;
   std::vector<std::string> inputs;  ///< files, folders, patterns; "-": a list on stdin; with merge: the shards' files
   std::string list;                 ///< --list: file with a path a line
@@ -211,6 +212,7 @@ struct BatchOptions {
   std::string shard;                         ///< --shard I/N
   std::string merge;                         ///< --merge: the file to put shards together in
   bool restart = false;                      ///< --restart: throw away the results there are
+  uint32_t slots = 0;                        ///< --slots: pages answered at a time; 0: as suits the device
   AnswerOptions answer{.max_tokens = 2048};  ///< of each page; the seed is the same for all
 };
 /// The exit status: 0, or 1 when there are pages with an error.

@@ -77,13 +77,13 @@ void check_refused(const Words& arguments, const Words& named, const ProgramOpti
 }  // namespace
 
 TEST_SUITE("program") {
-  TEST_CASE("vl2 batch: killed at random moments it ends as if it had never been") {
+  TEST_CASE("vl2 batch: four pages at a time and killed at random moments it ends as one at a time and undisturbed does") {
     constexpr uint32_t kPages = 6, kKills = 4;
     const TemporaryFolder folder;
     write_pictures(folder / "in", kPages);
     write_file(folder / "in/03.png", "no picture at all");
     const std::string calm = folder / "calm.jsonl", killed = folder / "killed.jsonl";
-    const ProgramResult undisturbed = run_program(batch({folder / "in", "-o", calm}));
+    const ProgramResult undisturbed = run_program(batch({folder / "in", "-o", calm, "--slots", "1"}));
     CHECK(undisturbed.exit_status == 1);
     CHECK(undisturbed.err == "vl2: batch: 1 of 6 pages failed: their results say why\n");
     const std::vector<json> results = results_in(read_file(calm));
@@ -102,7 +102,7 @@ TEST_SUITE("program") {
       const uint64_t bytes = size_of(killed) + (kill == 0 ? 0 : random() % 400);
       const auto delay = std::chrono::milliseconds(random() % 500);
       std::optional<std::chrono::steady_clock::time_point> due;
-      const ProgramResult result = run_program(batch({folder / "in", "-o", killed}), {.kill_when = [&] {
+      const ProgramResult result = run_program(batch({folder / "in", "-o", killed, "--slots", "4"}), {.kill_when = [&] {
                                                  const auto now = std::chrono::steady_clock::now();
                                                  if (!due && size_of(killed) >= bytes)
                                                    due = now + delay;
@@ -115,7 +115,7 @@ TEST_SUITE("program") {
       CHECK(read_file(calm).starts_with(now == 0 ? "" : read_file(killed)));
     }
     CHECK(in_the_middle > 0);
-    CHECK(run_program(batch({folder / "in", "-o", killed})).exit_status == 1);
+    CHECK(run_program(batch({folder / "in", "-o", killed, "--slots", "4"})).exit_status == 1);
     CHECK(read_file(killed) == read_file(calm));  // complete, in order, nothing twice, the same texts
 
     const auto written = fs::last_write_time(killed);

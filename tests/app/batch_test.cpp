@@ -1,11 +1,15 @@
 // app/batch: which pages there are, what is kept of results, and how they are handed on; no model.
+#include <atomic>
 #include <csignal>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
 
 #include "app/batch/child_process.h"
@@ -465,14 +469,14 @@ TEST_SUITE("cpu") {
     const auto list = PageList::make({.inputs = inputs}, never);
     REQUIRE(list.ok());
     const Shard shard = {2, 3};  // pages 1, 4, 7, 10
-    PageLoader part(*list, shard, 1, 100, never);
+    PageLoader part(*list, rest_of_shard(shard, list->size(), 1), 100, never);
     for (const uint64_t index : {4u, 7u, 10u}) {
       const auto page = part.next();
       REQUIRE(page);
       CHECK(page->page.index == index);
     }
     CHECK_FALSE(part.next());
-    PageLoader all(*list, {}, 0, 100, never);
+    PageLoader all(*list, rest_of_shard({}, list->size(), 0), 100, never);
     for (uint32_t i = 0; i < 12; ++i) {
       const auto page = all.next();
       REQUIRE(page);
@@ -481,30 +485,94 @@ TEST_SUITE("cpu") {
       CHECK((i == 5 || page->image.height == i + 1));
     }
     CHECK_FALSE(all.next());
-    PageLoader stopped(*list, {}, 0, 100, [] { return true; });
+    PageLoader stopped(*list, rest_of_shard({}, list->size(), 0), 100, [] { return true; });
     CHECK_FALSE(stopped.next());
-    PageLoader forgotten(*list, {}, 0, 100, never);  // ends without being asked for anything
+    PageLoader forgotten(*list, rest_of_shard({}, list->size(), 0), 100, never);  // ends without being asked for anything
   }
 
-  TEST_CASE("batch writer: everything in order, and after an error nothing more") {
-    std::vector<uint64_t> written;
-    {
-      ResultWriter writer([&](const PageResult& result) {
-        written.push_back(result.index);
-        return Status();
-      });
-      for (uint64_t i = 0; i < 100; ++i)
-        CHECK(writer.push(result_of(i)));
-      CHECK(writer.finish().ok());
+  TEST_CASE("batch loader: several threads get each page once") {
+    const TemporaryFolder folder;
+    Words inputs;
+    for (uint32_t i = 0; i < 12; ++i) {
+      inputs.push_back(folder / std::to_string(i) + ".png");
+      REQUIRE(write_png(inputs.back(), Image{3, i + 1, test_picture(3, i + 1, i)}).ok());
     }
-    REQUIRE(written.size() == 100);
-    CHECK(std::is_sorted(written.begin(), written.end()));
+    const auto list = PageList::make({.inputs = inputs}, never);
+    REQUIRE(list.ok());
+    const std::vector<uint64_t> wanted = {1, 2, 5, 7, 11};  // any pages, as those that failed before
+    PageLoader loader(*list, {wanted.size(), [&](uint64_t k) { return wanted[k]; }}, 100, never);
+    std::mutex mutex;
+    std::map<uint64_t, uint64_t> got;  // index by position
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i)
+      threads.emplace_back([&] {
+        while (const auto page = loader.next()) {
+          const std::lock_guard guard(mutex);
+          got[page->position] = page->image.height == page->page.index + 1 ? page->page.index : UINT64_MAX;
+        }
+      });
+    for (std::thread& thread : threads)
+      thread.join();
+    REQUIRE(got.size() == wanted.size());
+    for (uint64_t k = 0; k < wanted.size(); ++k)
+      CHECK(got[k] == wanted[k]);
+  }
+
+  TEST_CASE("batch writer: everything in order, however far pages overtake each other, and few are kept") {
+    constexpr uint32_t kSlots = 3;
+    constexpr uint64_t kPages = 60, kMost = kSlots * ResultWriter::kWaiting;
+    std::vector<uint64_t> written;
+    std::atomic<uint64_t> next{0};
+    ResultWriter writer(kSlots, [&](const PageResult& result) {
+      written.push_back(result.index);
+      return Status();
+    });
+    std::mutex first;  // page 0 takes until the others can go no further
+    first.lock();
+    std::vector<std::thread> slots;
+    for (uint32_t slot = 0; slot < kSlots; ++slot)
+      slots.emplace_back([&] {
+        for (uint64_t page = next++; page < kPages; page = next++) {
+          if (page == 0)
+            const std::lock_guard guard(first);
+          CHECK(writer.push(page, result_of(page)));
+        }
+      });
+    // Pages 1 to kMost - 1 find room; the two other slots then wait with one each, the last of which is kMost + 1.
+    while (next < kMost + 2)
+      std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(next == kMost + 2);
+    CHECK(written.empty());
+    first.unlock();
+    for (std::thread& slot : slots)
+      slot.join();
+    CHECK(writer.finish().ok());
+    REQUIRE(written.size() == kPages);
+    for (uint64_t i = 0; i < kPages; ++i)
+      CHECK(written[i] == i);
+  }
+
+  TEST_CASE("batch writer: after an error, or a page that never comes, nothing more") {
     uint64_t calls = 0, pushed = 0;
-    ResultWriter writer([&](const PageResult&) { return ++calls == 3 ? fail(Code::IoError, "full") : Status(); });
-    while (writer.push(result_of(pushed)))
+    ResultWriter writer(1, [&](const PageResult&) { return ++calls == 3 ? fail(Code::IoError, "full") : Status(); });
+    while (writer.push(pushed, result_of(pushed)))
       REQUIRE(++pushed < 100);
     CHECK(writer.finish().message() == "full");
     CHECK(calls == 3);
     CHECK(pushed <= 3 + ResultWriter::kWaiting);
+
+    std::vector<uint64_t> written;
+    ResultWriter gap(1, [&](const PageResult& result) {
+      written.push_back(result.index);
+      return Status();
+    });
+    CHECK(gap.push(0, result_of(0)));
+    CHECK(gap.push(2, result_of(2)));
+    std::thread waits([&] { CHECK_FALSE(gap.push(50, result_of(50))); });
+    gap.give_up();
+    waits.join();
+    CHECK(gap.finish().ok());
+    CHECK(written == std::vector<uint64_t>{0});  // what comes after the gap is done again another time
   }
 }
