@@ -156,10 +156,12 @@ void add_batch(CLI::App& app, BatchOptions& options) {
                       "File for the results; the same command goes on with it. None: standard output");
   command->add_option("--format", options.format, "text, md, json or jsonl; otherwise the ending of -o tells");
   command->add_flag("--restart", options.restart, "Throw away the results there are, and begin anew");
+  command->add_flag("--retry-failed", options.retry_failed,
+                    "Ask again about pages that failed, whose files may have been mended");
   command->add_option("--shard", options.shard, "I/N: the I-th of N parts, every N-th page");
   command->add_option("--merge", options.merge, "Put the files of all shards, the inputs here, together in this one");
   with_twin(command->add_option("--slots", options.slots,
-                                "Pages answered at a time; each takes a context's memory (default: 4 on a GPU, 1 on a CPU)"))
+                                "Pages answered at a time; each takes a context's memory (default: 4, or what fits)"))
       ->check(CLI::Range(1u, BatchOptions::kMostSlots));
   add_answer_options(*command, options.answer);
 }

@@ -152,10 +152,10 @@ typedef int (*vl2_progress_fn)(void* user, vl2_phase phase, uint64_t done, uint6
 typedef struct vl2_model vl2_model;
 
 enum {
-  VL2_LOAD_NO_WEIGHTS = 1,       /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
-  VL2_LOAD_TEXT_ONLY = 4,        /* no picture will be shown: the plan before loading need not hold one */
-  VL2_LOAD_ALL_ON_DEVICE = 8,    /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
-  VL2_LOAD_NEEDS_EYES = 2,       /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
+  VL2_LOAD_NO_WEIGHTS = 1,    /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
+  VL2_LOAD_TEXT_ONLY = 4,     /* no picture will be shown: the plan before loading need not hold one */
+  VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
+  VL2_LOAD_NEEDS_EYES = 2,    /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
   VL2_LOAD_NO_PICTURE_CACHE = 16 /* keep no pictures: vl2_model_get_picture_cache() */
 };
 
@@ -179,8 +179,8 @@ typedef struct vl2_load_options {
   uint32_t reserved;        /* 0 */
   vl2_progress_fn progress; /* may be NULL */
   void* progress_user;
-  uint32_t cache_type;          /* vl2_cache_type */
-  uint32_t reserved2;           /* 0 */
+  uint32_t cache_type; /* vl2_cache_type */
+  uint32_t reserved2;  /* 0 */
   uint64_t picture_cache_bytes; /* of the device's memory to keep pictures in, which the model must fit beside; 0: a quarter of
                                    what it leaves, 256 MiB at most */
 } vl2_load_options;
@@ -228,7 +228,7 @@ typedef struct vl2_model_info {
   const char* device_driver;
   const char* device_uuid;
   uint32_t device_tier;
-  uint32_t device_type; /* vl2_device_type; VL2_DEVICE_OTHER without weights */
+  uint32_t reserved;
   /* One line about what loading found wrong and went without, as a damaged tuning, or did to make the model fit; "" when all is
    * well. */
   const char* notice;
@@ -283,8 +283,7 @@ typedef struct vl2_plan {
   uint64_t host_weight_bytes; /* of experts that would stay in host memory; weight_bytes are those on the device */
   uint32_t expert_slots;      /* of them, so many a layer would be cached on the device; 0: all experts are on the device */
   uint32_t reserved;
-  uint64_t
-      picture_cache_bytes; /* that kept pictures may take: in working_bytes where a size was asked for, else of what is left */
+  uint64_t picture_cache_bytes; /* that kept pictures may take: in working_bytes where a size was asked for, else of what is left */
 } vl2_plan;
 
 /* What a model would need on a device, and what is there. Nothing is loaded; options as for vl2_model_load().
@@ -548,10 +547,9 @@ enum {
   VL2_REPLY_TAGS = 1,          /* pieces contain grounding tags: <|ref|>, <|det|>, ... */
   VL2_REPLY_PROBABILITIES = 2, /* pieces, reply and boxes have probabilities. Costs a copy of all logits a token */
   VL2_REPLY_CONTINUE = 4,      /* go on with the last message, an answer that was cut short or given by the caller */
-  VL2_REPLY_LOOP_GUARD = 8, /* end an answer that repeats itself: the same up to 200 tokens at least 10 times in a row, 384 tokens
+  VL2_REPLY_LOOP_GUARD = 8,     /* end an answer that repeats itself: the same up to 200 tokens at least 10 times in a row, 384 tokens
                                   or more of that: VL2_STOP_LOOP. What was given of it stays given */
-  VL2_REPLY_SHARE_BEGINNING =
-      16 /* go on from where another session of the model, asked with this flag, had read the same up to its
+  VL2_REPLY_SHARE_BEGINNING = 16 /* go on from where another session of the model, asked with this flag, had read the same up to its
                                    first pictures, rather than read it again. Not to the bit what reading it again gives */
 };
 

@@ -80,17 +80,6 @@ Result<std::unique_ptr<vl2_image>> decode(const uint8_t* file, size_t file_bytes
   return result;
 }
 
-vl2_device_type device_type_of(DeviceType type) {
-  switch (type) {
-    case DeviceType::Discrete: return VL2_DEVICE_DISCRETE;
-    case DeviceType::Integrated: return VL2_DEVICE_INTEGRATED;
-    case DeviceType::Virtual: return VL2_DEVICE_VIRTUAL;
-    case DeviceType::Cpu: return VL2_DEVICE_CPU;
-    case DeviceType::Other: break;
-  }
-  return VL2_DEVICE_OTHER;
-}
-
 }  // namespace vl2::api
 
 using namespace vl2;
@@ -106,6 +95,17 @@ struct vl2_device_list {
 
 namespace {
 
+vl2_device_type device_type(DeviceType type) {
+  switch (type) {
+    case DeviceType::Discrete: return VL2_DEVICE_DISCRETE;
+    case DeviceType::Integrated: return VL2_DEVICE_INTEGRATED;
+    case DeviceType::Virtual: return VL2_DEVICE_VIRTUAL;
+    case DeviceType::Cpu: return VL2_DEVICE_CPU;
+    case DeviceType::Other: break;
+  }
+  return VL2_DEVICE_OTHER;
+}
+
 Outcome list_devices(vl2_device_list& list) {
   VL2_ASSIGN(const DeviceOptions options, device_options_from_environment());
   VL2_ASSIGN(const auto instance, Instance::create({}));
@@ -115,7 +115,7 @@ Outcome list_devices(vl2_device_list& list) {
     const DeviceCaps& caps = devices[i].caps;
     VL2_ASSIGN(const Quirks quirks, find_quirks(caps, options.quirks));
     vl2_device_list::Entry entry{{}, caps.name, caps.driver_name + " " + caps.driver_info, caps.uuid, devices[i].unusable};
-    entry.info.type = device_type_of(caps.type);
+    entry.info.type = device_type(caps.type);
     entry.info.tier = choose_tier(caps, quirks, options.tier);
     entry.info.is_chosen = chosen.ok() && *chosen == i;
     entry.info.memory_bytes = caps.device_local_bytes;

@@ -145,8 +145,6 @@ struct ModelState {
 /// Errors  those of parse_json_schema()
 Result<std::shared_ptr<const AnswerSchema>> answer_schema(ModelState& model, std::string_view text);
 
-vl2_device_type device_type_of(DeviceType type);
-
 /// A decoded picture.
 Result<std::unique_ptr<vl2_image>> decode(const uint8_t* file, size_t file_bytes, const char* where);
 

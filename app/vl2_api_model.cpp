@@ -244,7 +244,6 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       value.device_driver = state.device_driver.c_str();
       value.device_uuid = caps.uuid.c_str();
       value.device_tier = engine->device().tier();
-      value.device_type = device_type_of(caps.type);
       value.notice = state.notice.c_str();
       value.host_weight_bytes = engine->weights().host_bytes;
       value.expert_slots = engine->expert_slots();

@@ -12,15 +12,9 @@ namespace vl2::batch {
 
 namespace {
 
-// Pages at a time. A GPU decodes four answers in half the time that they take one after another (README: conversations decoded
-// together); a CPU driver keeps all cores busy with one (measured: app/docs/batch.md).
-constexpr uint32_t kGpuSlots = 4, kCpuSlots = 1;
-
-uint32_t slots_for(const vl2_model* model) {
-  vl2_model_info info{};
-  info.struct_size = sizeof(info);
-  return vl2_model_get_info(model, &info) == VL2_OK && info.device_type == VL2_DEVICE_CPU ? kCpuSlots : kGpuSlots;
-}
+// Four answers take a GPU half the time that they take one after another, and eight little less (README: conversations decoded
+// together); a CPU driver, too, is not slower for it (app/docs/batch.md).
+constexpr uint32_t kUsualSlots = 4;
 
 // One thread's part of the work, with what it shares with the others.
 struct Slot {
@@ -103,7 +97,12 @@ Result<PageResult> answer_page(const Slot& slot, const LoadedPage& page) {
     return result;
   if (ends_everything(status.code()))
     return status;
-  const PageResult failed{.index = result.index, .path = result.path, .number = result.number, .error = status.message()};
+  PageResult failed;
+  failed.index = result.index;
+  failed.path = result.path;
+  failed.number = result.number;
+  failed.error = status.message();
+  failed.file_bytes = page.page.file_bytes;
   return failed;
 }
 
@@ -123,7 +122,7 @@ Status work(const Slot& slot, PageLoader& loader, ResultWriter& writer) {
 }  // namespace
 
 Result<PageSlots> PageSlots::make(vl2_model* model, uint32_t wanted) {
-  const uint32_t count = wanted > 0 ? wanted : slots_for(model);
+  const uint32_t count = wanted > 0 ? wanted : kUsualSlots;
   std::vector<SessionHandle> sessions;
   while (sessions.size() < count) {
     vl2_session* made = nullptr;

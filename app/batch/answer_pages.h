@@ -24,7 +24,7 @@ class PageSlots {
   /// Sessions for so many pages at a time; fewer where memory holds no more, one at least.
   ///
   /// model   outlives the slots
-  /// wanted  0: as many as suit the model's device
+  /// wanted  0: as many as usual
   /// Errors  those of vl2_session_create() for the first one
   static Result<PageSlots> make(vl2_model* model, uint32_t wanted);
 

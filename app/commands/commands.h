@@ -212,7 +212,8 @@ struct BatchOptions {
   std::string shard;                         ///< --shard I/N
   std::string merge;                         ///< --merge: the file to put shards together in
   bool restart = false;                      ///< --restart: throw away the results there are
-  uint32_t slots = 0;                        ///< --slots: pages answered at a time; 0: as suits the device
+  bool retry_failed = false;  ///< --retry-failed: ask about pages again that have an error
+  uint32_t slots = 0;         ///< --slots: pages answered at a time; 0: as many as usual
   AnswerOptions answer{.max_tokens = 2048};  ///< of each page; the seed is the same for all
 };
 /// The exit status: 0, or 1 when there are pages with an error.

@@ -50,9 +50,9 @@ void write_pictures(const std::string& folder, uint32_t count) {
   }
 }
 
-// With few tokens, so that a page takes a fraction of a second.
-Words batch(const Words& more) {
-  Words words = {"batch", "-m", kPico, "-p", "What shape is it?", "-n", "4", "--tiles", "1", "-c", "512"};
+// With few tokens, so that a page takes a fraction of a second; with small_model(), whose answers are noise, less.
+Words batch(const Words& more, const std::string& model = kPico) {
+  Words words = {"batch", "-m", model, "-p", "What shape is it?", "-n", "4", "--tiles", "1", "-c", "512"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -173,7 +173,8 @@ TEST_SUITE("program") {
     const ProgramResult whole = run_program(batch({folder / "in", "--format", "json"}));
     CHECK(whole.exit_status == 0);
     CHECK(json::parse(whole.out).size() == 3);
-    const ProgramResult cut = run_program(batch({folder / "in", "--format", "jsonl"}), {.interrupt_after_bytes = 1});
+    const ProgramResult cut =
+        run_program(batch({folder / "in", "--format", "jsonl", "--slots", "1"}), {.interrupt_after_bytes = 1});
     CHECK(cut.exit_status == 130);
     CHECK(cut.err.find("of 3 pages are done") != std::string::npos);
     CHECK(results_in(cut.out).size() < 3);
@@ -184,6 +185,52 @@ TEST_SUITE("program") {
     REQUIRE(results.size() == 3);
     for (size_t i = 0; i < 3; ++i)
       CHECK(results[i]["text"] == json::parse(whole.out)[i]["text"]);
+  }
+
+  TEST_CASE("vl2 batch: --retry-failed mends the results in every format as if the files had never been broken") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 3);
+    const std::string whole_picture = read_file(folder / "in/01.png");
+    write_file(folder / "in/01.png", whole_picture.substr(0, 60));
+    write_file(folder / "in/011.pdf", "%PDF-1.4");
+    const auto run = [&](const std::string& out, Words more = {}, const ProgramOptions& options = {}) {
+      more.insert(more.end(), {folder / "in", "-o", folder / out, "--slots", "2"});
+      return run_program(batch(more, small_model()), options);
+    };
+    const Words outs = {"a.jsonl", "a.txt", "a.md", "a.json"};
+    const auto share_journal = [&](const std::string& from, const std::string& name) {  // results are the same in all
+      for (size_t i = 1; i < outs.size(); ++i)
+        fs::copy_file(folder / from, folder / (name + fs::path(outs[i]).extension().string() + ".journal"));
+    };
+    CHECK(run("a.jsonl", {"--retry-failed"}).exit_status == 1);  // nothing to try again yet
+    share_journal("a.jsonl", "a");
+    for (const std::string& out : outs)
+      CHECK(run(out).exit_status == 1);
+    const std::string broken = read_file(folder / "a.jsonl");
+    CHECK(results_in(broken).size() == 4);
+
+    write_file(folder / "in/01.png", whole_picture);
+    write_file(folder / "in/011.pdf", pdf_of({"Total 12", "Total 77"}));
+    check_refused(batch({folder / "in", "-o", folder / "a.jsonl"}, small_model()), {"(other inputs)"});
+    CHECK(run("fresh.jsonl").exit_status == 0);
+    CHECK(results_in(read_file(folder / "fresh.jsonl")).size() == 5);
+    share_journal("fresh.jsonl", "fresh");
+
+    const ProgramResult killed =
+        run("a.jsonl", {"--retry-failed"}, {.kill_when = [&] { return fs::exists(folder / "a.jsonl.part"); }});
+    CHECK(killed.exit_status == -9);
+    CHECK(read_file(folder / "a.jsonl") == broken);
+    for (const std::string& out : outs) {
+      CAPTURE(out);
+      const ProgramResult again = run(out, {"--retry-failed"});
+      CHECK_MESSAGE(again.exit_status == 0, again.err);
+      const std::string fresh = "fresh" + fs::path(out).extension().string();
+      CHECK(run(fresh).exit_status == 0);
+      CHECK(read_file(folder / out) == read_file(folder / fresh));
+      CHECK_FALSE(fs::exists(folder / (out + ".part")));
+    }
+    fs::remove(folder / "a.md.journal");
+    check_refused(batch({folder / "in", "-o", folder / "a.md", "--retry-failed"}, small_model()), {"a.md.journal: is not there"});
   }
 
   TEST_CASE("vl2 batch: what cannot be done is refused before any work, and leaves nothing behind") {
@@ -202,6 +249,8 @@ TEST_SUITE("program") {
     refuse({in, "--pages", "0"}, {"--pages 0"});
     refuse({in, "--format", "xml"}, {"--format xml"});
     refuse({in, "--restart"}, {"--restart is about the file of -o"});
+    refuse({in, "--retry-failed"}, {"--retry-failed is about the file of -o"});
+    refuse({in, "--retry-failed", "--restart", "-o", folder / "x.jsonl"}, {"wanted one of them"});
     refuse({in, "--merge", folder / "x.jsonl"}, {"--merge FILE SHARD... takes no other option"});
     refuse({}, {"no inputs"});
     refuse({folder / "a.pdf", "-o", folder / "x.jsonl"}, {"pdftoppm", "install poppler-utils"},

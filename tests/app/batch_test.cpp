@@ -19,6 +19,7 @@
 #include "app/batch/pdf.h"
 #include "app/batch/report_format.h"
 #include "app/batch/result_writer.h"
+#include "app/batch/retry.h"
 #include "tests/support/pdf.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
@@ -455,6 +456,95 @@ TEST_SUITE("cpu") {
     CHECK(merged->pages == 5);
     CHECK(read_file(out) == lines_of(5));
     CHECK(Journal::open(out, kJob, {}, false)->result_count() == 5);  // as if it had been written in one piece
+  }
+
+  TEST_CASE("batch retry: failed pages are put in their places, whatever they have become, and nothing else changes") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "out.jsonl";
+    for (const char* name : {"a.png", "b.png", "c.pdf", "d.png"})
+      write_file(folder / name, "broken");
+    const auto list_now = [&] {
+      auto list = PageList::make({.inputs = {folder.path() + "/?.p*"}}, never);
+      REQUIRE_MESSAGE(list.ok(), list.message());
+      return list.take();
+    };
+    const auto job_of = [](const PageList& list) {
+      JobKey job = kJob;
+      job.inputs = list.signature();
+      job.page_count = list.size();
+      return job;
+    };
+    // b and c failed, a and d did not.
+    const auto line = [&](const PageList& list, uint64_t index, const Shard& shard = {}, const std::string& error = "") {
+      PageResult result = result_of(index);
+      const Page page = list.at(index);
+      result.path = page.path;
+      result.number = page.number;
+      result.error = error;
+      if (!error.empty())
+        result.file_bytes = page.file_bytes;
+      return to_line({job_of(list), shard, result}) + "\n";
+    };
+    const PageList broken = list_now();
+    REQUIRE(broken.size() == 4);
+    const std::string before = line(broken, 0) + line(broken, 1, {}, "bad") + line(broken, 2, {}, "worse") + line(broken, 3);
+    write_file(path, before + "{\"job\":\"");  // killed in a line
+    write_file(folder / "b.png", "mended, and longer");
+    write_file(folder / "c.pdf", pdf_of({"one", "two"}));
+    const PageList mended = list_now();
+    REQUIRE(mended.size() == 5);
+    const auto find = [&](const PageList& list, const Shard& shard = {}) { return Retry::find(path, job_of(list), shard, list); };
+    {
+      auto given_up = find(mended);
+      REQUIRE_MESSAGE(given_up.ok(), given_up.message());
+      REQUIRE(given_up->has_value());
+      REQUIRE((*given_up)->page_count() == 3);
+      for (uint64_t k = 0; k < 3; ++k)
+        CHECK((*given_up)->page_index(k) == k + 1);
+      CHECK(contains(Journal::open(path, job_of(mended), {}, false).message(), "another process is writing it"));
+      PageResult result = result_of(1);
+      REQUIRE((*given_up)->put(result).ok());
+    }
+    CHECK(read_file(path) == before);  // but for the piece of a line
+    CHECK_FALSE(fs::exists(path + ".part"));
+
+    auto retry = find(mended);
+    REQUIRE(retry.ok());
+    for (uint64_t index = 1; index < 4; ++index) {
+      const auto record = parse_line(line(mended, index, {}, index == 3 ? "still bad" : ""));
+      REQUIRE(record.ok());
+      REQUIRE((*retry)->put(record->result).ok());
+    }
+    CHECK(read_file(path) == before);
+    REQUIRE((*retry)->commit().ok());
+    PageResult moved = result_of(3);  // it was page 3, and is now page 4
+    moved.index = 4;
+    moved.path = broken.at(3).path;
+    CHECK(read_file(path) == line(mended, 0) + line(mended, 1) + line(mended, 2) + line(mended, 3, {}, "still bad") +
+                                 to_line({job_of(mended), {}, moved}) + "\n");
+    retry.value().reset();
+    CHECK(Journal::open(path, job_of(mended), {}, false)->failed_count() == 1);
+
+    write_file(path, before);
+    write_file(folder / "d.png", "another picture");  // of which there is an answer
+    CHECK(contains(find(list_now()).message(), "holds results of other inputs, not only where pages failed"));
+    JobKey other = job_of(mended);
+    other.prompt = 7;
+    write_file(folder / "d.png", "broken");
+    CHECK(contains(Retry::find(path, other, {}, mended).message(), "results of another command (another prompt)"));
+    CHECK(read_file(path) == before);
+
+    const Shard second = {1, 2};  // pages 0 and 2: the PDF's other pages belong to other shards
+    write_file(path, line(broken, 0, second) + line(broken, 2, second, "worse"));
+    write_file(folder / "b.png", "broken");
+    CHECK(contains(find(list_now(), second).message(), "--merge them, then --retry-failed without --shard"));
+    write_file(folder / "c.pdf", "mended?");
+    const PageList same_count = list_now();
+    auto shard = find(same_count, second);
+    REQUIRE_MESSAGE(shard.ok(), shard.message());
+    CHECK((*shard)->page_count() == 1);
+    CHECK((*shard)->page_index(0) == 2);
+    CHECK_FALSE(Retry::find(folder / "none", kJob, {}, mended)->has_value());
   }
 
   TEST_CASE("batch loader: pages come in order, bad ones alone fail, and few are held at a time") {
