@@ -104,6 +104,7 @@ void add_chat(CLI::App& app, ChatOptions& options) {
   add_answer_options(*command, options.answer);
   command->add_option("--session", options.session,
                       "Go on with the conversation in this file, if there is one; saved to it at the end");
+  command->add_flag("--dry-run", options.dry_run, "Print tiles and tokens of the pictures, and memory, and ask nothing");
 }
 
 void add_run(CLI::App& app, RunOptions& options) {
@@ -156,6 +157,7 @@ void add_batch(CLI::App& app, BatchOptions& options) {
                       "File for the results; the same command goes on with it. None: standard output");
   command->add_option("--format", options.format, "text, md, json or jsonl; otherwise the ending of -o tells");
   command->add_flag("--restart", options.restart, "Throw away the results there are, and begin anew");
+  command->add_flag("--dry-run", options.dry_run, "Print pages, tiles, tokens and memory; ask and write nothing");
   command->add_flag("--retry-failed", options.retry_failed,
                     "Ask again about pages that failed, whose files may have been mended");
   command->add_option("--shard", options.shard, "I/N: the I-th of N parts, every N-th page");

@@ -92,9 +92,9 @@ TEST_SUITE("cpu") {
 
   TEST_CASE("layers: a batch, too, is made of what a user of the library has") {
     const fs::path root = vl2::source_dir();
-    const std::vector<std::string> program = {"app/answering.h", "app/commands/commands.h", "app/image_file.h",
-                                              "app/interrupt.h", "app/output_path.h",       "app/progress.h",
-                                              "app/vl2.h",       "app/vl2_handles.h"};
+    const std::vector<std::string> program = {"app/answering.h",  "app/commands/commands.h", "app/dry_run.h",  "app/image_file.h",
+                                              "app/interrupt.h",  "app/output_path.h",       "app/progress.h", "app/vl2.h",
+                                              "app/vl2_handles.h"};
     std::vector<fs::path> files = {root / "app/commands/batch.cpp"};
     for (const auto& entry : fs::directory_iterator(root / "app/batch"))
       files.push_back(entry.path());

@@ -15,6 +15,7 @@
 #include "app/batch/journal.h"
 #include "app/batch/page_list.h"
 #include "app/batch/page_loader.h"
+#include "app/batch/page_plans.h"
 #include "app/batch/report_format.h"
 #include "app/batch/result_writer.h"
 #include "app/batch/retry.h"
@@ -40,7 +41,7 @@ Status check_options(const BatchOptions& options) {
     const char* const everywhere = std::getenv("VL2_MODEL");  // for other commands
     const bool names_model = !options.model.model.empty() && (everywhere == nullptr || options.model.model != everywhere);
     if (names_model || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() || !options.list.empty() ||
-        options.restart || options.retry_failed)
+        options.restart || options.retry_failed || options.dry_run)
       return fail(Code::BadArgument, "batch: --merge FILE SHARD... takes no other option but --format and -q");
     return {};
   }
@@ -260,6 +261,13 @@ Result<int> batch_command(const BatchOptions& options) {
     VL2_TRY(check_batch_output(options.out));
   catch_interrupts();
   VL2_ASSIGN(const PageList list, PageList::make({options.inputs, options.list, options.recursive, options.pages}, interrupted));
+  if (options.dry_run) {
+    const Result<uint64_t> bad = print_page_plans(options, list, shard);
+    if (interrupted())
+      return 0;  // the program's exit status says so
+    VL2_TRY(bad.status());
+    return *bad > 0 ? kPagesFailed : 0;
+  }
   VL2_ASSIGN(const JobKey job, job_of(options, list));
   Work work{.options = options, .list = list, .shard = shard, .job = job, .format = format};
   if (!options.out.empty()) {

@@ -193,7 +193,8 @@ struct ChatOptions {
   ModelOptions model;
   std::vector<std::string> images;  ///< of the first message
   AnswerOptions answer;
-  std::string session;  ///< --session: file that the conversation is taken from, if there is one, and saved to at the end
+  std::string session;   ///< --session: file that the conversation is taken from, if there is one, and saved to at the end
+  bool dry_run = false;  ///< --dry-run: print tiles, tokens and memory, and ask nothing
 };
 Status chat_command(const ChatOptions& options);
 
@@ -212,6 +213,7 @@ struct BatchOptions {
   std::string shard;                         ///< --shard I/N
   std::string merge;                         ///< --merge: the file to put shards together in
   bool restart = false;                      ///< --restart: throw away the results there are
+  bool dry_run = false;       ///< --dry-run: print pages, tiles, tokens and memory, and ask nothing
   bool retry_failed = false;  ///< --retry-failed: ask about pages again that have an error
   uint32_t slots = 0;         ///< --slots: pages answered at a time; 0: as many as usual
   AnswerOptions answer{.max_tokens = 2048};  ///< of each page; the seed is the same for all

@@ -233,6 +233,37 @@ TEST_SUITE("program") {
     check_refused(batch({folder / "in", "-o", folder / "a.md", "--retry-failed"}, small_model()), {"a.md.journal: is not there"});
   }
 
+  TEST_CASE("vl2 batch --dry-run: pages, tokens as the answers have them, and memory; nothing is asked or written") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 1);
+    write_file(folder / "in/bad.png", "no picture");
+    write_file(folder / "in/two.pdf", pdf_of({"Total 12", "Total 77"}));
+    const auto dry = [&](const std::string& question, const Words& more) {
+      Words words = {"batch",     "-m", small_model(),        "-p",         question, "--tiles", "1", "-c", "512",
+                     "--dry-run", "-o", folder / "out.jsonl", folder / "in"};
+      words.insert(words.end(), more.begin(), more.end());
+      return run_program(words);
+    };
+    const ProgramResult part = dry("What shape is it?", {"--pages", "2", "--shard", "1/2"});
+    CHECK(part.exit_status == 0);
+    CHECK(part.out.starts_with(folder / "in/00.png: 64 x 64, canvas 384 x 384, tiles 1 x 1, 421 tokens, "));
+    CHECK(part.out.find("in/two.pdf, page 2: 1760 x 880, canvas 384 x 384, tiles 1 x 1, 421 ") !=
+          std::string::npos);  // --tiles 1
+    CHECK(part.out.find("pages: 2, 0 of them cannot be answered\nmemory: ") != std::string::npos);
+    CHECK_FALSE(fs::exists(folder / "out.jsonl"));
+    const ProgramResult all = dry("What shape is it?", {});
+    CHECK(all.exit_status == 1);
+    CHECK(all.out.find("in/bad.png: error: ") != std::string::npos);
+    CHECK(all.out.find("pages: 4, 1 of them cannot be answered\n") != std::string::npos);
+    CHECK(dry(std::string(100, 'x'), {}).out.find("with the question, which is too many\n") != std::string::npos);
+
+    fs::remove(folder / "in/bad.png");
+    fs::remove(folder / "in/two.pdf");
+    const std::vector<json> answered = results_in(run_program(batch({folder / "in", "--format", "jsonl"}, small_model())).out);
+    REQUIRE(answered.size() == 1);
+    CHECK(part.out.find("421 tokens, " + answered[0]["prompt_tokens"].dump() + " with the question\n") != std::string::npos);
+  }
+
   TEST_CASE("vl2 batch: what cannot be done is refused before any work, and leaves nothing behind") {
     const TemporaryFolder folder;
     write_pictures(folder / "in", 1);
