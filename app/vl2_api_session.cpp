@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "app/reply_numbers.h"
 #include "app/vl2_api_internal.h"
 
 using namespace vl2;
@@ -94,10 +95,6 @@ Outcome add_picture(vl2_session& session, const char* where, uint32_t width, uin
   return {};
 }
 
-bool in_range(float value, float least, float most) {
-  return value >= least && value <= most;  // false for NaN
-}
-
 // vl2_reply_options as the model has them.
 Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
   const auto refuse_option = [](const char* name, auto value, const char* wanted) {
@@ -107,14 +104,8 @@ Outcome reply_options(const vl2_reply_options& given, ReplyOptions& options) {
       VL2_REPLY_TAGS | VL2_REPLY_PROBABILITIES | VL2_REPLY_CONTINUE | VL2_REPLY_LOOP_GUARD | VL2_REPLY_SHARE_BEGINNING;
   if ((given.flags & ~kFlags) != 0)
     return refuse_option("flags", given.flags, "VL2_REPLY_* or-ed");
-  if (!in_range(given.temperature, 0, 1e6f))
-    return refuse_option("temperature", given.temperature, "0 or more");
-  if (!in_range(given.top_p, 0, 1))
-    return refuse_option("top_p", given.top_p, "0 to 1");
-  if (!in_range(given.min_p, 0, 1))
-    return refuse_option("min_p", given.min_p, "0 to 1");
-  if (!in_range(given.repeat_penalty, 0, 1e6f))
-    return refuse_option("repeat_penalty", given.repeat_penalty, "0 or more");
+  if (const std::string problem = refusal_of_reply_numbers(given); !problem.empty())
+    return refuse(VL2_ERROR_ARGUMENT, "vl2_reply_options: ", problem);
   options.probabilities = (given.flags & VL2_REPLY_PROBABILITIES) != 0;
   if (given.alternative_count > VL2_MAX_ALTERNATIVES)
     return refuse_option("alternative_count", given.alternative_count, "at most 20");

@@ -92,11 +92,11 @@ Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
   job.prompt = hash_text(options.prompt);
   VL2_ASSIGN(const uint32_t cache_type, cache_type_of(options.model));
   std::ostringstream words;  // what changes answers; how fast they come, and on which device, does not belong here
-  const AnswerOptions& answer = options.answer;
+  const vl2_reply_options& answer = options.answer.reply;
   words << std::hexfloat << answer.max_tokens << ' ' << answer.temperature << ' ' << answer.top_k << ' ' << answer.top_p << ' '
         << answer.min_p << ' ' << answer.repeat_penalty << ' ' << answer.seed << ' ' << options.model.context << ' '
         << options.model.tiles << ' ' << options.pdf_long_side << ' ' << options.pages
-        << (answer.no_loop_guard ? " no loop guard" : "") << (cache_type == VL2_CACHE_F16 ? "" : " 8-bit cache");
+        << (options.answer.no_loop_guard ? " no loop guard" : "") << (cache_type == VL2_CACHE_F16 ? "" : " 8-bit cache");
   job.options = hash_text(words.str());
   job.inputs = list.signature();
   job.page_count = list.size();

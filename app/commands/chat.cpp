@@ -178,7 +178,7 @@ class Chat {
   // Answers the last message; the how-manieth time decides on the seed.
   Status answer(uint64_t again) {
     AnswerOptions how = options_.answer;
-    how.seed += again;
+    how.reply.seed += again;
     const vl2_reply_options reply_options = reply_options_of(how, &progress_);
     const vl2_status started = vl2_session_start(session_, &reply_options);
     progress_.clear();
