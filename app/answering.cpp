@@ -33,17 +33,8 @@ uint32_t tokens_of(const vl2_model* model, const vl2_picture& size, size_t pictu
 }  // namespace
 
 vl2_reply_options reply_options_of(const AnswerOptions& options, Progress* progress) {
-  constexpr float kLeast = 1e-30f;  // as good as 0, which is the API's word for "off"
-  vl2_reply_options reply{};
-  reply.struct_size = sizeof(reply);
+  vl2_reply_options reply = options.reply;
   reply.flags = options.no_loop_guard ? 0u : static_cast<uint32_t>(VL2_REPLY_LOOP_GUARD);
-  reply.max_tokens = options.max_tokens;
-  reply.top_k = options.top_k;
-  reply.seed = options.seed;
-  reply.temperature = options.temperature;
-  reply.top_p = options.top_p == 0 ? kLeast : options.top_p;
-  reply.min_p = options.min_p;
-  reply.repeat_penalty = options.repeat_penalty;
   reply.progress = show_reading;
   reply.progress_user = progress;
   return reply;

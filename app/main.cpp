@@ -9,6 +9,7 @@
 #include "app/command_table.h"
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
+#include "app/reply_numbers.h"
 #include "app/vl2.h"
 #include "runtime/instance.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 using namespace vl2;
 
+constexpr uint32_t kPageTokens = 2048;                // of an answer about a page; what the authors' evaluation allows
 constexpr const char* kExpertGroup = "More options";  // of which --help says nothing and --help-all all
 
 // Help without the group above, unless all of it is asked for.
@@ -81,18 +83,27 @@ void add_picture_cache(CLI::App& command, ModelOptions& options) {
       "over, 256M at most)");
 }
 
-void add_answer_options(CLI::App& command, AnswerOptions& options) {
-  with_twin(command.add_option("-n,--predict", options.max_tokens, "Most tokens to answer with; 0: as many as the context holds"))
-      ->capture_default_str();
-  with_twin(command.add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token"))
-      ->check(CLI::Range(0.0, 100.0));
-  with_twin(command.add_option("--top-k", options.top_k, "Draw from the k likeliest; 0: from all"));
-  with_twin(command.add_option("--top-p", options.top_p, "Draw from the likeliest that sum to p"))->check(CLI::Range(0.0, 1.0));
-  with_twin(command.add_option("--min-p", options.min_p, "Draw from those at least p times as likely as the likeliest"))
-      ->check(CLI::Range(0.0, 1.0));
-  with_twin(command.add_option("--repeat-penalty", options.repeat_penalty, "Divide the logits of tokens that occurred; 1: off"))
-      ->check(CLI::Range(0.01, 100.0));
-  with_twin(command.add_option("--seed", options.seed, "Seed of the draws"));
+void add_answer_options(CLI::App& command, AnswerOptions& options, uint32_t most_tokens = 512) {
+  vl2_reply_options& reply = options.reply;
+  reply.max_tokens = most_tokens;
+  const auto add = [&](const char* names, const char* type, const char* field, const char* help) {
+    CLI::Option* const option = command.add_option_function<std::string>(
+        names,
+        [&reply, field, name = std::string(names).substr(std::string(names).find("--"))](const std::string& given) {
+          if (const std::string problem = set_reply_number(reply, field, number_of_text(given)); !problem.empty())
+            throw CLI::ValidationError(name, problem);
+        },
+        help);
+    return with_twin(option->type_name(type));
+  };
+  add("-n,--predict", "UINT", "max_tokens", "Most tokens to answer with; 0: as many as the context holds")
+      ->default_str(std::to_string(most_tokens));
+  add("--temp", "FLOAT", "temperature", "Temperature; 0: always the likeliest token");
+  add("--top-k", "UINT", "top_k", "Draw from the k likeliest; 0: from all");
+  add("--top-p", "FLOAT", "top_p", "Draw from the likeliest that sum to p; 0 or 1: from all");
+  add("--min-p", "FLOAT", "min_p", "Draw from those at least p times as likely as the likeliest; 0: from all");
+  add("--repeat-penalty", "FLOAT", "repeat_penalty", "Divide the logits of tokens that occurred; 0 or 1: off");
+  add("--seed", "INT", "seed", "Seed of the draws");
   with_twin(command.add_flag("--no-loop-guard", options.no_loop_guard, "Let an answer that repeats itself go on to its limit"));
 }
 
@@ -104,6 +115,7 @@ void add_chat(CLI::App& app, ChatOptions& options) {
   add_answer_options(*command, options.answer);
   command->add_option("--session", options.session,
                       "Go on with the conversation in this file, if there is one; saved to it at the end");
+  command->add_flag("--dry-run", options.dry_run, "Print tiles and tokens of the pictures, and memory, and ask nothing");
 }
 
 void add_run(CLI::App& app, RunOptions& options) {
@@ -134,8 +146,7 @@ void add_presets(CLI::App& app, GroundOptions& ground, RunOptions& ocr) {
   command->add_option("--image", ocr.images, "The picture")->required()->expected(1)->allow_extra_args(false);
   ocr.prompt = kReadingPrompt;
   command->add_option("-p,--prompt", ocr.prompt, "How the model is asked")->capture_default_str();
-  ocr.answer.max_tokens = 2048;  // a page; what the authors' evaluation allows
-  add_answer_options(*command, ocr.answer);
+  add_answer_options(*command, ocr.answer, kPageTokens);
   command->add_flag("--dry-run", ocr.dry_run, "Print tiles, tokens and memory, and ask nothing");
   command->add_flag("--json", ocr.json, "Print one JSON object, its boxes (if any) with their probability");
 }
@@ -156,9 +167,15 @@ void add_batch(CLI::App& app, BatchOptions& options) {
                       "File for the results; the same command goes on with it. None: standard output");
   command->add_option("--format", options.format, "text, md, json or jsonl; otherwise the ending of -o tells");
   command->add_flag("--restart", options.restart, "Throw away the results there are, and begin anew");
+  command->add_flag("--dry-run", options.dry_run, "Print pages, tiles, tokens and memory; ask and write nothing");
+  command->add_flag("--retry-failed", options.retry_failed,
+                    "Ask again about pages that failed, whose files may have been mended");
   command->add_option("--shard", options.shard, "I/N: the I-th of N parts, every N-th page");
   command->add_option("--merge", options.merge, "Put the files of all shards, the inputs here, together in this one");
-  add_answer_options(*command, options.answer);
+  with_twin(command->add_option("--slots", options.slots,
+                                "Pages answered at a time; each takes a context's memory (default: 4, or what fits)"))
+      ->check(CLI::Range(1u, BatchOptions::kMostSlots));
+  add_answer_options(*command, options.answer, kPageTokens);
 }
 
 void add_serve(CLI::App& app, ServeOptions& options) {

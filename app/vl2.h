@@ -560,10 +560,10 @@ typedef struct vl2_reply_options {
   uint32_t max_tokens;        /* 0: as many as the context still holds */
   uint32_t top_k;             /* draw from the k likeliest; 0: from all */
   uint64_t seed;              /* same seed, prompt, device and driver: same reply */
-  float temperature;          /* 0: always the likeliest token */
-  float top_p;                /* draw from the likeliest that sum to p; 0 or 1: from all */
-  float min_p;                /* draw from those at least this much as likely as the likeliest; 0: from all */
-  float repeat_penalty;       /* logits of tokens that occurred are divided by it; 0 or 1: off */
+  float temperature;          /* 0: always the likeliest token; up to 100 */
+  float top_p;                /* draw from the likeliest that sum to p, up to 1; 0 or 1: from all */
+  float min_p;                /* draw from those at least this much as likely as the likeliest, up to 1; 0: from all */
+  float repeat_penalty;       /* logits of tokens that occurred are divided by it, 0.01 to 100; 0 or 1: off */
   uint32_t alternative_count; /* of each piece, up to VL2_MAX_ALTERNATIVES; needs VL2_REPLY_PROBABILITIES */
   uint32_t reserved;          /* 0 */
   vl2_progress_fn progress;   /* of encoding pictures and reading the prompt; may be NULL */

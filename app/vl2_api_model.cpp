@@ -113,6 +113,7 @@ Status load(const ModelFiles& files, const vl2_load_options& options, ModelState
   state.path = files.path();
   VL2_ASSIGN(state.tokenizer, files.tokenizer());
   VL2_ASSIGN(state.config, files.config());
+  VL2_TRY(limit_tiles(state.config, options.max_tiles));  // for pictures to be planned without weights, too
   VL2_TRY(check_eyes(files, state.config, options.flags));
   VL2_ASSIGN(state.control, ControlIds::find(*state.tokenizer));
   if ((options.flags & VL2_LOAD_NO_WEIGHTS) == 0)

@@ -65,7 +65,10 @@ def follow(guide, build):
     if count == 0:
         return "there is no command in it"
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HOME": home, "PATH": f"{build}:{os.environ['PATH']}", "VL2_SOURCE_DIR": str(ROOT)}
+        # Of the reader's home all but this: with an empty one lavapipe compiles every pipeline again, 20 s a guide.
+        shaders = os.environ.get("MESA_SHADER_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        environment = {**os.environ, "HOME": home, "MESA_SHADER_CACHE_DIR": shaders,
+                       "PATH": f"{build}:{os.environ['PATH']}", "VL2_SOURCE_DIR": str(ROOT)}
         shell = subprocess.Popen(["bash", "-c", script], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True, start_new_session=True)
         try:

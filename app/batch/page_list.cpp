@@ -250,16 +250,24 @@ Page PageList::at(uint64_t index) const {
   const size_t at = static_cast<size_t>(after - starts_.begin()) - 1;
   const Input& input = inputs_[at];
   const auto k = static_cast<uint32_t>(index - starts_[at]);
-  return {index, input.path, input.pdf_pages > 0 ? ranges_.nth(k, input.pdf_pages) : 0, input.problem};
+  return {index, input.path, input.pdf_pages > 0 ? ranges_.nth(k, input.pdf_pages) : 0, input.file_bytes, input.problem};
 }
 
-uint32_t PageList::signature() const {
-  uint32_t hash = 0;
+uint64_t PageList::input_end(uint64_t index) const {
+  return *std::upper_bound(starts_.begin(), starts_.end(), index);
+}
+
+ListBefore PageList::before(const std::map<std::string, FailedInput>& failed) const {
+  ListBefore list;
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    const Input& input = inputs_[i];
-    hash = hash_text(input.path + '\0' + std::to_string(input.file_bytes) + '\0' + std::to_string(starts_[i + 1]), hash);
+    const auto then = failed.find(inputs_[i].path);
+    const bool known = then != failed.end();
+    const uint64_t bytes = known ? then->second.file_bytes : inputs_[i].file_bytes;
+    list.page_count += known && then->second.as_a_whole ? 1 : starts_[i + 1] - starts_[i];
+    list.signature =
+        hash_text(inputs_[i].path + '\0' + std::to_string(bytes) + '\0' + std::to_string(list.page_count), list.signature);
   }
-  return hash;
+  return list;
 }
 
 }  // namespace vl2::batch

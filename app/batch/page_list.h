@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,8 +31,21 @@ class PageRanges {
 struct Page {
   uint64_t index = 0;  ///< in the batch, from 0
   std::string path;
-  uint32_t number = 0;  ///< of the PDF's page, from 1; 0: a picture file
-  std::string problem;  ///< why it cannot be read, where that was found already
+  uint32_t number = 0;      ///< of the PDF's page, from 1; 0: a picture file
+  uint64_t file_bytes = 0;  ///< of the whole file, when the list was made
+  std::string problem;      ///< why it cannot be read, where that was found already
+};
+
+/// What an input was when a page of it failed.
+struct FailedInput {
+  uint64_t file_bytes = 0;
+  bool as_a_whole = false;  ///< it was one page, of which nothing was known
+};
+
+/// What a list was before some of its inputs changed.
+struct ListBefore {
+  uint32_t signature = 0;
+  uint64_t page_count = 0;
 };
 
 struct PageListOptions {
@@ -53,8 +67,12 @@ class PageList {
 
   uint64_t size() const { return starts_.back(); }
   Page at(uint64_t index) const;
+  /// Past the last page of the input that a page is of.
+  uint64_t input_end(uint64_t index) const;
   /// Changes when any input's path, size or count of pages does; --pages is the caller's to remember.
-  uint32_t signature() const;
+  uint32_t signature() const { return before({}).signature; }
+  /// The list as it was when the inputs of these paths were something else.
+  ListBefore before(const std::map<std::string, FailedInput>& failed) const;
 
  private:
   struct Input {

@@ -13,14 +13,12 @@ constexpr auto kLookAgain = std::chrono::milliseconds(50);  // whether to stop: 
 
 }  // namespace
 
-PageLoader::PageLoader(const PageList& list, Shard shard, uint64_t first, uint32_t pdf_long_side, std::function<bool()> stop)
-    : list_(list),
-      shard_(shard),
-      pdf_long_side_(pdf_long_side),
-      stop_(std::move(stop)),
-      begun_(first),
-      taken_(first),
-      end_(shard.page_count(list.size())) {
+PagesToDo rest_of_shard(const Shard& shard, uint64_t all_pages, uint64_t done) {
+  return {shard.page_count(all_pages) - done, [shard, done](uint64_t k) { return shard.page_index(done + k); }};
+}
+
+PageLoader::PageLoader(const PageList& list, PagesToDo pages, uint32_t pdf_long_side, std::function<bool()> stop)
+    : list_(list), pages_(std::move(pages)), pdf_long_side_(pdf_long_side), stop_(std::move(stop)) {
   for (size_t i = 0; i < kThreads; ++i)
     threads_.emplace_back([this] { work(); });
 }
@@ -37,14 +35,11 @@ PageLoader::~PageLoader() {
 
 std::optional<LoadedPage> PageLoader::next() {
   std::unique_lock lock(mutex_);
-  if (taken_ == end_)
-    return std::nullopt;
-  std::optional<LoadedPage>& place = ready_[taken_ % kAhead];
-  while (!place && !stopped())
+  while (taken_ < pages_.count && !ready_[taken_ % kAhead] && !stopped())
     changed_.wait_for(lock, kLookAgain);
-  if (stopped())
+  if (taken_ == pages_.count || stopped())
     return std::nullopt;
-  std::optional<LoadedPage> page = std::exchange(place, std::nullopt);
+  std::optional<LoadedPage> page = std::exchange(ready_[taken_ % kAhead], std::nullopt);
   ++taken_;
   changed_.notify_all();
   return page;
@@ -53,9 +48,9 @@ std::optional<LoadedPage> PageLoader::next() {
 void PageLoader::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    while (!stopped() && begun_ < end_ && begun_ >= taken_ + kAhead)
+    while (!stopped() && begun_ < pages_.count && begun_ >= taken_ + kAhead)
       changed_.wait_for(lock, kLookAgain);
-    if (stopped() || begun_ == end_)
+    if (stopped() || begun_ == pages_.count)
       return;
     const uint64_t position = begun_++;
     lock.unlock();
@@ -67,7 +62,7 @@ void PageLoader::work() {
 }
 
 LoadedPage PageLoader::load(uint64_t position) const {
-  LoadedPage loaded{.page = list_.at(shard_.page_index(position)), .status = {}, .image = {}, .note = {}};
+  LoadedPage loaded{.position = position, .page = list_.at(pages_.index(position)), .status = {}, .image = {}, .note = {}};
   const Page& page = loaded.page;
   const auto take = [&](auto result, auto&& keep) {
     if (result.ok())

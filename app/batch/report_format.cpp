@@ -28,7 +28,7 @@ std::string without_end(const std::string& text) {
 // The journal's line without what only a journal needs.
 std::string plain_json(const Record& record) {
   auto object = nlohmann::ordered_json::parse(to_line(record), nullptr, false);
-  for (const char* key : {"job", "of", "shard"})
+  for (const char* key : {"job", "of", "shard", "file_bytes"})
     object.erase(key);
   return object.dump();
 }

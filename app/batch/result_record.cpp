@@ -76,6 +76,10 @@ bool get_notes(const Json& object, std::vector<std::string>& notes) {
   return true;
 }
 
+bool get(const Json& object, const char* key, std::optional<uint64_t>& value) {
+  return object.find(key) == object.end() || get(object, key, value.emplace());
+}
+
 bool get_job(const Json& object, JobKey& job) {
   std::string text;
   if (!get(object, "job", text) || text.size() != 35)
@@ -98,7 +102,8 @@ bool read(const Json& object, Record& record) {
   else
     return false;
   return get(object, "index", result.index) && get(object, "of", record.job.page_count) && get(object, "file", result.path) &&
-         get(object, "page", result.number) && get(object, "error", result.error) && get(object, "text", result.text) &&
+         get(object, "page", result.number) && get(object, "error", result.error) &&
+         get(object, "file_bytes", result.file_bytes) && get(object, "text", result.text) &&
          get(object, "tagged_text", result.tagged_text) && get_boxes(object, result.boxes) && get(object, "stop", result.stop) &&
          get(object, "prompt_tokens", result.prompt_tokens) && get(object, "answer_tokens", result.answer_tokens) &&
          get_notes(object, result.notes) && result.index < record.job.page_count;
@@ -152,6 +157,8 @@ std::string to_line(const Record& record) {
     line["page"] = result.number;
   if (!result.error.empty()) {
     line["error"] = result.error;
+    if (result.file_bytes)
+      line["file_bytes"] = *result.file_bytes;
   } else {
     line["text"] = result.text;
     if (result.tagged_text != result.text)

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,9 @@ struct ResultBox {
 struct PageResult {
   uint64_t index = 0;  ///< in the batch, from 0
   std::string path;
-  uint32_t number = 0;  ///< of a PDF's page, from 1; 0: a picture file
-  std::string error;    ///< empty: there is an answer
+  uint32_t number = 0;                 ///< of a PDF's page, from 1; 0: a picture file
+  std::string error;                   ///< empty: there is an answer
+  std::optional<uint64_t> file_bytes;  ///< with an error: of the file then, by which a later start knows that no other changed
   std::string text, tagged_text;
   std::vector<ResultBox> boxes;
   std::string stop;  ///< vl2_stop_reason_name()

@@ -1,9 +1,10 @@
-// Results on their way to disk: a thread that writes and syncs while the model is at the next page.
+// Results on their way to disk: put in order, then written and synced by a thread while the model is at the next pages.
 #pragma once
 
 #include <condition_variable>
-#include <deque>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -11,31 +12,42 @@
 
 namespace vl2::batch {
 
-/// Threads  push() and finish() on one
+/// Memory   the results between the last one that was written and the one that is furthest ahead: kWaiting a slot
+/// Threads  push() on any; finish() on one, after the last push()
 class ResultWriter {
  public:
-  static constexpr size_t kWaiting = 4;  ///< results that may wait to be written
+  static constexpr size_t kWaiting = 4;  ///< results a slot that may wait: to be written, or for a page before them
 
-  /// write  called on the writer's thread, in the order of push(); not again after an error
-  explicit ResultWriter(std::function<Status(const PageResult&)> write);
+  /// slots  pages that are answered at a time
+  /// write  called on the writer's thread, in the order of positions; not again after an error
+  ResultWriter(uint32_t slots, std::function<Status(const PageResult&)> write);
   ResultWriter(const ResultWriter&) = delete;
   ResultWriter& operator=(const ResultWriter&) = delete;
   ~ResultWriter() { (void)finish(); }
 
-  /// Waits for room. False: writing has failed, there is no use in going on.
-  bool push(PageResult result);
+  /// Waits for room; the first result that is not written yet always has it. False: writing has failed, or it was given up: there
+  /// is no use in going on.
+  ///
+  /// position  of the page among those to do; each from 0 on once, in any order
+  bool push(uint64_t position, PageResult result);
 
-  /// Waits until everything is written; the first error of it.
+  /// From now on nobody waits for room, since a page that others wait for will never come.
+  void give_up();
+
+  /// Waits until everything is written that has all before it; the first error of writing.
   Status finish();
 
  private:
   void work();
+  bool next_is_there() const { return !waiting_.empty() && waiting_.begin()->first == written_; }
 
+  const size_t most_waiting_;
   const std::function<Status(const PageResult&)> write_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<PageResult> waiting_;
-  bool closed_ = false;
+  std::map<uint64_t, PageResult> waiting_;  // by position
+  uint64_t written_ = 0;                    // results
+  bool closed_ = false, given_up_ = false;
   Status status_;
   std::thread thread_;
 };

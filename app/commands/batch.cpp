@@ -1,24 +1,24 @@
 // `vl2 batch`: one question about each of many pages, on nothing but the C API.
 //
-// Pages are decoded by the loader's threads, answered here, written by the writer's thread; each hands over in the order of the
-// pages, so that the journal is at any time the beginning of the whole.
+// Pages are decoded by the loader's threads, answered by the slots' and written by the writer's thread, in the order of the pages, so
+// that the journal is at any time the beginning of the whole.
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
-#include <future>
 #include <optional>
 #include <sstream>
 
 #include "app/answering.h"
+#include "app/batch/answer_pages.h"
 #include "app/batch/journal.h"
 #include "app/batch/page_list.h"
 #include "app/batch/page_loader.h"
+#include "app/batch/page_plans.h"
 #include "app/batch/report_format.h"
 #include "app/batch/result_writer.h"
+#include "app/batch/retry.h"
 #include "app/commands/commands.h"
 #include "app/interrupt.h"
 #include "app/progress.h"
@@ -32,6 +32,7 @@ namespace fs = std::filesystem;
 using namespace batch;
 
 constexpr int kPagesFailed = 1;  // exit status
+constexpr const char* kWhat = "reading pages";
 
 Status check_options(const BatchOptions& options) {
   if (options.inputs.empty() && options.list.empty())
@@ -40,7 +41,7 @@ Status check_options(const BatchOptions& options) {
     const char* const everywhere = std::getenv("VL2_MODEL");  // for other commands
     const bool names_model = !options.model.model.empty() && (everywhere == nullptr || options.model.model != everywhere);
     if (names_model || !options.prompt.empty() || !options.out.empty() || !options.shard.empty() || !options.list.empty() ||
-        options.restart)
+        options.restart || options.retry_failed || options.dry_run)
       return fail(Code::BadArgument, "batch: --merge FILE SHARD... takes no other option but --format and -q");
     return {};
   }
@@ -54,8 +55,11 @@ Status check_options(const BatchOptions& options) {
     return fail(Code::BadArgument, "batch: --prompt has two marks <image>, and a page is one picture");
   if (std::count(options.inputs.begin(), options.inputs.end(), "-") + (options.list == "-" ? 1 : 0) > 1)
     return fail(Code::BadArgument, "batch: standard input holds one list, and - is there twice");
-  if (options.out.empty() && options.restart)
-    return fail(Code::BadArgument, "batch: --restart is about the file of -o, and there is none");
+  if (options.restart && options.retry_failed)
+    return fail(Code::BadArgument, "batch: --restart throws away what --retry-failed goes by: wanted one of them");
+  if (options.out.empty() && (options.restart || options.retry_failed))
+    return fail(Code::BadArgument, "batch: ", options.restart ? "--restart" : "--retry-failed",
+                " is about the file of -o, and there is none");
   return check_model_options(options.model);
 }
 
@@ -86,12 +90,13 @@ Result<JobKey> job_of(const BatchOptions& options, const PageList& list) {
   JobKey job;
   VL2_ASSIGN(job.model, model_hash(options.model));
   job.prompt = hash_text(options.prompt);
+  VL2_ASSIGN(const uint32_t cache_type, cache_type_of(options.model));
   std::ostringstream words;  // what changes answers; how fast they come, and on which device, does not belong here
-  const AnswerOptions& answer = options.answer;
+  const vl2_reply_options& answer = options.answer.reply;
   words << std::hexfloat << answer.max_tokens << ' ' << answer.temperature << ' ' << answer.top_k << ' ' << answer.top_p << ' '
         << answer.min_p << ' ' << answer.repeat_penalty << ' ' << answer.seed << ' ' << options.model.context << ' '
         << options.model.tiles << ' ' << options.pdf_long_side << ' ' << options.pages
-        << (answer.no_loop_guard ? " no loop guard" : "");
+        << (options.answer.no_loop_guard ? " no loop guard" : "") << (cache_type == VL2_CACHE_F16 ? "" : " 8-bit cache");
   job.options = hash_text(words.str());
   job.inputs = list.signature();
   job.page_count = list.size();
@@ -106,80 +111,6 @@ Result<ModelHandle> load(const BatchOptions& options) {
   return model;
 }
 
-Status give_answer(vl2_session* session) {
-  vl2_piece piece{};
-  piece.struct_size = sizeof(piece);
-  for (;;) {
-    const vl2_status status = vl2_session_next(session, &piece);
-    VL2_TRY(status_of_call(status));
-    if (status == VL2_END)
-      return {};
-    if (interrupted())
-      return fail(Code::Cancelled, "batch: stopped");
-  }
-}
-
-Status read_reply(vl2_session* session, PageResult& result) {
-  vl2_reply reply{};
-  reply.struct_size = sizeof(reply);
-  VL2_TRY(status_of_call(vl2_session_get_reply(session, &reply)));
-  result.text.assign(reply.text, reply.text_bytes);
-  result.tagged_text.assign(reply.tagged_text, reply.tagged_text_bytes);
-  result.stop = vl2_stop_reason_name(reply.stop_reason);
-  result.prompt_tokens = reply.prompt_tokens;
-  result.answer_tokens = reply.answer_tokens;
-  for (uint32_t i = 0; i < vl2_session_box_count(session); ++i) {
-    vl2_box box{};
-    box.struct_size = sizeof(box);
-    VL2_TRY(status_of_call(vl2_session_get_box(session, i, &box)));
-    result.boxes.push_back({box.label, std::to_array(box.thousandths), {box.left, box.top, box.right, box.bottom}});
-  }
-  for (uint32_t i = 0; i < vl2_session_problem_count(session); ++i)
-    result.notes.emplace_back(vl2_session_problem(session, i));
-  if (std::string warning = loop_warning(reply); !warning.empty())
-    result.notes.push_back(std::move(warning));
-  return {};
-}
-
-Status ask(vl2_session* session, const BatchOptions& options, const Image& image, PageResult& result) {
-  VL2_TRY(status_of_call(vl2_session_add_image(session, image.rgb.data(), image.width, image.height)));
-  VL2_TRY(status_of_call(vl2_session_add_message(session, VL2_ROLE_USER, options.prompt.data(), options.prompt.size())));
-  const vl2_reply_options how = reply_options_of(options.answer, nullptr);
-  VL2_TRY(status_of_call(vl2_session_start(session, &how)));
-  VL2_TRY(give_answer(session));
-  return read_reply(session, result);
-}
-
-// Whether an error is the end of the batch, and not of a page.
-bool ends_everything(Code code) {
-  return code == Code::Cancelled || code == Code::DeviceLost || code == Code::VulkanError || code == Code::NoDevice;
-}
-
-// Errors  those that end everything; any other one is the page's result
-Result<PageResult> answer_page(const vl2_model* model, vl2_session* session, const BatchOptions& options,
-                               const LoadedPage& page) {
-  PageResult result;
-  result.index = page.page.index;
-  result.path = page.page.path;
-  result.number = page.page.number;
-  if (!page.note.empty())
-    result.notes.push_back(page.note);
-  Status status = page.status;
-  if (status.ok()) {
-    VL2_TRY(status_of_call(vl2_session_clear(session)));                             // to the bit what a new session says
-    auto warning = std::async(small_text_warning, model, std::cref(page.image), 1);  // while the device works
-    status = ask(session, options, page.image, result);
-    if (std::string note = warning.get(); !note.empty())
-      result.notes.push_back(std::move(note));
-  }
-  if (status.ok())
-    return result;
-  if (ends_everything(status.code()))
-    return status;
-  const PageResult failed{.index = result.index, .path = result.path, .number = result.number, .error = status.message()};
-  return failed;
-}
-
 // What this start of the command has to do, and where results go.
 struct Work {
   const BatchOptions& options;
@@ -187,8 +118,12 @@ struct Work {
   Shard shard;
   JobKey job;
   Format format;
-  std::optional<Journal> journal;  // none: standard output
-  uint64_t done = 0, failed = 0;   // pages of the shard, those of earlier starts included
+  std::string journal_path = {};        // empty: standard output
+  std::optional<Journal> journal = {};  // none: standard output, or not yet open
+  std::optional<Retry> retry = {};      // pages to ask again, before the others
+  uint64_t done = 0, failed = 0;        // pages of the shard, those of earlier starts included
+  ModelHandle model = {};
+  std::optional<PageSlots> slots = {};
 
   uint64_t total() const { return shard.page_count(list.size()); }
 };
@@ -199,49 +134,89 @@ Status print(const std::string& text) {
              : fail(Code::IoError, "standard output cannot be written");
 }
 
-// Asks until all pages are done, something ends everything, or writing fails.
-Status answer_pages(Work& work, const vl2_model* model, vl2_session* session, PageLoader& loader, ResultWriter& writer,
-                    Progress& progress) {
-  constexpr const char* kWhat = "reading pages";
-  progress.pages(kWhat, work.done, work.total());
-  while (std::optional<LoadedPage> page = loader.next()) {
-    VL2_ASSIGN(PageResult result, answer_page(model, session, work.options, *page));
-    if (!result.error.empty()) {
-      ++work.failed;
-      progress.note(result.error);
-    }
-    if (!work.options.model.quiet) {
-      progress.clear();
-      for (const std::string& note : result.notes)
-        print_warning(title_of(result) + ": " + note);
-    }
-    if (!writer.push(std::move(result)))
-      break;
-    progress.pages(kWhat, ++work.done, work.total());
-  }
-  return interrupted() ? fail(Code::Cancelled, "batch: stopped") : Status();
+// What is odd about a page, to whoever watches.
+void tell(const Work& work, Progress& progress, const PageResult& result) {
+  if (!result.error.empty())
+    progress.note(result.error);
+  if (work.options.model.quiet)
+    return;
+  progress.clear();
+  for (const std::string& note : result.notes)
+    print_warning(title_of(result) + ": " + note);
 }
 
-Status do_pages(Work& work, Progress& progress) {
-  PageLoader loader(work.list, work.shard, work.done, work.options.pdf_long_side, interrupted);
-  VL2_ASSIGN(const ModelHandle model, load(work.options));
-  vl2_session* made = nullptr;
-  VL2_TRY(status_of_call(vl2_session_create(model.get(), nullptr, &made)));
-  const SessionHandle session(made);
-  Report report(work.format);
-  ResultWriter writer([&](const PageResult& result) {
-    return work.journal ? work.journal->append(result) : print(report.page({work.job, work.shard, result}));
+Status open_journal(Work& work) {
+  VL2_ASSIGN(work.journal, Journal::open(work.journal_path, work.job, work.shard, work.options.restart));
+  work.done = work.journal->result_count();
+  work.failed = work.journal->failed_count();
+  return {};
+}
+
+Status load_once(Work& work) {
+  const BatchOptions& options = work.options;
+  if (work.slots)
+    return {};
+  VL2_ASSIGN(work.model, load(options));
+  VL2_ASSIGN(work.slots, PageSlots::make(work.model.get(), options.slots));
+  if (work.slots->count() < options.slots && !options.model.quiet)
+    std::fprintf(stderr, "batch: memory holds %u of %u slots\n", work.slots->count(), options.slots);
+  return {};
+}
+
+// Pages that failed are asked again, all of them or none.
+Status ask_again(Work& work, Progress& progress) {
+  const char* const what = "reading pages that failed";
+  const uint64_t count = work.retry->page_count();
+  uint64_t done = 0;
+  PageLoader loader(work.list, {count, [&](uint64_t k) { return work.retry->page_index(k); }}, work.options.pdf_long_side,
+                    interrupted);
+  VL2_TRY(load_once(work));
+  progress.pages(what, 0, count);
+  ResultWriter writer(work.slots->count(), [&](const PageResult& result) {
+    tell(work, progress, result);
+    progress.pages(what, ++done, count);
+    return work.retry->put(result);
   });
+  const Status answered = work.slots->answer({work.options.prompt, work.options.answer}, loader, writer);
+  VL2_TRY(writer.finish());
+  VL2_TRY(answered);
+  VL2_TRY(work.retry->commit());
+  work.retry.reset();
+  return open_journal(work);
+}
+
+Status ask_rest(Work& work, Progress& progress) {
+  PageLoader loader(work.list, rest_of_shard(work.shard, work.list.size(), work.done), work.options.pdf_long_side, interrupted);
+  VL2_TRY(load_once(work));
+  Report report(work.format);
   if (!work.journal)
     VL2_TRY(print(report.head()));
-  const Status answered = answer_pages(work, model.get(), session.get(), loader, writer, progress);
+  progress.pages(kWhat, work.done, work.total());
+  ResultWriter writer(work.slots->count(), [&](const PageResult& result) -> Status {
+    VL2_TRY(work.journal ? work.journal->append(result) : print(report.page({work.job, work.shard, result})));
+    work.failed += result.error.empty() ? 0 : 1;
+    tell(work, progress, result);
+    progress.pages(kWhat, ++work.done, work.total());
+    return {};
+  });
+  const Status answered = work.slots->answer({work.options.prompt, work.options.answer}, loader, writer);
   VL2_TRY(writer.finish());
   VL2_TRY(answered);
   return work.journal ? Status() : print(report.tail());
 }
 
+Status do_pages(Work& work, Progress& progress) {
+  if (work.retry)
+    VL2_TRY(ask_again(work, progress));
+  return work.done < work.total() ? ask_rest(work, progress) : Status();
+}
+
 // One line for people, of a start that ended before the work did.
 void tell_how_far(const Work& work) {
+  if (work.retry) {
+    std::fprintf(stderr, "vl2: batch: not all pages that failed were asked again: the results are as they were\n");
+    return;
+  }
   const uint64_t kept = work.journal ? work.journal->result_count() : work.done;
   std::fprintf(stderr, "vl2: batch: %llu of %llu pages are done%s\n", static_cast<unsigned long long>(kept),
                static_cast<unsigned long long>(work.total()), work.journal ? "; the same command goes on with the rest" : "");
@@ -253,6 +228,18 @@ int status_of_counts(uint64_t failed, uint64_t pages) {
   std::fprintf(stderr, "vl2: batch: %llu of %llu pages failed: their results say why\n", static_cast<unsigned long long>(failed),
                static_cast<unsigned long long>(pages));
   return kPagesFailed;
+}
+
+// Which pages are to be asked again; none where nothing was asked yet.
+Status find_failed(Work& work) {
+  VL2_ASSIGN(work.retry, Retry::find(work.journal_path, work.job, work.shard, work.list));
+  std::error_code error;
+  if (!work.retry && fs::exists(work.options.out, error))
+    return fail(Code::NotFound, work.journal_path, ": is not there, and it says which pages of ", work.options.out,
+                " failed: --retry-failed cannot do without it");
+  if (work.retry && work.retry->page_count() == 0)
+    work.retry.reset();
+  return {};
 }
 
 Result<int> merge(const BatchOptions& options) {
@@ -274,29 +261,37 @@ Result<int> batch_command(const BatchOptions& options) {
     VL2_TRY(check_batch_output(options.out));
   catch_interrupts();
   VL2_ASSIGN(const PageList list, PageList::make({options.inputs, options.list, options.recursive, options.pages}, interrupted));
+  if (options.dry_run) {
+    const Result<uint64_t> bad = print_page_plans(options, list, shard);
+    if (interrupted())
+      return 0;  // the program's exit status says so
+    VL2_TRY(bad.status());
+    return *bad > 0 ? kPagesFailed : 0;
+  }
   VL2_ASSIGN(const JobKey job, job_of(options, list));
-  Work work{options, list, shard, job, format, std::nullopt};
-  const std::string journal_path = format == Format::JsonLines ? options.out : options.out + ".journal";
+  Work work{.options = options, .list = list, .shard = shard, .job = job, .format = format};
   if (!options.out.empty()) {
-    VL2_ASSIGN(work.journal, Journal::open(journal_path, job, shard, options.restart));
-    work.done = work.journal->result_count();
-    work.failed = work.journal->failed_count();
+    work.journal_path = format == Format::JsonLines ? options.out : options.out + ".journal";
+    if (options.retry_failed)
+      VL2_TRY(find_failed(work));
+    if (!work.retry)
+      VL2_TRY(open_journal(work));
   }
 
-  if (work.done < work.total()) {
+  if (work.retry || work.done < work.total()) {
     Progress progress(wants_progress(options.model.quiet));
     const Status status = do_pages(work, progress);
     progress.clear();
     if (!status.ok() && work.journal)
       work.journal->discard_if_new();
-    if (!status.ok() && (interrupted() || (work.journal && work.journal->result_count() > 0)))
+    if (!status.ok() && (interrupted() || work.retry || (work.journal && work.journal->result_count() > 0)))
       tell_how_far(work);
     if (interrupted() && status.code() == Code::Cancelled)
       return 0;  // the program's exit status says that it was interrupted
     VL2_TRY(status);
   }
   if (work.journal && format != Format::JsonLines)
-    VL2_TRY(write_report(journal_path, format, options.out).status());
+    VL2_TRY(write_report(work.journal_path, format, options.out).status());
   return status_of_counts(work.failed, work.total());
 }
 

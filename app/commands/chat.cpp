@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/answering.h"
+#include "app/dry_run.h"
 #include "app/interrupt.h"
 #include "app/line_reader.h"
 #include "app/output_path.h"
@@ -177,7 +178,7 @@ class Chat {
   // Answers the last message; the how-manieth time decides on the seed.
   Status answer(uint64_t again) {
     AnswerOptions how = options_.answer;
-    how.seed += again;
+    how.reply.seed += again;
     const vl2_reply_options reply_options = reply_options_of(how, &progress_);
     const vl2_status started = vl2_session_start(session_, &reply_options);
     progress_.clear();
@@ -300,6 +301,11 @@ class Chat {
 
 Status chat_command(const ChatOptions& options) {
   constexpr int kStopsAtOnce = 3;  // the first ends an answer, the second the conversation
+  if (options.dry_run && !options.session.empty())
+    return fail(Code::BadArgument,
+                "chat: --dry-run loads no model, without which nothing is known of the conversation of --session");
+  if (options.dry_run)
+    return print_dry_run(options);
   VL2_TRY(check_output_file(options.session));
   VL2_ASSIGN(const ModelHandle model, open_model(options.model, options.images.empty() ? 0 : VL2_LOAD_NEEDS_EYES));
   const char* const file = options.session.c_str();

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "app/vl2.h"
 #include "runtime/status.h"
 
 namespace vl2 {
@@ -141,15 +142,10 @@ struct BenchOptions {
 };
 Status bench_command(const BenchOptions& options);
 
-/// How answers are chosen.
+/// How answers are chosen. Numbers that change nothing are 1 rather than 0 where that says the same: jobs of batch go by it.
 struct AnswerOptions {
-  uint32_t max_tokens = 512;  ///< -n; 0: as many as the context holds
-  float temperature = 0;
-  uint32_t top_k = 0;
-  float top_p = 1;
-  float min_p = 0;
-  float repeat_penalty = 1;
-  uint64_t seed = 0;
+  /// Its numbers, each set by set_reply_number(); nothing else of it.
+  vl2_reply_options reply{.struct_size = sizeof(vl2_reply_options), .max_tokens = 512, .top_p = 1, .repeat_penalty = 1};
   bool no_loop_guard = false;  ///< --no-loop-guard: an answer that repeats itself goes on to its limit
 };
 
@@ -193,12 +189,14 @@ struct ChatOptions {
   ModelOptions model;
   std::vector<std::string> images;  ///< of the first message
   AnswerOptions answer;
-  std::string session;  ///< --session: file that the conversation is taken from, if there is one, and saved to at the end
+  std::string session;   ///< --session: file that the conversation is taken from, if there is one, and saved to at the end
+  bool dry_run = false;  ///< --dry-run: print tiles, tokens and memory, and ask nothing
 };
 Status chat_command(const ChatOptions& options);
 
 /// `vl2 batch`: one question about each of many pages, results in a file that a later start goes on with.
 struct BatchOptions {
+  static constexpr uint32_t kMostSlots = 64;
   ModelOptions model;
   std::vector<std::string> inputs;  ///< files, folders, patterns; "-": a list on stdin; with merge: the shards' files
   std::string list;                 ///< --list: file with a path a line
@@ -206,12 +204,15 @@ struct BatchOptions {
   std::string pages;              ///< --pages: of each PDF, "1-3,7,9-"; empty: all
   uint32_t pdf_long_side = 1760;  ///< --pdf-size: pixels; A4 at 150 dpi
   std::string prompt;
-  std::string out;                           ///< -o; empty: stdout, which cannot be resumed
-  std::string format;                        ///< --format; empty: by the ending of `out`
-  std::string shard;                         ///< --shard I/N
-  std::string merge;                         ///< --merge: the file to put shards together in
-  bool restart = false;                      ///< --restart: throw away the results there are
-  AnswerOptions answer{.max_tokens = 2048};  ///< of each page; the seed is the same for all
+  std::string out;            ///< -o; empty: stdout, which cannot be resumed
+  std::string format;         ///< --format; empty: by the ending of `out`
+  std::string shard;          ///< --shard I/N
+  std::string merge;          ///< --merge: the file to put shards together in
+  bool restart = false;       ///< --restart: throw away the results there are
+  bool dry_run = false;       ///< --dry-run: print pages, tiles, tokens and memory, and ask nothing
+  bool retry_failed = false;  ///< --retry-failed: ask about pages again that have an error
+  uint32_t slots = 0;         ///< --slots: pages answered at a time; 0: as many as usual
+  AnswerOptions answer;       ///< of each page; the seed is the same for all
 };
 /// The exit status: 0, or 1 when there are pages with an error.
 Result<int> batch_command(const BatchOptions& options);

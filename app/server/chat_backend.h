@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "app/reply_numbers.h"
+
 namespace vl2::server {
 
 enum class ChatRole { System, User, Assistant };
@@ -25,10 +27,7 @@ struct ChatMessage {
 };
 
 struct ChatOptions {
-  uint32_t max_tokens = 0;  ///< 0: as many as the context holds
-  uint32_t top_k = 0;
-  uint64_t seed = 0;
-  float temperature = 0, top_p = 1, min_p = 0, repeat_penalty = 1;
+  vl2_reply_options reply{.struct_size = sizeof(vl2_reply_options)};  ///< its numbers (app/reply_numbers.h), nothing else of it
   bool logprobs = false;
   uint32_t top_logprobs = 0;  ///< alternatives of each token, up to 20
   std::string schema;         ///< JSON Schema that the answer is of; empty: any text

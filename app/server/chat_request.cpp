@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "app/reply_numbers.h"
 #include "app/server/base64.h"
 #include "app/server/picture_size.h"
 
@@ -63,18 +64,28 @@ ApiError wrong(const std::string& name, const json& value, const std::string& wa
   return ApiError::bad_request(name, name + ": got " + kind(value) + ", wanted " + wanted);
 }
 
+GivenNumber number_of(const json& value) {
+  GivenNumber given{.shown = kind(value), .value = {}, .whole = {}};
+  if (value.is_number())
+    given.value = value.get<double>();
+  if (value.is_number_integer())
+    given.whole = value.is_number_unsigned() ? value.get<uint64_t>() : static_cast<uint64_t>(value.get<int64_t>());
+  return given;
+}
+
 // Reads numbers and booleans of an object, and keeps the first thing wrong.
 class Reader {
  public:
   explicit Reader(const json& body) : body_(body) {}
 
-  void number(const char* name, double least, double most, float& out) {
+  // field  of vl2_reply_options
+  void reply_number(const char* name, vl2_reply_options& reply, const char* field) {
     const json* value = find(body_, name);
     if (value == nullptr)
       return;
-    if (!value->is_number() || !(value->get<double>() >= least && value->get<double>() <= most))
-      return keep(wrong(name, *value, "a number from " + trimmed(least) + " to " + trimmed(most)));
-    out = value->get<float>();
+    const std::string problem = set_reply_number(reply, field, number_of(*value));
+    if (!problem.empty())
+      keep(ApiError::bad_request(name, std::string(name) + ": " + problem));
   }
 
   template <typename T>
@@ -102,8 +113,6 @@ class Reader {
   MaybeError& error() { return error_; }
 
  private:
-  static std::string trimmed(double value) { return json(value).dump(); }
-
   const json& body_;
   MaybeError error_;
 };
@@ -371,24 +380,13 @@ MaybeError read_stop(const json& body, std::vector<std::string>& out) {
 MaybeError read_options(const json& body, ChatRequest& request) {
   Reader reader(body);
   ChatOptions& options = request.options;
-  constexpr uint64_t kMost = UINT32_MAX;
-  reader.whole("max_tokens", 1, kMost, options.max_tokens);
-  reader.whole("max_completion_tokens", 1, kMost, options.max_tokens);
-  reader.number("temperature", 0, 2, options.temperature);
-  reader.number("top_p", 0, 1, options.top_p);
-  reader.number("min_p", 0, 1, options.min_p);
-  reader.number("repeat_penalty", 0.01, 100, options.repeat_penalty);
-  reader.whole("top_k", 0, kMost, options.top_k);
+  reader.reply_number("max_completion_tokens", options.reply, "max_tokens");
+  for (const char* name : {"max_tokens", "temperature", "top_p", "min_p", "repeat_penalty", "top_k", "seed"})
+    reader.reply_number(name, options.reply, name);
   reader.whole("top_logprobs", 0, 20, options.top_logprobs);
   reader.boolean("logprobs", options.logprobs);
   reader.boolean("stream", request.stream);
-  if (const json* seed = find(body, "seed")) {
-    if (!seed->is_number_integer())
-      reader.keep(wrong("seed", *seed, "a whole number"));
-    else
-      options.seed = seed->is_number_unsigned() ? seed->get<uint64_t>() : static_cast<uint64_t>(seed->get<int64_t>());
-    options.fresh = true;
-  }
+  options.fresh = find(body, "seed") != nullptr;
   if (!reader.error() && options.top_logprobs > 0 && !options.logprobs)
     reader.keep(ApiError::bad_request("top_logprobs", "top_logprobs: needs \"logprobs\": true"));
   return std::move(reader.error());

@@ -10,7 +10,6 @@ using MaybeError = std::optional<BackendError>;
 using Kind = BackendError::Kind;
 
 constexpr uint32_t kHealthWait_ms = 50;
-constexpr float kLeastTopP = 1e-30f;  // as good as 0, which is the API's word for "off"
 
 template <typename T>
 T sized() {
@@ -45,17 +44,10 @@ int go_on(void* user, vl2_phase, uint64_t, uint64_t) {
 }
 
 vl2_reply_options reply_options(const ChatOptions& options) {
-  auto reply = sized<vl2_reply_options>();
+  vl2_reply_options reply = options.reply;
   reply.flags = VL2_REPLY_TAGS | (options.logprobs ? static_cast<uint32_t>(VL2_REPLY_PROBABILITIES) : 0u) |
                 (options.loop_guard ? static_cast<uint32_t>(VL2_REPLY_LOOP_GUARD) : 0u) |
                 (options.fresh ? 0u : static_cast<uint32_t>(VL2_REPLY_SHARE_BEGINNING));
-  reply.max_tokens = options.max_tokens;
-  reply.top_k = options.top_k;
-  reply.seed = options.seed;
-  reply.temperature = options.temperature;
-  reply.top_p = options.top_p == 0 ? kLeastTopP : options.top_p;
-  reply.min_p = options.min_p;
-  reply.repeat_penalty = options.repeat_penalty;
   reply.schema = options.schema.empty() ? nullptr : options.schema.data();
   reply.schema_bytes = options.schema.size();
   reply.alternative_count = options.logprobs ? options.top_logprobs : 0;

@@ -50,9 +50,9 @@ void write_pictures(const std::string& folder, uint32_t count) {
   }
 }
 
-// With few tokens, so that a page takes a fraction of a second.
-Words batch(const Words& more) {
-  Words words = {"batch", "-m", kPico, "-p", "What shape is it?", "-n", "4", "--tiles", "1", "-c", "512"};
+// With few tokens, so that a page takes a fraction of a second; with small_model(), whose answers are noise, less.
+Words batch(const Words& more, const std::string& model = kPico) {
+  Words words = {"batch", "-m", model, "-p", "What shape is it?", "-n", "4", "--tiles", "1", "-c", "512"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -77,13 +77,13 @@ void check_refused(const Words& arguments, const Words& named, const ProgramOpti
 }  // namespace
 
 TEST_SUITE("program") {
-  TEST_CASE("vl2 batch: killed at random moments it ends as if it had never been") {
+  TEST_CASE("vl2 batch: four pages at a time and killed at random moments it ends as one at a time and undisturbed does") {
     constexpr uint32_t kPages = 6, kKills = 4;
     const TemporaryFolder folder;
     write_pictures(folder / "in", kPages);
     write_file(folder / "in/03.png", "no picture at all");
     const std::string calm = folder / "calm.jsonl", killed = folder / "killed.jsonl";
-    const ProgramResult undisturbed = run_program(batch({folder / "in", "-o", calm}));
+    const ProgramResult undisturbed = run_program(batch({folder / "in", "-o", calm, "--slots", "1"}));
     CHECK(undisturbed.exit_status == 1);
     CHECK(undisturbed.err == "vl2: batch: 1 of 6 pages failed: their results say why\n");
     const std::vector<json> results = results_in(read_file(calm));
@@ -102,7 +102,7 @@ TEST_SUITE("program") {
       const uint64_t bytes = size_of(killed) + (kill == 0 ? 0 : random() % 400);
       const auto delay = std::chrono::milliseconds(random() % 500);
       std::optional<std::chrono::steady_clock::time_point> due;
-      const ProgramResult result = run_program(batch({folder / "in", "-o", killed}), {.kill_when = [&] {
+      const ProgramResult result = run_program(batch({folder / "in", "-o", killed, "--slots", "4"}), {.kill_when = [&] {
                                                  const auto now = std::chrono::steady_clock::now();
                                                  if (!due && size_of(killed) >= bytes)
                                                    due = now + delay;
@@ -115,7 +115,7 @@ TEST_SUITE("program") {
       CHECK(read_file(calm).starts_with(now == 0 ? "" : read_file(killed)));
     }
     CHECK(in_the_middle > 0);
-    CHECK(run_program(batch({folder / "in", "-o", killed})).exit_status == 1);
+    CHECK(run_program(batch({folder / "in", "-o", killed, "--slots", "4"})).exit_status == 1);
     CHECK(read_file(killed) == read_file(calm));  // complete, in order, nothing twice, the same texts
 
     const auto written = fs::last_write_time(killed);
@@ -136,7 +136,7 @@ TEST_SUITE("program") {
     const Words inputs = {folder / "in", folder / "broken.pdf"};
     const auto run = [&](Words more) {
       more.insert(more.end(), inputs.begin(), inputs.end());
-      const ProgramResult result = run_program(batch(more));
+      const ProgramResult result = run_program(batch(more, small_model()));
       CHECK_MESSAGE((result.exit_status == 0 || result.exit_status == 1), result.err);
       return result;
     };
@@ -173,7 +173,8 @@ TEST_SUITE("program") {
     const ProgramResult whole = run_program(batch({folder / "in", "--format", "json"}));
     CHECK(whole.exit_status == 0);
     CHECK(json::parse(whole.out).size() == 3);
-    const ProgramResult cut = run_program(batch({folder / "in", "--format", "jsonl"}), {.interrupt_after_bytes = 1});
+    const ProgramResult cut =
+        run_program(batch({folder / "in", "--format", "jsonl", "--slots", "1"}), {.interrupt_after_bytes = 1});
     CHECK(cut.exit_status == 130);
     CHECK(cut.err.find("of 3 pages are done") != std::string::npos);
     CHECK(results_in(cut.out).size() < 3);
@@ -184,6 +185,84 @@ TEST_SUITE("program") {
     REQUIRE(results.size() == 3);
     for (size_t i = 0; i < 3; ++i)
       CHECK(results[i]["text"] == json::parse(whole.out)[i]["text"]);
+  }
+
+  TEST_CASE("vl2 batch: --retry-failed mends the results in every format as if the files had never been broken") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 3);
+    const std::string whole_picture = read_file(folder / "in/01.png");
+    write_file(folder / "in/01.png", whole_picture.substr(0, 60));
+    write_file(folder / "in/011.pdf", "%PDF-1.4");
+    const auto run = [&](const std::string& out, Words more = {}, const ProgramOptions& options = {}) {
+      more.insert(more.end(), {folder / "in", "-o", folder / out, "--slots", "2"});
+      return run_program(batch(more, small_model()), options);
+    };
+    const Words outs = {"a.jsonl", "a.txt", "a.md", "a.json"};
+    const auto share_journal = [&](const std::string& from, const std::string& name) {  // results are the same in all
+      for (size_t i = 1; i < outs.size(); ++i)
+        fs::copy_file(folder / from, folder / (name + fs::path(outs[i]).extension().string() + ".journal"));
+    };
+    CHECK(run("a.jsonl", {"--retry-failed"}).exit_status == 1);  // nothing to try again yet
+    share_journal("a.jsonl", "a");
+    for (const std::string& out : outs)
+      CHECK(run(out).exit_status == 1);
+    const std::string broken = read_file(folder / "a.jsonl");
+    CHECK(results_in(broken).size() == 4);
+
+    write_file(folder / "in/01.png", whole_picture);
+    write_file(folder / "in/011.pdf", pdf_of({"Total 12", "Total 77"}));
+    check_refused(batch({folder / "in", "-o", folder / "a.jsonl"}, small_model()), {"(other inputs)"});
+    CHECK(run("fresh.jsonl").exit_status == 0);
+    CHECK(results_in(read_file(folder / "fresh.jsonl")).size() == 5);
+    share_journal("fresh.jsonl", "fresh");
+
+    const ProgramResult killed =
+        run("a.jsonl", {"--retry-failed"}, {.kill_when = [&] { return fs::exists(folder / "a.jsonl.part"); }});
+    CHECK(killed.exit_status == -9);
+    CHECK(read_file(folder / "a.jsonl") == broken);
+    for (const std::string& out : outs) {
+      CAPTURE(out);
+      const ProgramResult again = run(out, {"--retry-failed"});
+      CHECK_MESSAGE(again.exit_status == 0, again.err);
+      const std::string fresh = "fresh" + fs::path(out).extension().string();
+      CHECK(run(fresh).exit_status == 0);
+      CHECK(read_file(folder / out) == read_file(folder / fresh));
+      CHECK_FALSE(fs::exists(folder / (out + ".part")));
+    }
+    fs::remove(folder / "a.md.journal");
+    check_refused(batch({folder / "in", "-o", folder / "a.md", "--retry-failed"}, small_model()), {"a.md.journal: is not there"});
+  }
+
+  TEST_CASE("vl2 batch --dry-run: pages, tokens as the answers have them, and memory; nothing is asked or written") {
+    const TemporaryFolder folder;
+    write_pictures(folder / "in", 1);
+    write_file(folder / "in/bad.png", "no picture");
+    write_file(folder / "in/two.pdf", pdf_of({"Total 12", "Total 77"}));
+    const auto dry = [&](const std::string& question, const Words& more) {
+      Words words = {"batch",     "-m", small_model(),        "-p",         question, "--tiles", "1", "-c", "512",
+                     "--dry-run", "-o", folder / "out.jsonl", folder / "in"};
+      words.insert(words.end(), more.begin(), more.end());
+      return run_program(words);
+    };
+    const ProgramResult part = dry("What shape is it?", {"--pages", "2", "--shard", "1/2"});
+    CHECK(part.exit_status == 0);
+    CHECK(part.out.starts_with(folder / "in/00.png: 64 x 64, canvas 384 x 384, tiles 1 x 1, 421 tokens, "));
+    const size_t page = part.out.find("in/two.pdf, page 2: 1760 x ");
+    REQUIRE(page != std::string::npos);
+    CHECK(part.out.find(", canvas 384 x 384, tiles 1 x 1, 421 tokens, ", page) < part.out.find("pages: "));  // --tiles counts
+    CHECK(part.out.find("pages: 2, 0 of them cannot be answered\nmemory: ") != std::string::npos);
+    CHECK_FALSE(fs::exists(folder / "out.jsonl"));
+    const ProgramResult all = dry("What shape is it?", {});
+    CHECK(all.exit_status == 1);
+    CHECK(all.out.find("in/bad.png: error: ") != std::string::npos);
+    CHECK(all.out.find("pages: 4, 1 of them cannot be answered\n") != std::string::npos);
+    CHECK(dry(std::string(100, 'x'), {}).out.find("with the question, which is too many\n") != std::string::npos);
+
+    fs::remove(folder / "in/bad.png");
+    fs::remove(folder / "in/two.pdf");
+    const std::vector<json> answered = results_in(run_program(batch({folder / "in", "--format", "jsonl"}, small_model())).out);
+    REQUIRE(answered.size() == 1);
+    CHECK(part.out.find("421 tokens, " + answered[0]["prompt_tokens"].dump() + " with the question\n") != std::string::npos);
   }
 
   TEST_CASE("vl2 batch: what cannot be done is refused before any work, and leaves nothing behind") {
@@ -202,6 +281,8 @@ TEST_SUITE("program") {
     refuse({in, "--pages", "0"}, {"--pages 0"});
     refuse({in, "--format", "xml"}, {"--format xml"});
     refuse({in, "--restart"}, {"--restart is about the file of -o"});
+    refuse({in, "--retry-failed"}, {"--retry-failed is about the file of -o"});
+    refuse({in, "--retry-failed", "--restart", "-o", folder / "x.jsonl"}, {"wanted one of them"});
     refuse({in, "--merge", folder / "x.jsonl"}, {"--merge FILE SHARD... takes no other option"});
     refuse({}, {"no inputs"});
     refuse({folder / "a.pdf", "-o", folder / "x.jsonl"}, {"pdftoppm", "install poppler-utils"},

@@ -1,11 +1,15 @@
 // app/batch: which pages there are, what is kept of results, and how they are handed on; no model.
+#include <atomic>
 #include <csignal>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
 
 #include "app/batch/child_process.h"
@@ -15,6 +19,7 @@
 #include "app/batch/pdf.h"
 #include "app/batch/report_format.h"
 #include "app/batch/result_writer.h"
+#include "app/batch/retry.h"
 #include "tests/support/pdf.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
@@ -453,6 +458,95 @@ TEST_SUITE("cpu") {
     CHECK(Journal::open(out, kJob, {}, false)->result_count() == 5);  // as if it had been written in one piece
   }
 
+  TEST_CASE("batch retry: failed pages are put in their places, whatever they have become, and nothing else changes") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "out.jsonl";
+    for (const char* name : {"a.png", "b.png", "c.pdf", "d.png"})
+      write_file(folder / name, "broken");
+    const auto list_now = [&] {
+      auto list = PageList::make({.inputs = {folder.path() + "/?.p*"}}, never);
+      REQUIRE_MESSAGE(list.ok(), list.message());
+      return list.take();
+    };
+    const auto job_of = [](const PageList& list) {
+      JobKey job = kJob;
+      job.inputs = list.signature();
+      job.page_count = list.size();
+      return job;
+    };
+    // b and c failed, a and d did not.
+    const auto line = [&](const PageList& list, uint64_t index, const Shard& shard = {}, const std::string& error = "") {
+      PageResult result = result_of(index);
+      const Page page = list.at(index);
+      result.path = page.path;
+      result.number = page.number;
+      result.error = error;
+      if (!error.empty())
+        result.file_bytes = page.file_bytes;
+      return to_line({job_of(list), shard, result}) + "\n";
+    };
+    const PageList broken = list_now();
+    REQUIRE(broken.size() == 4);
+    const std::string before = line(broken, 0) + line(broken, 1, {}, "bad") + line(broken, 2, {}, "worse") + line(broken, 3);
+    write_file(path, before + "{\"job\":\"");  // killed in a line
+    write_file(folder / "b.png", "mended, and longer");
+    write_file(folder / "c.pdf", pdf_of({"one", "two"}));
+    const PageList mended = list_now();
+    REQUIRE(mended.size() == 5);
+    const auto find = [&](const PageList& list, const Shard& shard = {}) { return Retry::find(path, job_of(list), shard, list); };
+    {
+      auto given_up = find(mended);
+      REQUIRE_MESSAGE(given_up.ok(), given_up.message());
+      REQUIRE(given_up->has_value());
+      REQUIRE((*given_up)->page_count() == 3);
+      for (uint64_t k = 0; k < 3; ++k)
+        CHECK((*given_up)->page_index(k) == k + 1);
+      CHECK(contains(Journal::open(path, job_of(mended), {}, false).message(), "another process is writing it"));
+      PageResult result = result_of(1);
+      REQUIRE((*given_up)->put(result).ok());
+    }
+    CHECK(read_file(path) == before);  // but for the piece of a line
+    CHECK_FALSE(fs::exists(path + ".part"));
+
+    auto retry = find(mended);
+    REQUIRE(retry.ok());
+    for (uint64_t index = 1; index < 4; ++index) {
+      const auto record = parse_line(line(mended, index, {}, index == 3 ? "still bad" : ""));
+      REQUIRE(record.ok());
+      REQUIRE((*retry)->put(record->result).ok());
+    }
+    CHECK(read_file(path) == before);
+    REQUIRE((*retry)->commit().ok());
+    PageResult moved = result_of(3);  // it was page 3, and is now page 4
+    moved.index = 4;
+    moved.path = broken.at(3).path;
+    CHECK(read_file(path) == line(mended, 0) + line(mended, 1) + line(mended, 2) + line(mended, 3, {}, "still bad") +
+                                 to_line({job_of(mended), {}, moved}) + "\n");
+    retry.value().reset();
+    CHECK(Journal::open(path, job_of(mended), {}, false)->failed_count() == 1);
+
+    write_file(path, before);
+    write_file(folder / "d.png", "another picture");  // of which there is an answer
+    CHECK(contains(find(list_now()).message(), "holds results of other inputs, not only where pages failed"));
+    JobKey other = job_of(mended);
+    other.prompt = 7;
+    write_file(folder / "d.png", "broken");
+    CHECK(contains(Retry::find(path, other, {}, mended).message(), "results of another command (another prompt)"));
+    CHECK(read_file(path) == before);
+
+    const Shard second = {1, 2};  // pages 0 and 2: the PDF's other pages belong to other shards
+    write_file(path, line(broken, 0, second) + line(broken, 2, second, "worse"));
+    write_file(folder / "b.png", "broken");
+    CHECK(contains(find(list_now(), second).message(), "--merge them, then --retry-failed without --shard"));
+    write_file(folder / "c.pdf", "mended?");
+    const PageList same_count = list_now();
+    auto shard = find(same_count, second);
+    REQUIRE_MESSAGE(shard.ok(), shard.message());
+    CHECK((*shard)->page_count() == 1);
+    CHECK((*shard)->page_index(0) == 2);
+    CHECK_FALSE(Retry::find(folder / "none", kJob, {}, mended)->has_value());
+  }
+
   TEST_CASE("batch loader: pages come in order, bad ones alone fail, and few are held at a time") {
     const TemporaryFolder folder;
     Words inputs;
@@ -465,14 +559,14 @@ TEST_SUITE("cpu") {
     const auto list = PageList::make({.inputs = inputs}, never);
     REQUIRE(list.ok());
     const Shard shard = {2, 3};  // pages 1, 4, 7, 10
-    PageLoader part(*list, shard, 1, 100, never);
+    PageLoader part(*list, rest_of_shard(shard, list->size(), 1), 100, never);
     for (const uint64_t index : {4u, 7u, 10u}) {
       const auto page = part.next();
       REQUIRE(page);
       CHECK(page->page.index == index);
     }
     CHECK_FALSE(part.next());
-    PageLoader all(*list, {}, 0, 100, never);
+    PageLoader all(*list, rest_of_shard({}, list->size(), 0), 100, never);
     for (uint32_t i = 0; i < 12; ++i) {
       const auto page = all.next();
       REQUIRE(page);
@@ -481,30 +575,94 @@ TEST_SUITE("cpu") {
       CHECK((i == 5 || page->image.height == i + 1));
     }
     CHECK_FALSE(all.next());
-    PageLoader stopped(*list, {}, 0, 100, [] { return true; });
+    PageLoader stopped(*list, rest_of_shard({}, list->size(), 0), 100, [] { return true; });
     CHECK_FALSE(stopped.next());
-    PageLoader forgotten(*list, {}, 0, 100, never);  // ends without being asked for anything
+    PageLoader forgotten(*list, rest_of_shard({}, list->size(), 0), 100, never);  // ends without being asked for anything
   }
 
-  TEST_CASE("batch writer: everything in order, and after an error nothing more") {
-    std::vector<uint64_t> written;
-    {
-      ResultWriter writer([&](const PageResult& result) {
-        written.push_back(result.index);
-        return Status();
-      });
-      for (uint64_t i = 0; i < 100; ++i)
-        CHECK(writer.push(result_of(i)));
-      CHECK(writer.finish().ok());
+  TEST_CASE("batch loader: several threads get each page once") {
+    const TemporaryFolder folder;
+    Words inputs;
+    for (uint32_t i = 0; i < 12; ++i) {
+      inputs.push_back(folder / std::to_string(i) + ".png");
+      REQUIRE(write_png(inputs.back(), Image{3, i + 1, test_picture(3, i + 1, i)}).ok());
     }
-    REQUIRE(written.size() == 100);
-    CHECK(std::is_sorted(written.begin(), written.end()));
+    const auto list = PageList::make({.inputs = inputs}, never);
+    REQUIRE(list.ok());
+    const std::vector<uint64_t> wanted = {1, 2, 5, 7, 11};  // any pages, as those that failed before
+    PageLoader loader(*list, {wanted.size(), [&](uint64_t k) { return wanted[k]; }}, 100, never);
+    std::mutex mutex;
+    std::map<uint64_t, uint64_t> got;  // index by position
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i)
+      threads.emplace_back([&] {
+        while (const auto page = loader.next()) {
+          const std::lock_guard guard(mutex);
+          got[page->position] = page->image.height == page->page.index + 1 ? page->page.index : UINT64_MAX;
+        }
+      });
+    for (std::thread& thread : threads)
+      thread.join();
+    REQUIRE(got.size() == wanted.size());
+    for (uint64_t k = 0; k < wanted.size(); ++k)
+      CHECK(got[k] == wanted[k]);
+  }
+
+  TEST_CASE("batch writer: everything in order, however far pages overtake each other, and few are kept") {
+    constexpr uint32_t kSlots = 3;
+    constexpr uint64_t kPages = 60, kMost = kSlots * ResultWriter::kWaiting;
+    std::vector<uint64_t> written;
+    std::atomic<uint64_t> next{0};
+    ResultWriter writer(kSlots, [&](const PageResult& result) {
+      written.push_back(result.index);
+      return Status();
+    });
+    std::mutex first;  // page 0 takes until the others can go no further
+    first.lock();
+    std::vector<std::thread> slots;
+    for (uint32_t slot = 0; slot < kSlots; ++slot)
+      slots.emplace_back([&] {
+        for (uint64_t page = next++; page < kPages; page = next++) {
+          if (page == 0)
+            const std::lock_guard guard(first);
+          CHECK(writer.push(page, result_of(page)));
+        }
+      });
+    // Pages 1 to kMost - 1 find room; the two other slots then wait with one each, the last of which is kMost + 1.
+    while (next < kMost + 2)
+      std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(next == kMost + 2);
+    CHECK(written.empty());
+    first.unlock();
+    for (std::thread& slot : slots)
+      slot.join();
+    CHECK(writer.finish().ok());
+    REQUIRE(written.size() == kPages);
+    for (uint64_t i = 0; i < kPages; ++i)
+      CHECK(written[i] == i);
+  }
+
+  TEST_CASE("batch writer: after an error, or a page that never comes, nothing more") {
     uint64_t calls = 0, pushed = 0;
-    ResultWriter writer([&](const PageResult&) { return ++calls == 3 ? fail(Code::IoError, "full") : Status(); });
-    while (writer.push(result_of(pushed)))
+    ResultWriter writer(1, [&](const PageResult&) { return ++calls == 3 ? fail(Code::IoError, "full") : Status(); });
+    while (writer.push(pushed, result_of(pushed)))
       REQUIRE(++pushed < 100);
     CHECK(writer.finish().message() == "full");
     CHECK(calls == 3);
     CHECK(pushed <= 3 + ResultWriter::kWaiting);
+
+    std::vector<uint64_t> written;
+    ResultWriter gap(1, [&](const PageResult& result) {
+      written.push_back(result.index);
+      return Status();
+    });
+    CHECK(gap.push(0, result_of(0)));
+    CHECK(gap.push(2, result_of(2)));
+    std::thread waits([&] { CHECK_FALSE(gap.push(50, result_of(50))); });
+    gap.give_up();
+    waits.join();
+    CHECK(gap.finish().ok());
+    CHECK(written == std::vector<uint64_t>{0});  // what comes after the gap is done again another time
   }
 }

@@ -111,7 +111,7 @@ TEST_SUITE("program") {
     CHECK(run({"-m", pico, "-ngl", "99", "-q"}, {}).err.empty());
   }
 
-  TEST_CASE("vl2 run --dry-run: tiles and tokens are those of the answer, and nothing is loaded") {
+  TEST_CASE("vl2 run, vl2 chat --dry-run: tiles and tokens are those of the answer, and nothing is loaded") {
     const std::string pico = source_dir() + "/app/demo/pico", picture = source_dir() + "/app/demo/pictures/receipt.png";
     const Words words = {"run", "-m", pico,    "--image", picture, "--image", picture, "-p", "What is the <image>total?",
                          "-n",  "1",  "--json"};
@@ -129,6 +129,11 @@ TEST_SUITE("program") {
     CHECK(printed({"ocr", "-m", pico, "--image", picture, "--dry-run"}).find("tiles 1 x 1, 421 tokens\nprompt: ") !=
           std::string::npos);
     CHECK(run_program({"run", "-m", pico, "--image", "/nowhere.png", "-p", "What?", "--dry-run"}).exit_status == 2);
+    const std::string chat = printed({"chat", "-m", pico, "--image", picture, "--image", picture, "--dry-run"});
+    CHECK(chat.find(picture + ": 308 x 384, canvas ") == 0);
+    CHECK(chat.find(" tokens of a context of ") != std::string::npos);
+    CHECK(chat.find("\nmemory: ") != std::string::npos);
+    CHECK(run_program({"chat", "-m", pico, "--session", "/tmp/none", "--dry-run"}).exit_status == 2);
   }
 
   TEST_CASE("vl2 completion, vl2 man: every command and option of --help is in them, under its command") {

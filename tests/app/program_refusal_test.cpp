@@ -3,12 +3,14 @@
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "app/image_file.h"
 #include "model/npy.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
+#include "tests/support/reply_number_cases.h"
 
 using namespace vl2;
 using nlohmann::json;
@@ -444,10 +446,22 @@ TEST_SUITE("program") {
     check_refused({"run", "-m", model}, {"--prompt"});
     check_refused(run({"--temperature", "1"}), {"--temperature"});
     check_refused(run({"-n", "many"}), {"many"});
-    check_refused(run({"-n", "-3"}), {"-3"});
-    check_refused(run({"--temp", "-1"}), {"--temp"});
-    check_refused(run({"--top-p", "1.5"}), {"--top-p"});
-    check_refused(run({"--temp", "nan"}), {"temperature nan"});
+    check_refused(run({"--temp", "nan"}), {"--temp: got nan, wanted"});
+    for (const ReplyNumberCase& one : reply_number_cases())
+      if (one.wanted != nullptr)
+        check_refused(run({one.option, one.value}), {refusal_of(one, one.option), "vl2 run --help"});
+    for (const bool largest : {false, true}) {  // what is taken, an end of every option at once
+      std::map<std::string, std::string> taken;
+      for (const ReplyNumberCase& one : reply_number_cases())
+        if (one.wanted == nullptr && (largest || taken.count(one.option) == 0))
+          taken[one.option] = one.value;
+      Words words = {"--dry-run"};
+      for (const auto& [option, value] : taken)
+        words.insert(words.end(), {option, value});
+      CHECK(taken.size() == 7);
+      const ProgramResult result = run_program(run(words));
+      CHECK_MESSAGE(result.exit_status == 0, result.err);
+    }
     check_refused(run({"--image"}), {"--image"});
     check_refused(run({"--annotate", folder / "boxes.png"}), {"--annotate", "--image"});
     check_refused({"tiles"}, {"image"});

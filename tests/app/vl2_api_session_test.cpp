@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <future>
+#include <map>
 #include <thread>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "tests/support/gpu_test.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
+#include "tests/support/reply_number_cases.h"
 
 using namespace vl2;
 
@@ -376,11 +378,28 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: the wrong order is refused, and changes not
     CHECK(last_error_has(std::string("vl2_reply_options: ") + name));
   };
   refused(&vl2_reply_options::flags, 512u, "flags");
-  refused(&vl2_reply_options::temperature, -1.0f, "temperature");
-  refused(&vl2_reply_options::temperature, std::nanf(""), "temperature");
-  refused(&vl2_reply_options::top_p, 1.5f, "top_p");
-  refused(&vl2_reply_options::min_p, -0.1f, "min_p");
-  refused(&vl2_reply_options::repeat_penalty, -2.0f, "repeat_penalty");
+  refused(&vl2_reply_options::temperature, std::nanf(""), "temperature: got nan, wanted");
+  const std::map<std::string, float vl2_reply_options::*> reals = {{"temperature", &vl2_reply_options::temperature},
+                                                                   {"top_p", &vl2_reply_options::top_p},
+                                                                   {"min_p", &vl2_reply_options::min_p},
+                                                                   {"repeat_penalty", &vl2_reply_options::repeat_penalty}};
+  for (const ReplyNumberCase& one : reply_number_cases()) {
+    const auto real = reals.find(one.field);
+    if (real == reals.end())
+      continue;  // the struct holds nothing but what is allowed
+    CAPTURE(one.field);
+    CAPTURE(one.value);
+    auto given = sized<vl2_reply_options>();
+    given.max_tokens = 1;
+    given.*real->second = std::stof(one.value);
+    if (one.wanted != nullptr) {
+      refused(real->second, std::stof(one.value), refusal_of(one, one.field).c_str());
+      continue;
+    }
+    CHECK(vl2_session_start(s, &given) == VL2_OK);
+    CHECK(vl2_session_end(s) == VL2_OK);
+    CHECK(vl2_session_truncate(s, 4) == VL2_OK);
+  }
   refused(&vl2_reply_options::alternative_count, 21u, "alternative_count");
   refused(&vl2_reply_options::alternative_count, 2u, "alternative_count");
   CHECK(vl2_session_message_count(s) == 4);

@@ -11,6 +11,7 @@
 #include "model/grounding.h"
 #include "tests/support/paths.h"
 #include "tests/support/program.h"
+#include "tests/support/reply_number_cases.h"
 
 using namespace vl2;
 using namespace vl2::server;
@@ -141,11 +142,11 @@ TEST_SUITE("cpu") {
     CHECK(request.messages.size() == 4);
     CHECK(request.messages[0].role == ChatRole::System);
     CHECK(request.messages[3].text == "cd");
-    CHECK(request.options.max_tokens == 7);
-    CHECK(request.options.temperature == 0.5f);
-    CHECK(request.options.top_p == 0.25f);
-    CHECK(request.options.top_k == 3);
-    CHECK(request.options.seed == UINT64_MAX);
+    CHECK(request.options.reply.max_tokens == 7);
+    CHECK(request.options.reply.temperature == 0.5f);
+    CHECK(request.options.reply.top_p == 0.25f);
+    CHECK(request.options.reply.top_k == 3);
+    CHECK(request.options.reply.seed == UINT64_MAX);
     CHECK(request.options.fresh);
     CHECK(request.options.top_logprobs == 2);
     CHECK(request.stop == std::vector<std::string>{"x", "y"});
@@ -210,26 +211,28 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("chat_request: values out of range are refused by name, those at the ends are not") {
-    for (const char* good : {R"("temperature":2)", R"("temperature":0)", R"("top_p":1)", R"("top_p":0)", R"("max_tokens":1)",
-                             R"("top_logprobs":20,"logprobs":true)", R"("stop":["a","b","c","d"])",
-                             R"("seed":18446744073709551615)", R"("stop":null)"}) {
+    for (const ReplyNumberCase& one : reply_number_cases()) {
+      ChatRequest request;
+      const auto error = read(with("\"" + std::string(one.field) + "\":" + one.value), request);
+      CAPTURE(one.field);
+      CAPTURE(one.value);
+      CHECK((error ? error->message : "") == (one.wanted == nullptr ? "" : refusal_of(one, one.field)));
+      CHECK((error ? error->param : "") == (one.wanted == nullptr ? "" : one.field));
+    }
+    for (const char* good : {R"("max_completion_tokens":1)", R"("top_logprobs":20,"logprobs":true)",
+                             R"("stop":["a","b","c","d"])", R"("stop":null)"}) {
       ChatRequest request;
       CHECK_MESSAGE(!read(with(good), request).has_value(), good);
     }
     for (const auto& [param, member] :
-         std::vector<std::pair<std::string, std::string>>{{"temperature", R"("temperature":2.1)"},
-                                                          {"temperature", R"("temperature":-0.1)"},
-                                                          {"temperature", R"("temperature":"1")"},
-                                                          {"top_p", R"("top_p":1.5)"},
-                                                          {"max_tokens", R"("max_tokens":0)"},
-                                                          {"max_tokens", R"("max_tokens":1.5)"},
-                                                          {"max_tokens", R"("max_tokens":-1)"},
+         std::vector<std::pair<std::string, std::string>>{{"temperature", R"("temperature":"1")"},
+                                                          {"max_completion_tokens", R"("max_completion_tokens":-1)"},
+                                                          {"seed", R"("seed":18446744073709551616)"},
                                                           {"top_logprobs", R"("top_logprobs":21,"logprobs":true)"},
                                                           {"top_logprobs", R"("top_logprobs":1)"},
                                                           {"stop", R"("stop":["a","b","c","d","e"])"},
                                                           {"stop", R"("stop":"")"},
                                                           {"stop", R"("stop":[1])"},
-                                                          {"seed", R"("seed":1.5)"},
                                                           {"stream", R"("stream":"yes")"},
                                                           {"stream_options", R"("stream_options":{"include_usage":true})"},
                                                           {"model", R"("model":7)"}}) {

@@ -64,7 +64,7 @@ class FakeSlot : public ChatSlot {
       return BackendError{Kind::DeviceLost, "device: lost at token " + std::to_string(given_)};
     if (delay_ms_ > 0)
       std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms_));
-    end = given_ == pieces_.size() || (options_.max_tokens > 0 && given_ == options_.max_tokens);
+    end = given_ == pieces_.size() || (options_.reply.max_tokens > 0 && given_ == options_.reply.max_tokens);
     if (end)
       return std::nullopt;
     const std::string& text = pieces_[given_++];
@@ -85,10 +85,10 @@ class FakeSlot : public ChatSlot {
 
   ChatSummary summary() override {
     ChatSummary out;
-    out.stop = loops_ && given_ == pieces_.size()                         ? StopReason::Loop
-               : given_ == pieces_.size()                                 ? StopReason::End
-               : options_.max_tokens > 0 && given_ == options_.max_tokens ? StopReason::MaxTokens
-                                                                          : StopReason::Stopped;
+    out.stop = loops_ && given_ == pieces_.size()                                     ? StopReason::Loop
+               : given_ == pieces_.size()                                             ? StopReason::End
+               : options_.reply.max_tokens > 0 && given_ == options_.reply.max_tokens ? StopReason::MaxTokens
+                                                                                      : StopReason::Stopped;
     out.tagged_text = tagged_;
     out.prompt_tokens = prompt_tokens_;
     out.answer_tokens = static_cast<uint32_t>(given_);

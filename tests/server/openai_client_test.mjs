@@ -269,7 +269,7 @@ test('two answers', () => refused(chat('say a', {n: 2}), 400, {param: 'n'}));
 test('tools', () => refused(chat('say a', {tools: [{type: 'function', function: {name: 'f'}}]}), 400, {param: 'tools'}));
 test('penalties', () => refused(chat('say a', {presence_penalty: 1}), 400, {param: 'presence_penalty'}));
 test('an unknown member', () => refused(chat('say a', {temprature: 1}), 400, {param: 'temprature'}));
-test('a temperature of 3', () => refused(chat('say a', {temperature: 3}), 400, {param: 'temperature', type: 'invalid_request_error'}));
+test('a temperature of 101', () => refused(chat('say a', {temperature: 101}), 400, {param: 'temperature', type: 'invalid_request_error'}));
 test('no messages', () => refused(client.chat.completions.create({model: 'fake', messages: []}), 400, {param: 'messages'}));
 test('a remote picture', () => refused(chat([{type: 'image_url', image_url: {url: 'https://example.org/cat.png'}}]), 400, {code: 'invalid_image_url', message: /fetches no remote pictures/}));
 test('a picture that is none', () => refused(chat([{type: 'image_url', image_url: {url: 'data:image/png;base64,aGVsbG8='}}]), 400, {code: 'invalid_image_format'}));

@@ -1,3 +1,6 @@
+// A child process of the tests' own rather than app/batch/child_process: what tests say of the program must not come through a part of it (an
+// exit status that it gets wrong would be wrong on both sides), and that one is made for the opposite: bounded output, 4 KiB of errors, no
+// input, C locale, a process group that Ctrl-C does not reach.
 #include "tests/support/program.h"
 
 #include <cerrno>
