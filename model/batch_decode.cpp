@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "model/expert_file.h"
 #include "model/language_model.h"
 #include "runtime/clock.h"
 #include "runtime/device.h"
@@ -64,12 +65,12 @@ Result<std::unique_ptr<BatchDecode>> BatchDecode::create(Engine& engine, uint32_
 }
 
 Status BatchDecode::create_buffers() {
-  const auto allocate = [&](DType dtype, uint32_t width, bool apart, const char* name, TensorView& view) -> Status {
+  const auto allocate = [&](DType dtype, uint32_t width, bool apart, const char* name, TensorView& view,
+                            MemoryKind kind = MemoryKind::Device) -> Status {
     if (width == 0)
       return {};
     const uint32_t row = kRowBytes / dtype_bytes(dtype), pitch = apart ? (width + row - 1) / row * row : width;
-    VL2_ASSIGN(auto buffer,
-               engine_.device().memory().allocate(uint64_t{rows_} * pitch * dtype_bytes(dtype), MemoryKind::Device, name));
+    VL2_ASSIGN(auto buffer, engine_.device().memory().allocate(uint64_t{rows_} * pitch * dtype_bytes(dtype), kind, name));
     view = make_strided_view(*buffer, dtype, {rows_, width}, pitch);
     buffers_.push_back(std::move(buffer));
     return {};
@@ -94,7 +95,8 @@ Status BatchDecode::create_buffers() {
   VL2_TRY(allocate(DType::U32, 1, false, "batch router counters", router_counter_));
   VL2_TRY(allocate(DType::U32, top_k, false, "batch expert ids", ids_));
   if (engine_.expert_slots() > 0) {
-    VL2_TRY(allocate(DType::U32, top_k, false, "batch expert slots", slots_));
+    VL2_TRY(allocate(DType::U32, top_k, false, "batch expert slots", slots_,
+                     engine_.weights().language.file != nullptr ? MemoryKind::Upload : MemoryKind::Device));
     VL2_TRY(allocate(DType::U32, top_k, false, "batch expert loads", loads_));
   }
   return allocate(DType::F32, top_k, false, "batch expert weights", expert_weights_);
@@ -230,11 +232,15 @@ Status BatchDecode::dense(const LayerWeights& layer, uint32_t tokens) {
 
 Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
   const LanguageConfig& config = engine_.config().language;
-  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty();
+  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty(), in_file = layer.file != nullptr;
   const MlpWeights& experts = decoded_experts(layer);
-  const TensorView& ids = cached ? slots_ : ids_;
+  const TensorView& ids = cached || in_file ? slots_ : ids_;
   VL2_TRY(tuned_decode_router(rec_, config, layer, residual_.rows(0, tokens), router_logits_.rows(0, tokens),
                               router_counter_.rows(0, tokens), ids_.rows(0, tokens), expert_weights_.rows(0, tokens)));
+  std::vector<uint32_t> choices;
+  if (in_file) {
+    VL2_ASSIGN(choices, layer.file->read_choices(rec_, ids_.rows(0, tokens)));
+  }
   // A cache's levels lie beside the shared experts' products, as in DecodePlan::moe().
   const TensorView slots = cached ? slots_.rows(0, tokens) : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
   if (cached)
@@ -245,10 +251,13 @@ Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
         {.x = residual_, .norm = layer.post_attention_norm, .weight = layer.shared.gate_up, .y = shared_gated_, .pairs = true},
         tokens));
   const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
-  if (cached) {
+  if (cached)
     VL2_TRY(expert_cache_load(rec_, layer.experts.gate_up, experts.gate_up, slots, loads));
-    if (shared)
-      VL2_TRY(gemv(shared_down, tokens));
+  if ((cached || in_file) && shared)
+    VL2_TRY(gemv(shared_down, tokens));
+  if (in_file) {
+    VL2_TRY(rec_.submit());
+    VL2_TRY(layer.file->load(rec_, layer, choices, slots_));
   }
   VL2_TRY(gemv({.x = residual_,
                 .norm = layer.post_attention_norm,
@@ -260,7 +269,7 @@ Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
                tokens));
   if (cached)
     VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, slots, loads));
-  else if (shared)
+  else if (shared && !in_file)
     VL2_TRY(gemv(shared_down, tokens));
   return gemv({.x = experts_gated_,
                .weight = experts.down,
@@ -333,11 +342,28 @@ Status BatchDecode::decode(std::span<const BatchRow> given, uint32_t count, std:
     sessions.push_back(given[i]);
 
   VL2_TRY(seat(sessions));
-  // A replay has no timestamps.
-  const bool timed = rec_.timing() || !engine_.device().executes();
+  std::vector<uint32_t> before;
+  for (const BatchRow& row : sessions)
+    before.push_back(row.session->length());
+  const Status status = run_steps(sessions, order, count, ids);
+  if (status.ok())
+    return {};
+  static_cast<void>(rec_.finish());
+  for (uint32_t row = 0; row < tokens; ++row) {  // some of a token may have run
+    sessions[row].session->rewind(before[row]);
+    places_[row] = {};
+  }
+  return status;
+}
+
+Status BatchDecode::run_steps(std::span<const BatchRow> sessions, std::span<const uint32_t> order, uint32_t count,
+                              std::vector<uint32_t>& ids) {
+  const auto tokens = static_cast<uint32_t>(sessions.size());
+  // A replay has no timestamps, and none waits for a file.
+  const bool recorded = rec_.timing() || !engine_.device().executes() || engine_.weights().language.file != nullptr;
   for (uint32_t done = 0; done < count;) {
     const uint32_t batch = std::min(kTokenRing, count - done);
-    if (timed) {
+    if (recorded) {
       for (uint32_t i = 0; i < batch; ++i)
         VL2_TRY(record_step(sessions));
     } else {

@@ -50,7 +50,8 @@ class BatchDecode {
   ///
   /// ids     gets [sessions.size(), count]
   /// Errors  BadArgument: none or more than rows(), one twice, one that nothing was prefilled to; Unsupported: one with the plain
-  ///         plan; ContextFull: one has less room. Nothing has run then
+  ///         plan; ContextFull: one has less room. Nothing has run then. Those of the device, and of a file that experts are read
+  ///         from: the sessions want a prefill before their next token
   Status decode(std::span<const BatchRow> sessions, uint32_t count, std::vector<uint32_t>& ids);
 
   /// Dispatches and barriers of a step as it was recorded last; how often one was, and the milliseconds that all of it took.
@@ -80,6 +81,8 @@ class BatchDecode {
   Status move_logits(uint32_t row, bool to_session);
   Result<Replay*> replay_of(std::span<const BatchRow> sessions);
   Status record_step(std::span<const BatchRow> sessions);
+  Status run_steps(std::span<const BatchRow> sessions, std::span<const uint32_t> order, uint32_t count,
+                   std::vector<uint32_t>& ids);
   Status attend(uint32_t layer, std::span<const BatchRow> sessions);
   Status dense(const LayerWeights& layer, uint32_t tokens);
   Status moe(const LayerWeights& layer, uint32_t tokens);
