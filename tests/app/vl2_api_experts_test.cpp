@@ -22,7 +22,7 @@ std::string answer_of(const ModelHandle& model) {
 TEST_CASE_FIXTURE(ApiExpertsTest,
                   "vl2_api experts: from the file they answer the same, and a file that was cut short is an error") {
   const TemporaryFolder folder;
-  std::filesystem::copy(kPico, folder.path(), std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(kPico, folder.path(), std::filesystem::copy_options::recursive);
   auto options = sized<vl2_load_options>();
   options.context_tokens = 256;
   options.flags = VL2_LOAD_TEXT_ONLY;

@@ -142,7 +142,7 @@ TEST_CASE("expert_cache: the golden models give the same bits with any number of
 }
 
 TEST_CASE("expert_cache: experts in the file give the same bits, with the least window and with more, in every tier") {
-  for (const char* kind : {"mha_softmax", "mla_softmax", "mla_sigmoid"}) {
+  for (const char* kind : {"mha_softmax", "mla_sigmoid"}) {
     const TemporaryFolder folder;
     write_toy_model(folder.path(), source_dir() + "/tests/golden/" + kind);
     for (uint32_t tier = 0; tier <= test_device().tier(); ++tier) {
@@ -150,21 +150,22 @@ TEST_CASE("expert_cache: experts in the file give the same bits, with the least 
       CAPTURE(tier);
       const auto resident = load(folder.path(), options_of(tier), 0);
       const LanguageConfig& c = resident->config().language;
-      for (const PlanChoice plan : {PlanChoice::Fused, PlanChoice::Plain}) {
-        const bool least = plan == PlanChoice::Fused;
-        CAPTURE(least);
-        const uint32_t window = least ? c.num_experts_per_tok : c.n_routed_experts + 1;
-        const auto engine = load_from_file(folder.path(), options_of(tier), c, c.num_experts_per_tok + !least, window);
-        CHECK(answer(*engine, plan) == answer(*resident, plan));
-        const ExpertFileCounts& counts = engine->weights().language.file->counts();
-        const uint64_t moe_layers = c.num_hidden_layers - c.first_k_dense_replace;
-        CHECK(counts.slot_hits + counts.slot_misses == (least ? kTokens * c.num_experts_per_tok * moe_layers : 0));
-        // With the least of both a token finds little of what the one before it left.
-        CHECK((!least || counts.slot_misses > counts.slot_hits));
-        CHECK(counts.reads > counts.window_hits);
-        CHECK((least || counts.window_hits > 0));
-        check_silent(*engine);
-      }
+      const uint32_t top_k = c.num_experts_per_tok;
+      auto engine = load_from_file(folder.path(), options_of(tier), c, top_k, top_k);
+      CHECK(answer(*engine, PlanChoice::Fused) == answer(*resident, PlanChoice::Fused));
+      const ExpertFileCounts fused = engine->weights().language.file->counts();
+      CHECK(fused.slot_hits + fused.slot_misses == kTokens * top_k * (c.num_hidden_layers - c.first_k_dense_replace));
+      CHECK(fused.slot_misses > fused.slot_hits);   // 45 and 37 of 72
+      CHECK(fused.reads > 20 * fused.window_hits);  // such a window has what nobody asks for: 0 or 1 of some 90
+      check_silent(*engine);
+      if (c.use_mla)
+        continue;  // the plain plan is a prompt of one token, whatever the attention
+      engine = load_from_file(folder.path(), options_of(tier), c, top_k + 1, c.n_routed_experts + 1);
+      CHECK(answer(*engine, PlanChoice::Plain) == answer(*resident, PlanChoice::Plain));
+      const ExpertFileCounts& plain = engine->weights().language.file->counts();
+      CHECK(plain.slot_hits + plain.slot_misses == 0);
+      CHECK(plain.window_hits > plain.reads / 3);  // 0.7 times as many; with the least window 0 to 0.01
+      check_silent(*engine);
     }
   }
 }
