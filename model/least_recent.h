@@ -11,8 +11,8 @@ class LeastRecent {
  public:
   /// All places are free; keys are 0 .. keys - 1.
   LeastRecent(uint32_t keys, uint32_t places);
-  LeastRecent(LeastRecent&&) = default;  // a copy's order would be the original's
-
+  /// Moved only: a copy's order would be the original's.
+  LeastRecent(LeastRecent&&) = default;
 
   /// The place of a key, or -1.
   int find(uint32_t key) const { return place_of_[key]; }
