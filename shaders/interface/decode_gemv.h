@@ -14,23 +14,23 @@ VL2_CONST uint DECODE_GEMV_EXPERT_SUM = 2u;   // K runs over all chosen experts,
 VL2_CONST uint DECODE_GEMV_HEAD_ROWS = 3u;    // those of head gl_WorkGroupID.y, times that head's row of x
 
 struct DecodeGemvParams {
-  uint rows;            // results of this dispatch (of an expert): rows of the weight, or pairs of them
-  uint first_row;       // where they begin in y
-  uint row_chunks;      // chunks (WEIGHT_CHUNK elements) from one row of the weight to the next
-  uint pair_rows;       // rows from a gate to its up
-  uint expert_chunks;   // chunks from one expert or head to the next
-  uint first_chunk;     // of the first row
-  uint segment_chunks;  // EXPERT_SUM: chunks of K of one expert
+  uint rows;           // results of this dispatch (of an expert): rows of the weight, or pairs of them
+  uint first_row;      // where they begin in y
+  uint row_chunks;     // chunks (WEIGHT_CHUNK elements) from one row of the weight to the next
+  uint pair_rows;      // rows from a gate to its up
+  uint expert_chunks;  // chunks from one expert or head to the next
+  uint first_chunk;    // of the first row
+  uint segment_chunks; // EXPERT_SUM: chunks of K of one expert
   uint expert_count;
-  uint y_stride;    // EXPERT_ROWS, HEAD_ROWS: elements of y from one to the next
-  uint has_addend;  // y gains it
-  uint accumulate;  // y gains the result
+  uint y_stride;       // EXPERT_ROWS, HEAD_ROWS: elements of y from one to the next
+  uint has_addend;     // y gains it
+  uint accumulate;     // y gains the result
   float eps;
-  uint tokens;          // each with its own x, ids and y; TOKENS of them a workgroup, the groups of them along z
-  uint x_token_eights;  // 8 elements each, from a token's x to the next's
-  uint y_token_stride;  // elements
+  uint tokens;            // each with its own x, ids and y; TOKENS of them a workgroup, the groups of them along z
+  uint x_token_eights;    // 8 elements each, from a token's x to the next's
+  uint y_token_stride;    // elements
   uint addend_token_stride;
-  uint choices;  // of ids and expert_weights, a token's
+  uint choices;           // of ids and expert_weights, a token's
 };
 
 VL2_SHARED_END
