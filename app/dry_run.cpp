@@ -44,7 +44,10 @@ void print_memory(const vl2_plan& memory) {
               gigabytes(memory.needed_bytes), gigabytes(memory.weight_bytes), gigabytes(memory.cache_bytes),
               gigabytes(memory.working_bytes), gigabytes(memory.available_bytes), memory.device_name,
               memory.fits != 0 ? "fits" : "does not fit");
-  if (memory.host_weight_bytes > 0)
+  if (memory.file_weight_bytes > 0)
+    std::printf("experts: %.2f GB in the file, window of %.2f GB in host memory, %u a layer cached on the device\n",
+                gigabytes(memory.file_weight_bytes), gigabytes(memory.host_weight_bytes), memory.expert_slots);
+  else if (memory.host_weight_bytes > 0)
     std::printf("experts: %.2f GB in host memory, %u a layer cached on the device\n", gigabytes(memory.host_weight_bytes),
                 memory.expert_slots);
 }
@@ -78,6 +81,7 @@ void print_json(const RunOptions& options, const std::vector<Image>& images, con
                     {"device", memory.device_name},
                     {"weight_bytes", memory.weight_bytes},
                     {"host_weight_bytes", memory.host_weight_bytes},
+                    {"file_weight_bytes", memory.file_weight_bytes},
                     {"cache_bytes", memory.cache_bytes},
                     {"working_bytes", memory.working_bytes},
                     {"needed_bytes", memory.needed_bytes},

@@ -56,12 +56,16 @@ CLI::Option* add_model_options(CLI::App& command, ModelOptions& options, bool ne
   with_twin(command.add_option("--device", options.device, "GPU: its number, name or UUID (see `vl2 devices`)"));
   with_twin(command.add_option("-c,--ctx-size", options.context, "Tokens of context; 0: as many as the model holds"));
   with_twin(command.add_option("--vram", options.vram, "Device memory to make do with: 512M, 8G"));
+  with_twin(command.add_option("--ram", options.ram,
+                               "Host memory for experts that do not fit on the device: 4G; what is over is read from the file "
+                               "(default: what is free)"))
+      ->group(kExpertGroup);
   with_twin(command.add_option("--max-tiles,--tiles", options.tiles,
                                "Most tiles of a picture: less memory, fewer tokens, less detail; 0: no limit"));
   with_twin(command.add_flag("-q,--quiet", options.quiet, "No progress, notes and warnings on standard error"));
   command
       .add_flag("--no-expert-cache", options.no_expert_cache,
-                "Refuse a model that does not fit rather than keep experts in host memory")
+                "Refuse a model that does not fit rather than keep experts in host memory or in the file")
       ->group(kExpertGroup);
   with_twin(command.add_option("--chunk", options.chunk, "Tokens a prefill step; 0: the device's default"))->group(kExpertGroup);
   with_twin(command.add_option("--cache-type", options.cache_type, "Keys and values in f16 or q8_0: 8 bits take half the memory"))
@@ -237,7 +241,8 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   command->add_option("--layers", options.layers, "With --synthetic: at most so many layers");
   command
       ->add_option("--expert-slots", options.expert_slots,
-                   "Keep experts in host memory and cache so many a layer, whatever fits; 0: only if need be")
+                   "Keep experts in host memory (or, beyond --ram, in the file) and cache so many a layer, whatever fits; 0: "
+                   "only if need be")
       ->group(kExpertGroup);
   command
       ->add_option("--temp", options.temperature, "Temperature of the generated tokens; made-up weights repeat themselves at 0")

@@ -35,6 +35,9 @@ Result<EngineOptions> engine_options(const ModelOptions& options) {
   if (!options.vram.empty()) {
     VL2_ASSIGN(result.device.heap_limit_bytes, parse_byte_size(options.vram, "--vram"));
   }
+  if (!options.ram.empty()) {
+    VL2_ASSIGN(result.host_limit_bytes, parse_byte_size(options.ram, "--ram"));
+  }
   result.picture_cache = options.picture_cache.empty() ? kSparePictureCache : 0;
   if (!options.picture_cache.empty() && options.picture_cache != "0") {
     VL2_ASSIGN(result.picture_cache, parse_byte_size(options.picture_cache, "--picture-cache"));

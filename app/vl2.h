@@ -154,7 +154,7 @@ typedef struct vl2_model vl2_model;
 enum {
   VL2_LOAD_NO_WEIGHTS = 1,    /* configuration and tokenizer only, and no device: for tokens and pictures to be counted */
   VL2_LOAD_TEXT_ONLY = 4,     /* no picture will be shown: the plan before loading need not hold one */
-  VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory, which is slower */
+  VL2_LOAD_ALL_ON_DEVICE = 8, /* refuse a model that does not fit, rather than keep experts in host memory or the file: slower */
   VL2_LOAD_NEEDS_EYES = 2,    /* refuse a model that cannot see (a text-only GGUF file) before anything is loaded */
   VL2_LOAD_NO_PICTURE_CACHE = 16 /* keep no pictures: vl2_model_get_picture_cache() */
 };
@@ -183,6 +183,10 @@ typedef struct vl2_load_options {
   uint32_t reserved2;  /* 0 */
   uint64_t picture_cache_bytes; /* of the device's memory to keep pictures in, which the model must fit beside; 0: a quarter of
                                    what it leaves, 256 MiB at most */
+  uint64_t host_memory_bytes;   /* that experts may take, where they do not fit on the device. What is over stays in the file: it is
+                                   read whenever a token wants it, which takes as long as the disk does, and the file must stay
+                                   as it is while the model is used (the call that meets a change fails with VL2_ERROR_IO).
+                                   0: what is free. Given, experts may go there on devices that share the host's memory, too */
 } vl2_load_options;
 
 /* Loads a model.
@@ -232,11 +236,13 @@ typedef struct vl2_model_info {
   /* One line about what loading found wrong and went without, as a damaged tuning, or did to make the model fit; "" when all is
    * well. */
   const char* notice;
-  uint64_t host_weight_bytes; /* of experts that do not fit in the memory of the device, and stay in host memory */
+  uint64_t host_weight_bytes; /* of experts that do not fit in the memory of the device, and stay in host memory; or of the window
+                                 there for those that stay in the file */
   uint32_t expert_slots;      /* of them, so many a layer are cached on the device; 0: all experts are on the device */
   uint32_t experts;           /* a layer; 0: the model has none, or no weights */
   uint64_t decode_steps;      /* in which sessions were given their next tokens, so far */
   uint64_t decode_sessions; /* sessions that took part, added up over the steps: how many shared one on average is their ratio */
+  uint64_t file_weight_bytes; /* of experts that fit in neither memory, and are read from the file whenever they are wanted */
 } vl2_model_info;
 
 VL2_API vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info);
@@ -280,10 +286,12 @@ typedef struct vl2_plan {
   int32_t fits;             /* 1: vl2_model_load() would not refuse it */
   int32_t has_eyes;         /* 1: the model sees pictures */
   char device_name[256];
-  uint64_t host_weight_bytes; /* of experts that would stay in host memory; weight_bytes are those on the device */
+  uint64_t host_weight_bytes; /* of experts that would stay in host memory (or of the window there); weight_bytes are those on the
+                                 device */
   uint32_t expert_slots;      /* of them, so many a layer would be cached on the device; 0: all experts are on the device */
   uint32_t reserved;
   uint64_t picture_cache_bytes; /* that kept pictures may take: in working_bytes where a size was asked for, else of what is left */
+  uint64_t file_weight_bytes;   /* of experts that would stay in the file */
 } vl2_plan;
 
 /* What a model would need on a device, and what is there. Nothing is loaded; options as for vl2_model_load().

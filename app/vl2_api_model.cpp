@@ -47,6 +47,7 @@ Result<EngineOptions> engine_options(const vl2_load_options& options) {
   result.cache_type = static_cast<CacheType>(options.cache_type);
   if (options.memory_bytes != 0)
     result.device.heap_limit_bytes = options.memory_bytes;
+  result.host_limit_bytes = options.host_memory_bytes;
   result.expert_cache = (options.flags & VL2_LOAD_ALL_ON_DEVICE) == 0;
   if ((options.flags & VL2_LOAD_TEXT_ONLY) != 0)
     result.pictures.emplace();
@@ -252,6 +253,7 @@ vl2_status vl2_model_get_info(const vl2_model* model, vl2_model_info* info) {
       const StepScheduler::Counts counts = state.steps->counts();
       value.decode_steps = counts.steps;
       value.decode_sessions = counts.sessions;
+      value.file_weight_bytes = engine->weights().file_bytes;
     }
     return fill_struct(info, kFirstModelInfo, "vl2_model_info", value);
   });
@@ -313,6 +315,7 @@ vl2_status vl2_plan_load(const char* path, const vl2_load_options* given, vl2_pl
     value.host_weight_bytes = memory.host_bytes;
     value.expert_slots = memory.expert_slots;
     value.picture_cache_bytes = memory.picture_cache_bytes;
+    value.file_weight_bytes = memory.file_bytes;
     std::snprintf(value.device_name, sizeof(value.device_name), "%s", device_name.c_str());
     return fill_struct(plan, kFirstPlan, "vl2_plan", value);
   });

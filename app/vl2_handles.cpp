@@ -53,6 +53,9 @@ Result<vl2_load_options> load_options_of(const ModelOptions& options) {
   if (!options.vram.empty()) {
     VL2_ASSIGN(load.memory_bytes, parse_byte_size(options.vram, "--vram"));
   }
+  if (!options.ram.empty()) {
+    VL2_ASSIGN(load.host_memory_bytes, parse_byte_size(options.ram, "--ram"));
+  }
   if (options.picture_cache == "0")
     load.flags |= VL2_LOAD_NO_PICTURE_CACHE;
   else if (!options.picture_cache.empty()) {

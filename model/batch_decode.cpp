@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "model/expert_file.h"
 #include "model/language_model.h"
 #include "runtime/clock.h"
 #include "runtime/device.h"
@@ -80,12 +81,12 @@ Result<std::unique_ptr<BatchDecode>> BatchDecode::create(Engine& engine, uint32_
 }
 
 Status BatchDecode::create_buffers() {
-  const auto allocate = [&](DType dtype, uint32_t width, bool apart, const char* name, TensorView& view) -> Status {
+  const auto allocate = [&](DType dtype, uint32_t width, bool apart, const char* name, TensorView& view,
+                            MemoryKind kind = MemoryKind::Device) -> Status {
     if (width == 0)
       return {};
     const uint32_t row = kRowBytes / dtype_bytes(dtype), pitch = apart ? (width + row - 1) / row * row : width;
-    VL2_ASSIGN(auto buffer,
-               engine_.device().memory().allocate(uint64_t{rows_} * pitch * dtype_bytes(dtype), MemoryKind::Device, name));
+    VL2_ASSIGN(auto buffer, engine_.device().memory().allocate(uint64_t{rows_} * pitch * dtype_bytes(dtype), kind, name));
     view = make_strided_view(*buffer, dtype, {rows_, width}, pitch);
     buffers_.push_back(std::move(buffer));
     return {};
@@ -110,7 +111,7 @@ Status BatchDecode::create_buffers() {
   };
   VL2_TRY(allocate_bytes(hidden, x_bytes_));
   VL2_TRY(allocate_bytes(attended_.dim(1), attended_bytes_));
-  VL2_TRY(allocate_bytes(std::max(c.intermediate_size, c.n_shared_experts * c.moe_intermediate_size), gated_bytes_));
+  VL2_TRY(allocate_bytes(c.intermediate_size, gated_bytes_));
   if (c.n_routed_experts == 0)
     return {};
   VL2_TRY(allocate_bytes(c.num_experts_per_tok * c.moe_intermediate_size, experts_bytes_));
@@ -122,7 +123,8 @@ Status BatchDecode::create_buffers() {
   VL2_TRY(allocate(DType::U32, 1, false, "batch router counters", router_counter_));
   VL2_TRY(allocate(DType::U32, top_k, false, "batch expert ids", ids_));
   if (engine_.expert_slots() > 0) {
-    VL2_TRY(allocate(DType::U32, top_k, false, "batch expert slots", slots_));
+    VL2_TRY(allocate(DType::U32, top_k, false, "batch expert slots", slots_,
+                     engine_.weights().language.file != nullptr ? MemoryKind::Upload : MemoryKind::Device));
     VL2_TRY(allocate(DType::U32, top_k, false, "batch expert loads", loads_));
   }
   return allocate(DType::F32, top_k, false, "batch expert weights", expert_weights_);
@@ -296,23 +298,34 @@ Status BatchDecode::dense(const LayerWeights& layer, uint32_t tokens) {
 }
 
 // Between two barriers lie what need not wait for each other: the bytes of x; the shared experts' first product and the router; the
-// chosen experts' first, and the bytes for the shared experts' second; that one, and the other bytes; the last product.
+// chosen experts' first product and the shared experts' second, which makes its bytes itself; the bytes for the last product; that one.
 Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
   const LanguageConfig& config = engine_.config().language;
-  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty();
+  const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty(), in_file = layer.file != nullptr;
   const MlpWeights& experts = decoded_experts(layer);
-  const TensorView &norm = layer.post_attention_norm, ids = (cached ? slots_ : ids_).rows(0, tokens);
+  const TensorView &norm = layer.post_attention_norm, chosen_ids = ids_.rows(0, tokens);
+  const TensorView ids = cached || in_file ? slots_.rows(0, tokens) : chosen_ids;
   VL2_ASSIGN(const DecodeBytes x, bytes_of(residual_, norm, x_bytes_, tokens, {&layer.shared.gate_up, &experts.gate_up}));
   if (shared)
     VL2_TRY(gemv({.x = residual_, .norm = norm, .weight = layer.shared.gate_up, .y = shared_gated_, .pairs = true}, tokens, x));
   VL2_TRY(tuned_decode_router(rec_, config, layer, residual_.rows(0, tokens), router_logits_.rows(0, tokens),
-                              router_counter_.rows(0, tokens), ids_.rows(0, tokens), expert_weights_.rows(0, tokens)));
-  // A cache's levels lie beside the shared experts' products, as in DecodePlan::moe().
-  const TensorView slots = cached ? ids : TensorView{}, loads = cached ? loads_.rows(0, tokens) : TensorView{};
+                              router_counter_.rows(0, tokens), chosen_ids, expert_weights_.rows(0, tokens)));
+  std::vector<uint32_t> choices;
+  if (in_file) {
+    VL2_ASSIGN(choices, layer.file->read_choices(rec_, chosen_ids));
+  }
+  // A cache's levels, and the reading of a file, lie beside the shared experts' second product, as in DecodePlan::moe().
+  const TensorView loads = cached ? loads_.rows(0, tokens) : TensorView{};
   if (cached) {
-    VL2_TRY(expert_cache_update(rec_, ids_.rows(0, tokens), layer.router.dim(0), experts.down.dim(0), layer.cache_state, slots,
-                                loads));
-    VL2_TRY(expert_cache_load(rec_, layer.experts.gate_up, experts.gate_up, slots, loads));
+    VL2_TRY(expert_cache_update(rec_, chosen_ids, layer.router.dim(0), experts.down.dim(0), layer.cache_state, ids, loads));
+    VL2_TRY(expert_cache_load(rec_, layer.experts.gate_up, experts.gate_up, ids, loads));
+  }
+  const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
+  if (shared && (cached || in_file))
+    VL2_TRY(gemv(shared_down, tokens));
+  if (in_file) {
+    VL2_TRY(rec_.submit());
+    VL2_TRY(layer.file->load(rec_, layer, choices, slots_));
   }
   VL2_TRY(gemv({.x = residual_,
                 .norm = norm,
@@ -323,13 +336,10 @@ Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
                 .pairs = true},
                tokens, x));
   if (cached)
-    VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, slots, loads));
-  VL2_ASSIGN(const DecodeBytes shared_gated, bytes_of(shared_gated_, {}, gated_bytes_, tokens, {&layer.shared.down}));
-  if (shared && shared_gated.empty())  // beside the chosen experts' product, as it need not wait for bytes
-    VL2_TRY(gemv({.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}, tokens));
+    VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, ids, loads));
+  else if (shared && !in_file)
+    VL2_TRY(gemv(shared_down, tokens));
   VL2_ASSIGN(const DecodeBytes gated, bytes_of(experts_gated_, {}, experts_bytes_, tokens, {&experts.down}));
-  if (shared && !shared_gated.empty())
-    VL2_TRY(gemv({.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_}, tokens, shared_gated));
   return gemv({.x = experts_gated_,
                .weight = experts.down,
                .ids = ids,
@@ -403,11 +413,28 @@ Status BatchDecode::decode(std::span<const BatchRow> given, uint32_t count, std:
     sessions.push_back(given[i]);
 
   VL2_TRY(seat(sessions));
-  // A replay has no timestamps.
-  const bool timed = rec_.timing() || !engine_.device().executes();
+  std::vector<uint32_t> before;
+  for (const BatchRow& row : sessions)
+    before.push_back(row.session->length());
+  const Status status = run_steps(sessions, order, count, ids);
+  if (status.ok())
+    return {};
+  static_cast<void>(rec_.finish());
+  for (uint32_t row = 0; row < tokens; ++row) {  // some of a token may have run
+    sessions[row].session->rewind(before[row]);
+    places_[row] = {};
+  }
+  return status;
+}
+
+Status BatchDecode::run_steps(std::span<const BatchRow> sessions, std::span<const uint32_t> order, uint32_t count,
+                              std::vector<uint32_t>& ids) {
+  const auto tokens = static_cast<uint32_t>(sessions.size());
+  // A replay has no timestamps, and none waits for a file.
+  const bool recorded = rec_.timing() || !engine_.device().executes() || engine_.weights().language.file != nullptr;
   for (uint32_t done = 0; done < count;) {
     const uint32_t batch = std::min(kTokenRing, count - done);
-    if (timed) {
+    if (recorded) {
       for (uint32_t i = 0; i < batch; ++i)
         VL2_TRY(record_step(sessions));
     } else {

@@ -51,7 +51,8 @@ class BatchDecode {
   ///
   /// ids     gets [sessions.size(), count]
   /// Errors  BadArgument: none or more than rows(), one twice, one that nothing was prefilled to; Unsupported: one with the plain
-  ///         plan; ContextFull: one has less room. Nothing has run then
+  ///         plan; ContextFull: one has less room. Nothing has run then. Those of the device, and of a file that experts are read
+  ///         from: the sessions want a prefill before their next token
   Status decode(std::span<const BatchRow> sessions, uint32_t count, std::vector<uint32_t>& ids);
 
   /// Dispatches and barriers of a step as it was recorded last; how often one was, and the milliseconds that all of it took.
@@ -84,6 +85,8 @@ class BatchDecode {
   // Neighbours whose caches have one shape, as many as a dispatch takes.
   std::vector<PlanAttention::Rows> attention_rows(std::span<const BatchRow> sessions) const;
   Status attend(uint32_t layer, std::span<const PlanAttention::Rows> groups, uint32_t tokens);
+  Status run_steps(std::span<const BatchRow> sessions, std::span<const uint32_t> order, uint32_t count,
+                   std::vector<uint32_t>& ids);
   Status dense(const LayerWeights& layer, uint32_t tokens);
   Status moe(const LayerWeights& layer, uint32_t tokens);
   // `bytes`: those of op.x, where the weight wants them.

@@ -73,6 +73,10 @@ Status parse_tensor(const std::string& where, const json& entry, uint64_t data_s
   return {};
 }
 
+int64_t changed_ns(const struct stat& info) {
+  return int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+}
+
 }  // namespace
 
 std::string shape_text(const std::vector<uint64_t>& shape) {
@@ -127,14 +131,26 @@ Result<uint32_t> Checkpoint::open_file(const std::string& path, const std::strin
 }
 
 Result<uint32_t> Checkpoint::take_file(OpenFile opened, const std::string& path, const std::string& name) {
-  const File file{name, opened.release(), 0};
+  const File file{name, opened.release()};
   const auto index = static_cast<uint32_t>(files_.size());
   files_.push_back(file);  // from here on the destructor closes it
   struct stat info {};
   if (::fstat(file.descriptor, &info) != 0 || !S_ISREG(info.st_mode))
     return fail(Code::BadFile, path, ": not a regular file");
   files_[index].bytes = static_cast<uint64_t>(info.st_size);
+  files_[index].changed_ns = changed_ns(info);
   return index;
+}
+
+Status Checkpoint::check_unchanged() const {
+  for (const File& file : files_) {
+    struct stat info {};
+    if (::fstat(file.descriptor, &info) != 0)
+      return fail(Code::IoError, file.name, ": ", std::strerror(errno));
+    if (static_cast<uint64_t>(info.st_size) != file.bytes || changed_ns(info) != file.changed_ns)
+      return fail(Code::IoError, file.name, ": was changed while the model is read from it; load it again");
+  }
+  return {};
 }
 
 Status Checkpoint::add_file(const std::string& path, const std::string& name) {

@@ -70,6 +70,9 @@ class Checkpoint {
   const std::map<std::string, CheckpointTensor>& tensors() const { return tensors_; }
   const std::string& file_name(uint32_t file) const { return files_[file].name; }
 
+  /// Errors  IoError: a file has another size or time of change than when it was opened, which is the one to name
+  Status check_unchanged() const;
+
   /// From now on every read asks `cancelled` first, from any thread, and gives Code::Cancelled when it says so.
   void cancel_when(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
@@ -81,6 +84,7 @@ class Checkpoint {
     std::string name;
     int descriptor = -1;
     uint64_t bytes = 0;
+    int64_t changed_ns = 0;  // when it was, by its own word
   };
   Checkpoint() = default;
   Status add_file(const std::string& path, const std::string& name);

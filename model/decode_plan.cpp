@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 
+#include "model/expert_file.h"
 #include "model/language_model.h"
 #include "model/rope_scaling.h"
 #include "runtime/device.h"
@@ -80,13 +81,14 @@ Result<std::unique_ptr<DecodePlan>> DecodePlan::create(Device& device, const Lan
 }
 
 Status DecodePlan::create_buffers(Device& device) {
-  const auto allocate = [&](DType dtype, std::initializer_list<uint32_t> dims, const char* name, TensorView& view) -> Status {
+  const auto allocate = [&](DType dtype, std::initializer_list<uint32_t> dims, const char* name, TensorView& view,
+                            MemoryKind kind = MemoryKind::Device) -> Status {
     uint64_t bytes = dtype_bytes(dtype);
     for (const uint32_t dim : dims)
       bytes *= dim;
     if (bytes == 0)
       return {};
-    VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, MemoryKind::Device, name));
+    VL2_ASSIGN(auto buffer, device.memory().allocate(bytes, kind, name));
     view = make_view(*buffer, dtype, dims);
     buffers_.push_back(std::move(buffer));
     return {};
@@ -114,7 +116,8 @@ Status DecodePlan::create_buffers(Device& device) {
   VL2_TRY(allocate(DType::F32, {c.n_routed_experts}, "decode router logits", router_logits_));
   VL2_TRY(allocate(DType::U32, {1}, "decode router counter", router_counter_));
   VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert ids", ids_));
-  VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert slots", slots_));
+  VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert slots", slots_,
+                   weights_.file != nullptr ? MemoryKind::Upload : MemoryKind::Device));
   VL2_TRY(allocate(DType::U32, {c.num_experts_per_tok}, "decode expert loads", loads_));
   return allocate(DType::F32, {c.num_experts_per_tok}, "decode expert weights", expert_weights_);
 }
@@ -203,10 +206,14 @@ Status DecodePlan::dense(Recorder& rec, const LayerWeights& layer) const {
 Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
   const float eps = config_.rms_norm_eps;
   const MlpWeights& experts = decoded_experts(layer);
-  const bool cached = !layer.cache_state.empty();
-  const TensorView& ids = cached ? slots_ : ids_;
+  const bool cached = !layer.cache_state.empty(), in_file = layer.file != nullptr;
+  const TensorView& ids = cached || in_file ? slots_ : ids_;
   const bool shared = !layer.shared.down.empty();
   VL2_TRY(tuned_decode_router(rec, config_, layer, residual_, router_logits_, router_counter_, ids_, expert_weights_));
+  std::vector<uint32_t> choices;
+  if (in_file) {
+    VL2_ASSIGN(choices, layer.file->read_choices(rec, ids_));
+  }
   // A cache's two levels, its decision and the first copies, run beside the shared experts' two products, and the other copies
   // beside the first product of what they are not needed for.
   if (cached)
@@ -220,10 +227,13 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
                        .eps = eps}));
 
   const DecodeGemv shared_down{.x = shared_gated_, .weight = layer.shared.down, .y = shared_out_};
-  if (cached) {
+  if (cached)
     VL2_TRY(expert_cache_load(rec, layer.experts.gate_up, experts.gate_up, slots_, loads_));
-    if (shared)
-      VL2_TRY(gemv(rec, shared_down));
+  if ((cached || in_file) && shared)
+    VL2_TRY(gemv(rec, shared_down));
+  if (in_file) {
+    VL2_TRY(rec.submit());  // the shared experts' products run while the file is read
+    VL2_TRY(layer.file->load(rec, layer, choices, slots_));
   }
   VL2_TRY(gemv(rec, {.x = residual_,
                      .norm = layer.post_attention_norm,
@@ -235,7 +245,7 @@ Status DecodePlan::moe(Recorder& rec, const LayerWeights& layer) const {
                      .eps = eps}));
   if (cached)
     VL2_TRY(expert_cache_load(rec, layer.experts.down, experts.down, slots_, loads_));
-  else if (shared)
+  else if (shared && !in_file)
     VL2_TRY(gemv(rec, shared_down));
 
   return gemv(rec, {.x = experts_gated_,

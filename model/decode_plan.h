@@ -41,7 +41,8 @@ struct DecodeInputs {
 /// Levels between barriers, a layer: normalised q and kv_a; absorbed query and the row of the cache; attention with W_UV; output
 /// projection; router and shared gate_up; the chosen experts' gate_up and shared down; down. MHA has no second one, dense layers
 /// have gate_up and down only; a cache of experts adds two before the chosen experts' gate_up: their slots, and the copies of
-/// those that are in none. Before the layers: two or more of sample(), the embedding; after them the logits.
+/// those that are in none. Experts that are in the file are waited for between the router and their products, so that such a token
+/// is recorded whenever it is run, and by no capture. Before the layers: two or more of sample(), the embedding; after them the logits.
 class DecodePlan {
  public:
   /// Why this model cannot run so on this device; empty when it can.
@@ -55,6 +56,8 @@ class DecodePlan {
   Status start(Recorder& rec, uint32_t position) const;
 
   /// Records one token: chosen from the logits, put into ring and cache, run. options.step and update_seen are set here.
+  ///
+  /// Errors  with experts in the file, those of ExpertFile::load(): the token is run in part, its logits are as before it
   Status record_token(Recorder& rec, const SampleOptions& options) const;
 
   /// u32 [num_experts_per_tok]: the choices of the last MoE layer, after a token; empty without one.
@@ -89,12 +92,13 @@ class DecodePlan {
   TensorView shared_gated_, shared_out_;  // f32 [shared intermediate], [hidden]
   TensorView experts_gated_;              // f32 [top_k, moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;
-  TensorView slots_, loads_;  // u32 [top_k], with a cache of experts: where they are, and which are to be loaded
+  // u32 [top_k], with a cache of experts: where they are (said by the host where they are in the file), and which are to be loaded
+  TensorView slots_, loads_;
 };
 
 /// Those that a token's products read: the slots of a cache where there is one.
 inline const MlpWeights& decoded_experts(const LayerWeights& layer) {
-  return layer.cache_state.empty() ? layer.experts : layer.cached;
+  return layer.cached.down.empty() ? layer.experts : layer.cached;
 }
 
 /// decode_gemv() with the group that the tuning chooses, for op.tokens tokens.

@@ -4,7 +4,9 @@
 #include <future>
 #include <sstream>
 
+#include "model/expert_file.h"
 #include "model/model_identity.h"
+#include "model/quantize_mix.h"
 #include "model/synthetic_weights.h"
 #include "runtime/clock.h"
 #include "runtime/pipeline_file.h"
@@ -46,7 +48,7 @@ uint32_t chunk_of(const DeviceCaps& caps, const LanguageConfig& config) {
 
 bool may_cache_experts(const Device& device, const EngineOptions& options) {
   return options.expert_cache && options.expert_slots == 0 &&
-         (options.device.heap_limit_bytes != 0 || device.memory().has_host_heap());
+         (options.device.heap_limit_bytes != 0 || options.host_limit_bytes != 0 || device.memory().has_host_heap());
 }
 
 std::string Engine::memory_notice() const {
@@ -67,11 +69,15 @@ Status Engine::make_plan(const std::string& name, const Checkpoint* checkpoint, 
   expert_slots_ = options.expert_slots;
   if (!device_->executes())
     return {};
-  const PlannedModel model{config_, checkpoint, options.mix, options.expert_slots};
+  PlannedModel model{config_, checkpoint, options.mix, options.expert_slots};
   const MemoryUse use{context_, chunk(), options.pictures, cache_type_, options.picture_cache};
   const uint64_t available = device_->memory().available_bytes();
   const auto start = Clock::now();
   auto plan = plan_memory(*device_, model, use);
+  if (options.host_limit_bytes != 0 && plan.ok() && plan->host_bytes > options.host_limit_bytes) {
+    model.expert_window = options.host_limit_bytes;
+    plan = plan_memory(*device_, model, use);
+  }
   times_.plan_ms = ms_since(start);
   if (!plan.ok() && plan.code() != Code::OutOfMemory && plan.code() != Code::BadShape)
     return plan.status();
@@ -83,15 +89,17 @@ Status Engine::make_plan(const std::string& name, const Checkpoint* checkpoint, 
       return {};
   }
   if (may_cache_experts(*device_, options)) {
-    auto cached = plan_with_cached_experts(*device_, model, use, available);
+    auto cached = plan_with_cached_experts(*device_, model, use, available, options.host_limit_bytes);
     times_.plan_ms = ms_since(start);
     if (cached.ok()) {
       plan_ = cached.take();
       expert_slots_ = plan_.expert_slots;
       return {};
     }
+    if (says_why_uncached(cached.code()))
+      return fail(cached.code(), name, ": ", cached.message());
   }
-  const std::vector<WayOut> ways = ways_to_fit(*device_, model, use, available);
+  const std::vector<WayOut> ways = ways_to_fit(*device_, model, use, available, options.host_limit_bytes, !options.expert_cache);
   const std::string& where = device_->caps().name;
   return fail(Code::OutOfMemory, plan.ok() ? does_not_fit_text(plan_, name, where) : name + ": " + plan.message(),
               ways_out_text(ways));
@@ -104,11 +112,16 @@ Result<std::unique_ptr<Engine>> Engine::rehearsal(const Device& like, const Plan
   engine->cache_type_ = use.cache_type;
   VL2_ASSIGN(engine->context_, context_of(engine->config_, use.context));
   engine->device_ = Device::rehearsal(like);
+  if (model.expert_window > 0 && model.checkpoint == nullptr)
+    return fail(Code::Unsupported, "experts in the file: made-up weights are in none");
+  if (model.expert_window > 0 && model.mix != nullptr)
+    return fail(Code::Unsupported, "experts in the file: they would be quantized to ", model.mix->name,
+                " whenever they are read; `vl2 quantize` writes a file of these once");
   if (model.checkpoint == nullptr) {
     VL2_ASSIGN(engine->weights_, make_synthetic_weights(*engine->device_, engine->config_, model.mix, model.expert_slots));
   } else {
-    VL2_ASSIGN(engine->weights_,
-               load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix, model.expert_slots));
+    VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *model.checkpoint, engine->config_, {}, nullptr, model.mix,
+                                              model.expert_slots, model.expert_window));
   }
   return engine;
 }
@@ -130,7 +143,9 @@ Result<MemoryPlan> Engine::plan_load(const ModelFiles& files, const EngineOption
   VL2_ASSIGN(MemoryPlan plan, plan_memory(*device, model, use));
   plan.available_bytes = device->memory().available_bytes();
   if (!plan.fits() && may_cache_experts(*device, options)) {
-    auto cached = plan_with_cached_experts(*device, model, use, plan.available_bytes);
+    auto cached = plan_with_cached_experts(*device, model, use, plan.available_bytes, options.host_limit_bytes);
+    if (says_why_uncached(cached.code()))
+      return fail(cached.code(), files.path(), ": ", cached.message());
     if (cached.ok())
       plan = cached.take();
   }
@@ -159,14 +174,17 @@ Result<std::unique_ptr<Engine>> Engine::load(const ModelFiles& files, const Engi
   const auto device_start = Clock::now();
   auto device = Device::create(options.device);
   times.device_ms = ms_since(device_start);
-  VL2_ASSIGN(const auto checkpoint, opening.get());  // first: a folder that is none is worth more words than a missing driver
+  VL2_ASSIGN(auto checkpoint, opening.get());  // first: a folder that is none is worth more words than a missing driver
   VL2_ASSIGN(engine->device_, std::move(device));
   VL2_TRY(engine->check_memory(files.path(), checkpoint.get(), options));
   checkpoint->cancel_when(options.cancelled);
   engine->device_->pipelines().prebuild(pipeline_tag(engine->config_, engine->cache_type_));
   VL2_ASSIGN(engine->weights_, load_weights(*engine->device_, *checkpoint, engine->config_, options.progress, &times, options.mix,
-                                            engine->expert_slots_));
+                                            engine->expert_slots_, engine->plan_.expert_window));
   VL2_ASSIGN(engine->identity_, identity_of_weights(*checkpoint, options.mix));
+  checkpoint->cancel_when({});
+  if (engine->weights_->language.file != nullptr)
+    engine->checkpoint_ = std::move(checkpoint);
   times.total_ms = ms_since(start);
   return engine;
 }

@@ -29,8 +29,11 @@ struct EngineOptions {
   /// Whether experts may stay in host memory, with a cache of them on the device, where the model does not fit otherwise. Without
   /// a limit on the device's memory only where host memory is other memory than the device's.
   bool expert_cache = true;
-  float router_skew = 0;             ///< of made-up weights: skew_routing()
-  uint32_t expert_slots = 0;         ///< not 0: experts are in host memory, with so many slots a layer, whatever fits
+  /// Bytes of host memory that experts may take, where they do not fit on the device; what is over stays in the file, from which it
+  /// is read whenever it is wanted. 0: what is free, less what should stay so. Given, experts may go there on any device.
+  uint64_t host_limit_bytes = 0;
+  float router_skew = 0;      ///< of made-up weights: skew_routing()
+  uint32_t expert_slots = 0;  ///< not 0: experts are in host memory (or the file), with so many slots a layer, whatever fits
   std::function<bool()> cancelled;   ///< asked by any thread before each read of a file; true ends the load
   const QuantizeMix* mix = nullptr;  ///< not null: weights become what a file of this mix would hold
 };
@@ -81,7 +84,7 @@ class Engine {
   const PictureCache& picture_cache() const { return picture_cache_; }
   /// Tokens that prefill runs at a time, unless told otherwise.
   uint32_t chunk() const { return chunk_ != 0 ? chunk_ : chunk_of(device_->caps(), config_.language); }
-  /// Slots a layer that experts in host memory are cached in; 0: all are on the device.
+  /// Slots a layer that experts in host memory or in the file are cached in; 0: all are on the device.
   uint32_t expert_slots() const { return expert_slots_; }
   const LoadTimes& load_times() const { return times_; }
   /// identity_of_weights() of what was loaded; of made-up weights 0.
@@ -94,6 +97,7 @@ class Engine {
 
   std::unique_ptr<Device> device_;
   Config config_;
+  std::unique_ptr<Checkpoint> checkpoint_;  // where experts stay in its files
   std::unique_ptr<Weights> weights_;
   uint32_t expert_slots_ = 0;
   uint32_t context_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/expert_file.h"
 #include "runtime/device.h"
 #include "runtime/recorder.h"
 #include "runtime/weight_format.h"
@@ -47,9 +48,7 @@ Status add_slots(Device& device, const std::string& name, uint32_t slots, const 
   return {};
 }
 
-}  // namespace
-
-Status add_expert_cache(Device& device, const LanguageConfig& config, uint32_t slots, Weights& weights) {
+Status check_slots(const LanguageConfig& config, uint32_t slots) {
   const uint32_t experts = config.n_routed_experts;
   if (slots < config.num_experts_per_tok || slots > experts)
     return fail(Code::BadArgument, "experts: got ", slots, " slots a layer, wanted ", config.num_experts_per_tok,
@@ -57,6 +56,39 @@ Status add_expert_cache(Device& device, const LanguageConfig& config, uint32_t s
   if (experts > kExpertCacheMaxExperts || config.num_experts_per_tok > kExpertCacheMaxTopK)
     return fail(Code::Unsupported, "experts: a cache of ", experts, ", ", config.num_experts_per_tok, " a token, wanted at most ",
                 kExpertCacheMaxExperts, " and ", kExpertCacheMaxTopK);
+  return {};
+}
+
+}  // namespace
+
+Status add_expert_file(Device& device, const Checkpoint& checkpoint, const LanguageConfig& config,
+                       std::vector<WeightSource> sources, uint32_t slots, uint64_t window_bytes, Weights& weights) {
+  VL2_TRY(check_slots(config, slots));
+  std::vector<ExpertFile::Layer> layers;
+  for (LayerWeights& layer : weights.language.layers) {
+    if (!layer.is_moe)
+      continue;
+    const auto source_of = [&](const TensorView& view) {
+      return std::find_if(sources.begin(), sources.end(), [&](const WeightSource& one) { return one.slot.target == &view; });
+    };
+    const auto gate_up = source_of(layer.experts.gate_up), down = source_of(layer.experts.down);
+    assert(gate_up != sources.end() && down != sources.end());
+    layer.experts = {gate_up->slot.shape_view(gate_up->dtype), down->slot.shape_view(down->dtype)};
+    layer.file_layer = static_cast<uint32_t>(layers.size());
+    layers.push_back({std::move(*gate_up), std::move(*down)});
+  }
+  VL2_ASSIGN(weights.language.file,
+             ExpertFile::create(device, checkpoint, std::move(layers), slots, config.num_experts_per_tok, window_bytes));
+  for (LayerWeights& layer : weights.language.layers)
+    layer.file = layer.is_moe ? weights.language.file.get() : nullptr;
+  weights.host_bytes = weights.language.file->window_bytes();
+  weights.file_bytes = weights.language.file->file_bytes();
+  return {};
+}
+
+Status add_expert_cache(Device& device, const LanguageConfig& config, uint32_t slots, Weights& weights) {
+  VL2_TRY(check_slots(config, slots));
+  const uint32_t experts = config.n_routed_experts;
   VL2_ASSIGN(const Buffer* gate_up_room,
              room_for(device, weights, &MlpWeights::gate_up, experts, "language.mlp.experts.gathered.gate_up"));
   VL2_ASSIGN(const Buffer* down_room,
@@ -69,13 +101,17 @@ Status add_expert_cache(Device& device, const LanguageConfig& config, uint32_t s
     const std::string prefix = "language.model.layers." + std::to_string(i) + ".mlp.experts.slots.";
     VL2_TRY(add_slots(device, prefix + "gate_up", slots, layer.experts.gate_up, weights, layer.cached.gate_up));
     VL2_TRY(add_slots(device, prefix + "down", slots, layer.experts.down, weights, layer.cached.down));
+    layer.gathered.gate_up = view_like(layer.experts.gate_up, *gate_up_room, experts);
+    layer.gathered.down = view_like(layer.experts.down, *down_room, experts);
+    if (layer.file != nullptr) {  // the host keeps its state
+      layer.experts = layer.gathered;
+      continue;
+    }
     const uint32_t words = expert_cache_words(experts, slots);
     VL2_ASSIGN(auto state, device.memory().allocate(4 * uint64_t{words}, MemoryKind::Device, prefix + "state"));
     layer.cache_state = make_view(*state, DType::U32, {words});
     weights.device_bytes += 4 * uint64_t{words};
     weights.buffers.push_back(std::move(state));
-    layer.gathered.gate_up = view_like(layer.experts.gate_up, *gate_up_room, experts);
-    layer.gathered.down = view_like(layer.experts.down, *down_room, experts);
     VL2_TRY(rec.fill(layer.cache_state, 0));
   }
   weights.expert_slots = slots;
@@ -83,8 +119,12 @@ Status add_expert_cache(Device& device, const LanguageConfig& config, uint32_t s
 }
 
 Result<MlpWeights> gather_experts(Recorder& rec, const LayerWeights& layer, const TensorView& offsets) {
-  if (layer.cache_state.empty())
+  if (layer.cached.down.empty())
     return layer.experts;
+  if (layer.file != nullptr) {
+    VL2_TRY(layer.file->gather(rec, layer, offsets));
+    return layer.gathered;
+  }
   VL2_TRY(
       expert_cache_gather(rec, layer.experts.gate_up, layer.cached.gate_up, layer.cache_state, offsets, layer.gathered.gate_up));
   VL2_TRY(expert_cache_gather(rec, layer.experts.down, layer.cached.down, layer.cache_state, offsets, layer.gathered.down));
@@ -106,6 +146,10 @@ Result<std::vector<ExpertCacheState>> read_expert_caches(Recorder& rec, const La
 Result<ExpertCacheCounts> count_expert_cache(Recorder& rec, const LanguageWeights& weights) {
   VL2_ASSIGN(const std::vector<ExpertCacheState> states, read_expert_caches(rec, weights));
   ExpertCacheCounts counts;
+  if (weights.file != nullptr) {
+    counts.hits = weights.file->counts().slot_hits;
+    counts.misses = weights.file->counts().slot_misses;
+  }
   for (const ExpertCacheState& state : states) {
     counts.hits += state.hits;
     counts.misses += state.misses;

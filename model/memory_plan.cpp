@@ -8,6 +8,7 @@
 #include "model/engine.h"
 #include "model/session.h"
 #include "model/tiling.h"
+#include "runtime/host_memory.h"
 #include "runtime/ops/expert_cache.h"
 
 namespace vl2 {
@@ -183,6 +184,8 @@ Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, 
   plan.context = engine->context();
   plan.chunk = engine->chunk();
   plan.expert_slots = model.expert_slots;
+  plan.expert_window = model.expert_window;
+  plan.file_bytes = engine->weights().file_bytes;
   plan.cache_type = use.cache_type;
   if (model.config.has_vision)
     plan.pictures = use.pictures ? *use.pictures : default_pictures(model.config, plan.context);
@@ -204,25 +207,43 @@ uint64_t spare_picture_cache(const MemoryPlan& plan) {
   return std::min(kMost, (plan.available_bytes - plan.needed_bytes()) / 4);
 }
 
+namespace {
+
+// Host memory that experts may take beside what `plan` takes of the device's, which is the same memory on some devices.
+uint64_t host_memory_for_experts(const Device& device, const MemoryPlan& plan, uint64_t limit) {
+  const Memory& memory = device.memory();
+  if (limit != 0)
+    return std::min(memory.available_host_bytes(), limit);
+  const uint64_t spare = spare_host_bytes(), beside = memory.has_host_heap() ? 0 : plan.needed_bytes();
+  return std::min(memory.available_host_bytes(), spare > beside ? spare - beside : 0);
+}
+
+}  // namespace
+
 Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedModel& model, const MemoryUse& use,
-                                            uint64_t available_bytes) {
+                                            uint64_t available_bytes, uint64_t host_limit) {
   const LanguageConfig& language = model.config.language;
   const uint32_t least = language.num_experts_per_tok, experts = language.n_routed_experts;
   if (experts <= least || experts > kExpertCacheMaxExperts || least > kExpertCacheMaxTopK)
     return fail(Code::NotFound, "no experts to cache");
-  const uint64_t available_host = device.memory().available_host_bytes();
+  uint64_t host_bytes = 0;
+  PlannedModel changed = model;
   const auto plan_of = [&](uint32_t slots) -> Result<MemoryPlan> {
-    PlannedModel changed = model;
     changed.expert_slots = slots;
     VL2_ASSIGN(MemoryPlan plan, plan_memory(device, changed, use));
     plan.available_bytes = available_bytes;
-    plan.available_host_bytes = available_host;
+    plan.available_host_bytes = host_bytes;
     return plan;
   };
   const uint64_t usable = available_bytes - available_bytes / 50;
   VL2_ASSIGN(MemoryPlan best, plan_of(least));
-  if (best.needed_bytes() > usable || !best.fits())
+  if (best.needed_bytes() > usable)
     return fail(Code::NotFound, "no room for ", least, " cached experts a layer");
+  best.available_host_bytes = host_bytes = host_memory_for_experts(device, best, host_limit);
+  if (best.host_bytes > host_bytes) {
+    changed.expert_window = std::max<uint64_t>(host_bytes, 1);
+    VL2_ASSIGN(best, plan_of(least));
+  }
   uint32_t low = least, high = experts - 1;
   while (low < high) {
     const uint32_t middle = low + (high - low + 1) / 2;
@@ -238,9 +259,11 @@ Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedM
 }
 
 std::string cached_experts_text(const MemoryPlan& plan, const Config& config) {
+  const bool in_file = plan.file_bytes > 0;
   return "experts are cached in " + std::to_string(plan.expert_slots) + " slots a layer, of " +
-         std::to_string(config.language.n_routed_experts) + " that are in host memory (" + memory_size_text(plan.host_bytes) +
-         ")";
+         std::to_string(config.language.n_routed_experts) + " that are in " + (in_file ? "the file (" : "host memory (") +
+         memory_size_text(in_file ? plan.file_bytes : plan.host_bytes) + ")" +
+         (in_file ? ", behind a window of " + memory_size_text(plan.host_bytes) + " of host memory" : "");
 }
 
 Status limit_tiles(Config& config, uint32_t tiles) {

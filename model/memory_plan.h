@@ -49,6 +49,7 @@ struct PlannedModel {
   const Checkpoint* checkpoint = nullptr;  ///< null: weights are made up
   const QuantizeMix* mix = nullptr;        ///< not null: what the weights become while they are read
   uint32_t expert_slots = 0;               ///< not 0: routed experts are in host memory, so many of a layer cached on the device
+  uint64_t expert_window = 0;  ///< not 0: they stay in the file, and so many bytes of host memory hold those used last
 };
 
 /// What device memory is taken for.
@@ -74,9 +75,11 @@ struct MemoryPlan {
   std::array<uint64_t, kMemoryGroups> bytes{};  ///< of each group, at the moment when most is taken
   uint64_t staging_bytes = 0;                   ///< the most host memory that copies pass through; not the device's
   uint64_t available_bytes = 0;                 ///< what the device has
-  uint64_t host_bytes = 0;                      ///< weights that stay in host memory
+  uint64_t host_bytes = 0;                      ///< weights that stay in host memory, or the window for those in the file
+  uint64_t file_bytes = 0;                      ///< weights that stay in the file; as they are on the device
   uint64_t available_host_bytes = 0;            ///< what that has, where host_bytes is not 0
   uint32_t expert_slots = 0;                    ///< of a layer; 0: all experts are on the device
+  uint64_t expert_window = 0;                   ///< that was asked for; host_bytes has the whole experts of it
   uint32_t context = 0, chunk = 0;
   CacheType cache_type = CacheType::F16;
   std::vector<PictureSize> pictures;  ///< that were planned for
@@ -102,16 +105,23 @@ struct MemoryPlan {
 Result<MemoryPlan> plan_memory(const Device& device, const PlannedModel& model, const MemoryUse& use);
 
 /// The plan with as many slots of cached experts a layer as `available_bytes` have room for, less a fiftieth that allocators and
-/// drivers may want.
+/// drivers may want. The experts are in host memory, or where that is too small in the file, with all of it as a window.
 ///
-/// device  where experts may be: host memory that it reads is asked what it has
-/// Errors  NotFound: not even as many slots as a token chooses experts fit, there is no room for the experts in host memory, all
-///         fit without, or there are none; those of plan_memory()
+/// device      where experts may be: host memory that it reads is asked what it has
+/// host_limit  bytes of host memory that experts may take; 0: what is free, less what should stay so (spare_host_bytes())
+/// Errors  NotFound: not even as many slots as a token chooses experts fit, or there are no experts; BadArgument: the window is too
+///         small; Unsupported: these experts are in no file, or are quantized while they are read; those of plan_memory()
 /// Cost    some plans
 Result<MemoryPlan> plan_with_cached_experts(const Device& device, const PlannedModel& model, const MemoryUse& use,
-                                            uint64_t available_bytes);
+                                            uint64_t available_bytes, uint64_t host_limit);
 
-/// "experts are cached in 23 slots a layer, of 64 that are in host memory (8.1 GB)"
+/// Whether that says why experts can be neither in host memory nor in the file, where a smaller session would not help.
+inline bool says_why_uncached(Code code) {
+  return code == Code::BadArgument || code == Code::Unsupported;
+}
+
+/// "experts are cached in 23 slots a layer, of 64 that are in host memory (8.1 GB)", or "... of 64 that are in the file (8.1 GB),
+/// behind a window of 2.0 GB of host memory"
 std::string cached_experts_text(const MemoryPlan& plan, const Config& config);
 
 /// What pictures may take where no size was asked for: a quarter of what a plan that fits leaves, 256 MiB at most, which is 70
@@ -135,8 +145,13 @@ struct WayOut {
 /// The three ways out that cost least, of those that there are: less at a time, fewer tokens, fewer tiles, fewer bits, a smaller
 /// model. Nothing is changed.
 ///
-/// use  its context and chunk are not 0
-std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes);
+/// The experts elsewhere than on the device come behind them, where that was not to be tried.
+///
+/// use         its context and chunk are not 0
+/// host_limit  as plan_with_cached_experts() has it
+/// no_cache    --no-expert-cache was given
+std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes,
+                                uint64_t host_limit = 0, bool no_cache = false);
 
 /// "DIR: needs 33.1 GB (weights ..., cache ..., the rest ...), DEVICE has 8.6 GB"
 std::string does_not_fit_text(const MemoryPlan& plan, const std::string& name, const std::string& device_name);

@@ -5,6 +5,7 @@
 
 #include "model/attention_mla.h"
 #include "model/batch_decode.h"
+#include "model/expert_file.h"
 #include "model/language_model.h"
 #include "model/rope_scaling.h"
 #include "runtime/clock.h"
@@ -345,7 +346,12 @@ Result<std::vector<uint32_t>> Session::decode(uint32_t count, const SampleOption
   }
   VL2_TRY(fetch_logits());
   std::vector<uint32_t> ids(count);
-  VL2_TRY(plan_ != nullptr ? decode_fused(count, how, ids) : decode_plain(count, how, ids));
+  const uint32_t before = cache_.length;
+  if (Status status = plan_ != nullptr ? decode_fused(count, how, ids) : decode_plain(count, how, ids); !status.ok()) {
+    static_cast<void>(rec_.finish());
+    rewind(before);  // some of a token may have run
+    return status;
+  }
   scratch_.drop_outgrown();
   return ids;
 }
@@ -372,23 +378,24 @@ Status Session::decode_plain(uint32_t count, const SampleOptions& options, std::
 }
 
 Status Session::decode_fused(uint32_t count, const SampleOptions& options, std::span<uint32_t> ids) {
-  // A replay has no timestamps, and a device that only compiles has nothing to replay: the same dispatches, recorded afresh.
-  const bool timed = rec_.timing() || !engine_.device().executes();
-  if (!timed && (replay_ == nullptr || !same_sampling(options, replay_options_))) {
+  // A replay has no timestamps nor waits for a file, and a device that only compiles has nothing to replay: the same dispatches,
+  // recorded afresh.
+  const bool recorded = rec_.timing() || !engine_.device().executes() || engine_.weights().language.file != nullptr;
+  if (!recorded && (replay_ == nullptr || !same_sampling(options, replay_options_))) {
     replay_.reset();
     VL2_TRY(rec_.begin_capture());
-    const Status recorded = plan_->record_token(rec_, options);
+    const Status status = plan_->record_token(rec_, options);
     auto captured = rec_.end_capture();
-    VL2_TRY(recorded);
+    VL2_TRY(status);
     VL2_ASSIGN(replay_, std::move(captured));
     replay_options_ = options;
   }
   for (uint32_t done = 0; done < count; done += kTokenRing) {
     const uint32_t batch = std::min(kTokenRing, count - done);
     VL2_TRY(plan_->start(rec_, cache_.length));
-    if (!timed)
+    if (!recorded)
       VL2_TRY(rec_.replay(*replay_, batch));
-    for (uint32_t i = 0; i < batch && timed; ++i)
+    for (uint32_t i = 0; i < batch && recorded; ++i)
       VL2_TRY(plan_->record_token(rec_, options));
     cache_.length += batch;
     VL2_TRY(rec_.download(tokens_.rows(0, batch), std::as_writable_bytes(ids.subspan(done, batch))));

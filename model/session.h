@@ -111,7 +111,8 @@ class Session {
   ///
   /// options  seed, temperature and so on; step, update_seen and mask are set here
   /// allowed  [seen_words(vocab_size)], a bit for each id that may be chosen; `count` is 1 then. Empty: all
-  /// Errors   ContextFull: fewer than `count` tokens of room
+  /// Errors   ContextFull: fewer than `count` tokens of room. Those of the device, and of a file that experts are read from: the
+  ///          cache is as before, and there is no next token until something was prefilled
   Result<std::vector<uint32_t>> decode(uint32_t count, const SampleOptions& options, std::span<const uint32_t> allowed = {});
 
  private:

@@ -162,7 +162,14 @@ bool TensorSlot::is_norm_weight() const {
 }
 
 TensorView TensorSlot::view(const Buffer& buffer, DType dtype) const {
-  TensorView view = make_view(buffer, dtype, {});
+  TensorView view = shape_view(dtype);
+  view.buffer = &buffer;
+  return view;
+}
+
+TensorView TensorSlot::shape_view(DType dtype) const {
+  TensorView view;
+  view.dtype = dtype;
   view.rank_ = static_cast<uint32_t>(dims.size());
   uint32_t stride = 1;
   for (uint32_t axis = view.rank_; axis-- > 0;) {

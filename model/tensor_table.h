@@ -45,6 +45,8 @@ struct TensorSlot {
   bool is_norm_weight() const;
   /// The slot in `buffer`, from its start.
   TensorView view(const Buffer& buffer, DType dtype) const;
+  /// The same in no buffer.
+  TensorView shape_view(DType dtype) const;
 };
 
 /// Sizes `weights` (blocks, layers) for `config` and lists every slot in it.

@@ -109,6 +109,15 @@ struct Search {
       smaller_context({model.config, model.checkpoint, smallest}, use.chunk, std::string("--type ") + smallest->name + " with ");
   }
 
+  // Slower than all before it, so it is named beside them and not in the place of one.
+  void experts_elsewhere(uint64_t host_limit, bool no_cache) {
+    const auto plan = plan_with_cached_experts(device, model, use, available, host_limit);
+    if (!plan.ok() || !plan->fits())
+      return;
+    const uint64_t megabytes = (plan->host_bytes + (1u << 20) - 1) >> 20;
+    ways.push_back({no_cache ? "without --no-expert-cache" : "--ram " + std::to_string(megabytes) + "M", plan->needed_bytes()});
+  }
+
   void smaller_model() {
     const std::span<const Variant> all = variants();
     for (size_t i = all.size(); i-- > 0;) {
@@ -126,7 +135,8 @@ struct Search {
 
 }  // namespace
 
-std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes) {
+std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model, const MemoryUse& use, uint64_t available_bytes,
+                                uint64_t host_limit, bool no_cache) {
   Search search{device, model, use, available_bytes, {}};
   search.no_kept_pictures();
   search.smaller_chunk();
@@ -136,6 +146,8 @@ std::vector<WayOut> ways_to_fit(const Device& device, const PlannedModel& model,
   search.fewer_tiles();
   search.smaller_type();
   search.smaller_model();
+  if (model.expert_slots == 0)
+    search.experts_elsewhere(host_limit, no_cache);
   return std::move(search.ways);
 }
 

@@ -15,6 +15,7 @@
 namespace vl2 {
 
 class Device;
+class ExpertFile;
 struct QuantizeMix;
 
 // Matrices are [outputs, inputs] in F16 (BF16 where a value does not fit, F32 where the file has F32), rows padded to a multiple
@@ -62,21 +63,27 @@ struct LayerWeights {
   TensorView kv_b;                             // MLA: [heads * (nope + v), kv_lora_rank]
   TensorView o;                                // [hidden, heads * v]
   bool is_moe = false;
-  MlpWeights mlp;          // dense layers
-  TensorView router;       // MoE: [n_routed_experts, hidden], f32
-  TensorView router_bias;  // MoE with noaux_tc: [n_routed_experts]
-  MlpWeights experts;      // MoE; in host memory where there is a cache
-  MlpWeights cached;       // with a cache: of the experts that are in slots; [slots, ...]
-  MlpWeights gathered;     // with a cache: where prefill gathers the experts that it needs; one place for all layers
-  TensorView cache_state;  // with a cache: u32; runtime/ops/expert_cache.h
-  MlpWeights shared;       // MoE: intermediate is n_shared_experts * moe_intermediate_size; empty without shared experts
+  MlpWeights mlp;              // dense layers
+  TensorView router;           // MoE: [n_routed_experts, hidden], f32
+  TensorView router_bias;      // MoE with noaux_tc: [n_routed_experts]
+  MlpWeights experts;          // MoE; in host memory where there is a cache, or `gathered` where they are in the file
+  MlpWeights cached;           // with a cache: of the experts that are in slots; [slots, ...]
+  MlpWeights gathered;         // with a cache: where prefill gathers the experts that it needs; one place for all layers
+  TensorView cache_state;      // with a cache of what is in host memory: u32; runtime/ops/expert_cache.h
+  ExpertFile* file = nullptr;  // not null: where the experts come from that are in no slot
+  uint32_t file_layer = 0;     // which of its layers this is
+  MlpWeights shared;           // MoE: intermediate is n_shared_experts * moe_intermediate_size; empty without shared experts
 };
 
 struct LanguageWeights {
   TensorView embed_tokens;  // [vocab_size, hidden]
   std::vector<LayerWeights> layers;
-  TensorView norm;     // [hidden]
-  TensorView lm_head;  // [vocab_size, hidden]
+  TensorView norm;                   // [hidden]
+  TensorView lm_head;                // [vocab_size, hidden]
+  std::unique_ptr<ExpertFile> file;  // of all layers
+
+  LanguageWeights();
+  ~LanguageWeights();
 };
 
 /// Told now and then how many bytes of how many are done.
@@ -88,7 +95,8 @@ struct Weights {
   ProjectorWeights projector;
   LanguageWeights language;
   uint64_t device_bytes = 0;
-  uint64_t host_bytes = 0;    // of experts that are kept there
+  uint64_t host_bytes = 0;    // of experts that are kept there, or of the window where they are in the file
+  uint64_t file_bytes = 0;    // of experts that are read from there whenever they are wanted; as they are on the device
   uint32_t expert_slots = 0;  // a layer; 0: all experts are on the device
   std::vector<std::unique_ptr<Buffer>> buffers;
 };
@@ -112,11 +120,14 @@ struct LoadTimes {
 /// times  told where the time went; may be null
 /// mix    not null: every tensor becomes what a file of `vl2 quantize --type` would hold of it
 /// expert_slots  not 0: experts go to host memory, and so many of a layer are cached on the device
+/// expert_window not 0: they stay in the checkpoint's files instead, which outlive the weights; bytes of host memory for those used
+///               last
 /// Errors  BadFile: a missing, unexpected or misshaped tensor, by name (vision.attn_pool.* is expected and skipped); OutOfMemory;
 /// IoError.
 ///         On an error nothing stays allocated.
 Result<std::unique_ptr<Weights>> load_weights(Device& device, const Checkpoint& checkpoint, const Config& config,
                                               const LoadProgress& progress, LoadTimes* times = nullptr,
-                                              const QuantizeMix* mix = nullptr, uint32_t expert_slots = 0);
+                                              const QuantizeMix* mix = nullptr, uint32_t expert_slots = 0,
+                                              uint64_t expert_window = 0);
 
 }  // namespace vl2

@@ -22,7 +22,7 @@ constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536
 // 8 subgroups a workgroup are fastest or within 8 % of it, with two chunks in flight where workgroups are few (q in Q4_K 5.2 us, with
 // one 5.7) and one where they are many (experts gate_up 11.6, with two 13.1); 2048 x 8448 takes 9.9 us, with 8 chunks 17.2. Where there
 // are very many, each makes the bytes of x for up to four sets a subgroup (lm_head 48 us, with one set 56).
-constexpr uint32_t kDotThreads = 256, kDotGroups = 528;
+constexpr uint32_t kDotThreads = 256, kDotGroups = 528, kManyDotGroups = 8 * kDotGroups;
 constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
@@ -153,8 +153,16 @@ DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group
   constexpr uint32_t kMostRows = 8;  // 16 of Q6_K spill on AMD's GCN (RADV, Mesa 25.0.7), 8 fit in 256 registers
   DecodeGemvGroup result = group;
   result.tokens = std::min(std::bit_ceil(std::max(tokens, 1u)), kMostTokens);
-  if (group.sets > 0 && given)
+  if (group.sets > 0 && given) {
+    result.unroll = 1;
+    // Each row of x comes through the L1 cache again for each `rows` rows of the weight: two where workgroups are very many.
+    const uint32_t subgroups = std::max(group.threads / std::max(caps.subgroup_size, 4u), 1u);
+    if (!pairs && group.rows == 1 && rows / subgroups >= kManyDotGroups) {
+      result.rows = 2;
+      result.sets = std::max(group.sets / 2, subgroups);
+    }
     return result;
+  }
   if (group.sets > 0) {
     while (result.tokens > 1 && result.tokens * decode_dot_shared_bytes(k) > caps.max_shared_bytes)
       result.tokens /= 2;

@@ -68,7 +68,16 @@ std::string markdown(const BenchReport& report) {
   print(out, "device memory: peak %.3f GB, plan %.3f GB, weights %.3f GB, cache of %u tokens %.3f GB\n", report.peak_gb,
         report.plan_gb, report.weight_gb, report.context, report.cache_gb);
   if (report.expert_slots > 0) {
-    print(out, "experts: %u slots a layer for %u in host memory (%.3f GB)", report.expert_slots, report.experts, report.host_gb);
+    if (report.file_gb > 0)
+      print(out,
+            "experts: %u slots a layer for %u in the file (%.3f GB) behind a window of %.3f GB: %llu found there, %llu read, "
+            "%.3f GB",
+            report.expert_slots, report.experts, report.file_gb, report.host_gb,
+            static_cast<unsigned long long>(report.window_hits), static_cast<unsigned long long>(report.expert_reads),
+            report.read_gb);
+    else
+      print(out, "experts: %u slots a layer for %u in host memory (%.3f GB)", report.expert_slots, report.experts,
+            report.host_gb);
     if (const uint64_t choices = report.expert_hits + report.expert_misses; choices > 0)
       print(out, "; of %llu choices %.2f %% were in a slot", static_cast<unsigned long long>(choices),
             100 * report.expert_hit_rate());
@@ -134,6 +143,10 @@ std::string json(const BenchReport& report) {
        {{"slots", report.expert_slots},
         {"experts", report.experts},
         {"host_gb", report.host_gb},
+        {"file_gb", report.file_gb},
+        {"window_hits", report.window_hits},
+        {"reads", report.expert_reads},
+        {"read_gb", report.read_gb},
         {"hits", report.expert_hits},
         {"misses", report.expert_misses},
         {"hit_rate", report.expert_hit_rate()}}},

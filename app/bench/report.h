@@ -46,6 +46,9 @@ struct BenchReport {
   double plan_gb = 0;                ///< what the plan made of the peak before anything was loaded, for a session alone
   uint32_t context = 0;
   uint32_t expert_slots = 0, experts = 0;       ///< slots a layer that experts in host memory are cached in; 0: they are not
+  double file_gb = 0;                           ///< not 0: of experts that are in the file, behind a window of host_gb
+  uint64_t expert_reads = 0, window_hits = 0;   ///< then: experts read from it, and those that were in the window
+  double read_gb = 0;                           ///< what those reads gave
   double host_gb = 0;                           ///< of those experts
   uint64_t expert_hits = 0, expert_misses = 0;  ///< choices of decoded tokens, warming up included
 

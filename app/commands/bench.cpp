@@ -11,6 +11,7 @@
 #include "app/model_loading.h"
 #include "model/batch_decode.h"
 #include "model/expert_cache.h"
+#include "model/expert_file.h"
 #include "model/synthetic_weights.h"
 
 namespace vl2 {
@@ -111,6 +112,12 @@ Status describe_expert_cache(const Engine& engine, Recorder& rec, BenchReport& r
   report.host_gb = 1e-9 * static_cast<double>(engine.weights().host_bytes);
   report.expert_hits = counts.hits;
   report.expert_misses = counts.misses;
+  if (const ExpertFile* file = engine.weights().language.file.get()) {
+    report.file_gb = 1e-9 * static_cast<double>(engine.weights().file_bytes);
+    report.expert_reads = file->counts().reads;
+    report.window_hits = file->counts().window_hits;
+    report.read_gb = 1e-9 * static_cast<double>(file->counts().read_bytes);
+  }
   return {};
 }
 
@@ -129,6 +136,8 @@ Status add_start_row(const BenchOptions& options, Engine& engine, BenchReport& r
     words.insert(words.end(), {"--device", options.model.device});
   if (!options.model.vram.empty())
     words.insert(words.end(), {"--vram", options.model.vram});
+  if (!options.model.ram.empty())
+    words.insert(words.end(), {"--ram", options.model.ram});
   if (!options.model.cache_type.empty())
     words.insert(words.end(), {"--cache-type", options.model.cache_type});
   if (options.model.no_expert_cache)

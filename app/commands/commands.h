@@ -18,6 +18,7 @@ struct ModelOptions {
   std::string type;        ///< --type: the name of a QuantizeMix that weights are turned into while they are read; empty: none
   std::string device;      ///< --device: index, name or UUID; empty: VL2_DEVICE, else the best
   std::string vram;        ///< --vram: as parse_byte_size has it: device memory to make do with; empty: all there is
+  std::string ram;         ///< --ram: likewise, of host memory for experts that do not fit there; empty: what is free
   uint32_t context = 0;    ///< -c: tokens; 0: as many as the model holds
   uint32_t chunk = 0;      ///< --chunk: tokens a prefill step; 0: the device's default
   std::string cache_type;  ///< --cache-type: f16 or q8_0; empty: f16
@@ -123,7 +124,7 @@ struct BenchOptions {
   ModelOptions model;                          ///< its folder may be empty: then `synthetic`
   std::string synthetic;                       ///< --synthetic: made-up weights of tiny, small or base
   uint32_t layers = 0;                         ///< --layers: of the decoder and of the encoder, at most; 0: all
-  uint32_t expert_slots = 0;                   ///< --expert-slots: in host memory, so many of a layer cached; 0: as it fits
+  uint32_t expert_slots = 0;                   ///< --expert-slots: not on the device, so many of a layer cached; 0: as it fits
   float temperature = 0;                       ///< --temp: of decoded tokens; made-up weights repeat themselves at 0
   float router_skew = 0;                       ///< --router-skew: with `synthetic`, how much some experts are preferred
   std::vector<uint32_t> prompts = {512};       ///< -p; 0 leaves a row out, here and below

@@ -102,7 +102,9 @@ void print_table(const Answer& answer, const std::string& name, const Device& de
   print("needed", plan.needed_bytes(), "");
   print("available", plan.available_bytes, plan.fits() ? "  fits" : "  does not fit");
   if (plan.host_bytes > 0) {
-    print("experts in host memory", plan.host_bytes, "");
+    if (plan.file_bytes > 0)
+      print("experts in the file", plan.file_bytes, "");
+    print(plan.file_bytes > 0 ? "window in host memory" : "experts in host memory", plan.host_bytes, "");
     print("host memory available", plan.available_host_bytes, "");
     std::printf("%s: slower than with all on the device; --no-expert-cache refuses\n",
                 cached_experts_text(plan, answer.config).c_str());
@@ -152,6 +154,7 @@ void print_json(const Answer& answer, const std::string& name, const Device& dev
                               {"available_bytes", plan.available_bytes},
                               {"host_staging_bytes", plan.staging_bytes},
                               {"host_weight_bytes", plan.host_bytes},
+                              {"file_weight_bytes", plan.file_bytes},
                               {"expert_slots", plan.expert_slots},
                               {"experts", answer.config.language.n_routed_experts},
                               {"fits", plan.fits()},
@@ -173,19 +176,23 @@ Status plan_command(const PlanOptions& options) {
   const uint64_t limit = wanted.device.heap_limit_bytes, available = limit != 0 ? limit : device->memory().available_bytes();
   auto plan = plan_memory(*device, model, use);
   if (plan.code() == Code::OutOfMemory || plan.code() == Code::BadShape)
-    return fail(plan.code(), subject.name, ": ", plan.message(), ways_out_text(ways_to_fit(*device, model, use, available)));
+    return fail(plan.code(), subject.name, ": ", plan.message(),
+                ways_out_text(ways_to_fit(*device, model, use, available, wanted.host_limit_bytes, !wanted.expert_cache)));
   if (!plan.ok())
     return plan.status();
   Answer answer{plan.take(), subject.config, {}};
   answer.plan.available_bytes = available;
   if (!answer.plan.fits() && may_cache_experts(*device, wanted)) {
-    if (auto cached = plan_with_cached_experts(*device, model, use, available); cached.ok())
+    auto cached = plan_with_cached_experts(*device, model, use, available, wanted.host_limit_bytes);
+    if (says_why_uncached(cached.code()))
+      return fail(cached.code(), subject.name, ": ", cached.message());
+    if (cached.ok())
       answer.plan = cached.take();
   }
   if (wanted.picture_cache == kSparePictureCache)
     answer.plan.picture_cache_bytes = spare_picture_cache(answer.plan);
   if (!answer.plan.fits())
-    answer.ways = ways_to_fit(*device, model, use, available);
+    answer.ways = ways_to_fit(*device, model, use, available, wanted.host_limit_bytes, !wanted.expert_cache);
   (options.json ? print_json : print_table)(answer, subject.name, *device);
   return {};
 }

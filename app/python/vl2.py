@@ -62,7 +62,8 @@ class vl2_load_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("device", c_char_p), ("quantize", c_char_p),
                 ("cache_folder", c_char_p), ("context_tokens", c_uint32), ("max_tiles", c_uint32), ("memory_bytes", c_uint64),
                 ("prefill_tokens", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS),
-                 ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32), ("picture_cache_bytes", c_uint64)]
+                 ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32), ("picture_cache_bytes", c_uint64),
+                ("host_memory_bytes", c_uint64)]
 
 
 class vl2_picture_cache(_Struct):
@@ -77,14 +78,16 @@ class vl2_model_info(_Struct):
                 ("weight_bytes", c_uint64), ("session_bytes", c_uint64), ("load_ms", c_double), ("path", c_char_p),
                 ("device_name", c_char_p), ("device_driver", c_char_p), ("device_uuid", c_char_p), ("device_tier", c_uint32),
                 ("reserved", c_uint32), ("notice", c_char_p), ("host_weight_bytes", c_uint64), ("expert_slots", c_uint32),
-                ("experts", c_uint32), ("decode_steps", c_uint64), ("decode_sessions", c_uint64)]
+                ("experts", c_uint32), ("decode_steps", c_uint64), ("decode_sessions", c_uint64),
+                ("file_weight_bytes", c_uint64)]
 
 
 class vl2_plan(_Struct):
     _fields_ = [("struct_size", c_uint32), ("context_tokens", c_uint32), ("weight_bytes", c_uint64), ("cache_bytes", c_uint64),
                 ("working_bytes", c_uint64), ("needed_bytes", c_uint64), ("available_bytes", c_uint64), ("fits", c_int32),
                 ("has_eyes", c_int32), ("device_name", c_char * 256), ("host_weight_bytes", c_uint64),
-                ("expert_slots", c_uint32), ("reserved", c_uint32), ("picture_cache_bytes", c_uint64)]
+                ("expert_slots", c_uint32), ("reserved", c_uint32), ("picture_cache_bytes", c_uint64),
+                ("file_weight_bytes", c_uint64)]
 
 
 class vl2_picture_plan(_Struct):

@@ -15,19 +15,26 @@ namespace {
 const char* const kKinds[] = {"mha_softmax", "mla_softmax", "mla_sigmoid"};
 constexpr uint32_t kContext = 96;
 
-EngineOptions options_with(uint32_t tier, uint32_t expert_slots, CacheType cache_type, const char* type) {
+// What a toy has beyond its kind and tier.
+struct With {
+  uint32_t expert_slots = 0;
+  CacheType cache_type = CacheType::F16;
+  const char* type = "";
+  uint64_t host_limit = 0;
+};
+
+EngineOptions options_with(uint32_t tier, const With& with) {
   EngineOptions options = test_engine_options(kContext, static_cast<int>(tier));
-  options.expert_slots = expert_slots;
-  options.cache_type = cache_type;
-  options.mix = find_quantize_mix(type);
+  options.expert_slots = with.expert_slots;
+  options.cache_type = with.cache_type;
+  options.mix = find_quantize_mix(with.type);
+  options.host_limit_bytes = with.host_limit;
   return options;
 }
 
 class Toy : public ToyEngine {
  public:
-  Toy(const std::string& kind, uint32_t tier, uint32_t expert_slots = 0, CacheType cache_type = CacheType::F16,
-      const char* type = "")
-      : ToyEngine(kind, options_with(tier, expert_slots, cache_type, type)) {}
+  Toy(const std::string& kind, uint32_t tier, const With& with = {}) : ToyEngine(kind, options_with(tier, with)) {}
 
   // A session that has read `tokens` tokens of its own.
   std::unique_ptr<Session> session(uint32_t number, uint32_t tokens, PlanChoice plan = PlanChoice::Fused,
@@ -138,7 +145,7 @@ TEST_CASE_FIXTURE(
     CAPTURE(cache_type_name(c.type));
     CAPTURE(c.tuning);
     setenv("VL2_DECODE_TUNING", c.tuning, 1);
-    const Toy toy(c.kind, device.tier(), 0, c.type);
+    const Toy toy(c.kind, device.tier(), {.cache_type = c.type});
     const auto batch = toy.batch(kSessions);
     setenv("VL2_DECODE_TUNING", (std::string("conversations=1") + (*c.tuning != 0 ? "," : "") + c.tuning).c_str(), 1);
     const auto each = toy.batch(kSessions);
@@ -246,7 +253,7 @@ TEST_CASE_FIXTURE(GpuTest, "batch decode: sessions join, leave, read on, are rew
 }
 
 TEST_CASE_FIXTURE(GpuTest, "batch decode: weights in blocks, by products of bytes where there are such, same bits") {
-  const Toy toy("mla_softmax", 2, 0, CacheType::F16, "Q4_K_M");
+  const Toy toy("mla_softmax", 2, {.type = "Q4_K_M"});
   constexpr uint32_t kSessions = 9, kTokens = 3;
   const auto batch = toy.batch(kSessions);
   std::vector<std::unique_ptr<Session>> together, apart;
@@ -276,7 +283,7 @@ TEST_CASE_FIXTURE(GpuTest,
   for (const uint32_t sessions : {1u, 2u}) {
     CAPTURE(sessions);
     const uint32_t slots = sessions * top_k + 1;  // not enough for one more
-    const Toy toy("mla_softmax", 0, slots);
+    const Toy toy("mla_softmax", 0, {.expert_slots = slots});
     REQUIRE(toy.engine().expert_slots() == slots);
     CHECK(BatchDecode::most_rows(toy.engine()) == sessions);
     const auto more = BatchDecode::create(toy.engine(), sessions + 1);
@@ -308,6 +315,45 @@ TEST_CASE_FIXTURE(GpuTest,
     CHECK(counts->hits > 0);
     CHECK(counts->misses > slots);  // slots were taken from experts that had them
   }
+}
+
+TEST_CASE_FIXTURE(GpuTest, "batch decode: with experts in the file a step gives the same bits, and one that fails says so") {
+  const Toy resident("mla_softmax", 0);
+  const LanguageConfig& c = resident.engine().config().language;
+  const uint64_t expert_bytes = 6ull * c.moe_intermediate_size * c.hidden_size;
+  const Toy toy("mla_softmax", 0,
+                {.expert_slots = 2 * c.num_experts_per_tok, .host_limit = (c.num_experts_per_tok + 1) * expert_bytes});
+  REQUIRE(toy.engine().weights().file_bytes > 0);
+  const auto batch = toy.batch(2);
+  std::vector<std::unique_ptr<Session>> together, apart;
+  std::vector<BatchRow> rows;
+  for (uint32_t i = 0; i < 2; ++i) {
+    together.push_back(toy.session(i, kLengths[i]));
+    apart.push_back(resident.session(i, kLengths[i]));
+    rows.push_back({together.back().get(), options_of(i)});
+  }
+  std::vector<uint32_t> ids;
+  for (uint32_t turn = 0; turn < 4; ++turn) {
+    const Status status = batch->decode(rows, 2, ids);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    for (uint32_t i = 0; i < 2; ++i) {
+      CHECK(std::vector<uint32_t>(ids.begin() + 2 * i, ids.begin() + 2 * (i + 1)) == alone(*apart[i], 2, rows[i].options));
+      CHECK(logits_of(*together[i]) == logits_of(*apart[i]));
+    }
+  }
+  const uint32_t reached[] = {together[0]->length(), together[1]->length()};
+  toy.spoil();
+  Status refused;
+  for (uint32_t i = 0; i < 20 && refused.ok(); ++i)
+    refused = batch->decode(std::vector<BatchRow>{{together[0].get(), {.temperature = 30, .seed = i}},
+                                                  {together[1].get(), {.temperature = 30, .seed = 100 + i}}},
+                            1, ids);
+  CHECK(refused.code() == Code::IoError);
+  for (uint32_t i = 0; i < 2; ++i) {
+    CHECK(together[i]->length() >= reached[i]);
+    CHECK(!together[i]->ready());
+  }
+  CHECK(batch->decode(rows, 1, ids).code() == Code::BadArgument);
 }
 
 TEST_CASE_FIXTURE(GpuTest, "batch decode: to the end of the context and of the ring, and not beyond") {

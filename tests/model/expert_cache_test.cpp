@@ -1,7 +1,11 @@
 // Models whose experts are in host memory against the same models with all of them on the device: not close, but the same bits.
 #include "model/expert_cache.h"
 
-#include "model/quantize_mix.h"
+#include <filesystem>
+#include <fstream>
+
+#include "model/expert_file.h"
+#include "model/quantize.h"
 #include "model/session.h"
 #include "tests/reference/expert_cache.h"
 #include "tests/support/engine_options.h"
@@ -27,6 +31,25 @@ std::unique_ptr<Engine> load(const std::string& path, EngineOptions options, uin
   REQUIRE((*engine)->expert_slots() == slots);
   REQUIRE((*engine)->weights().expert_slots == slots);
   return engine.take();
+}
+
+// Bytes of host memory for so many experts of 16 bits, and less than for one more.
+uint64_t window_for(const LanguageConfig& c, uint32_t experts) {
+  return uint64_t{experts} * (6 * c.moe_intermediate_size * c.hidden_size + 512);
+}
+
+// The same with experts in the file, and a window for `window` of them.
+std::unique_ptr<Engine> load_from_file(const std::string& path, EngineOptions options, const LanguageConfig& config,
+                                       uint32_t slots, uint32_t window) {
+  options.host_limit_bytes = window_for(config, window);
+  auto engine = load(path, options, slots);
+  const ExpertFile* file = engine->weights().language.file.get();
+  REQUIRE(file != nullptr);
+  CHECK(file->window_experts() == window);
+  CHECK(engine->weights().host_bytes <= options.host_limit_bytes);
+  CHECK(engine->weights().host_bytes == engine->plan().host_bytes);
+  CHECK(engine->weights().file_bytes == engine->plan().file_bytes);
+  return engine;
 }
 
 std::vector<uint32_t> prompt_of(const Engine& engine) {
@@ -116,6 +139,157 @@ TEST_CASE("expert_cache: the golden models give the same bits with any number of
       check_same(folder.path(), options_of(tier), {3, 5, 8});
     }
   }
+}
+
+TEST_CASE("expert_cache: experts in the file give the same bits, with the least window and with more, in every tier") {
+  for (const char* kind : {"mha_softmax", "mla_sigmoid"}) {
+    const TemporaryFolder folder;
+    write_toy_model(folder.path(), source_dir() + "/tests/golden/" + kind);
+    for (uint32_t tier = 0; tier <= test_device().tier(); ++tier) {
+      CAPTURE(kind);
+      CAPTURE(tier);
+      const auto resident = load(folder.path(), options_of(tier), 0);
+      const LanguageConfig& c = resident->config().language;
+      const uint32_t top_k = c.num_experts_per_tok;
+      auto engine = load_from_file(folder.path(), options_of(tier), c, top_k, top_k);
+      CHECK(answer(*engine, PlanChoice::Fused) == answer(*resident, PlanChoice::Fused));
+      const ExpertFileCounts fused = engine->weights().language.file->counts();
+      CHECK(fused.slot_hits + fused.slot_misses == kTokens * top_k * (c.num_hidden_layers - c.first_k_dense_replace));
+      CHECK(fused.slot_misses > fused.slot_hits);   // 45 and 37 of 72
+      CHECK(fused.reads > 20 * fused.window_hits);  // such a window has what nobody asks for: 0 or 1 of some 90
+      check_silent(*engine);
+      if (c.use_mla)
+        continue;  // the plain plan is a prompt of one token, whatever the attention
+      engine = load_from_file(folder.path(), options_of(tier), c, top_k + 1, c.n_routed_experts + 1);
+      CHECK(answer(*engine, PlanChoice::Plain) == answer(*resident, PlanChoice::Plain));
+      const ExpertFileCounts& plain = engine->weights().language.file->counts();
+      CHECK(plain.slot_hits + plain.slot_misses == 0);
+      CHECK(plain.window_hits > plain.reads / 3);
+      check_silent(*engine);
+    }
+  }
+}
+
+TEST_CASE("expert_cache: experts in a file of blocks give the same bits, whatever the layouts of its layers") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "pico.gguf";
+  const auto files = ModelFiles::open(kPico);
+  REQUIRE(files.ok());
+  REQUIRE(quantize_model(*files, path, {.mix = find_quantize_mix("Q4_K_M")}).ok());
+  EngineOptions options = options_of(test_device().tier());
+  const auto resident = load(path, options, 0);
+  options.host_limit_bytes = resident->weights().device_bytes / 16;
+  const auto engine = load(path, options, 4);
+  REQUIRE(engine->weights().language.file != nullptr);
+  CHECK(answer(*engine, PlanChoice::Fused) == answer(*resident, PlanChoice::Fused));
+  CHECK(engine->weights().language.file->counts().reads > 100);
+  check_silent(*engine);
+}
+
+TEST_CASE("expert_cache: a prompt that goes round all experts finds in half a window what the one before it left") {
+  auto config = load_config(kPico + "/config.json");
+  REQUIRE(config.ok());
+  const auto engine = load_from_file(kPico, options_of(test_device().tier()), config->language, 3, 20);
+  auto session = Session::create(*engine, PlanChoice::Fused);
+  REQUIRE_MESSAGE(session.ok(), session.message());
+  const ExpertFileCounts& counts = engine->weights().language.file->counts();
+  REQUIRE((*session)->prefill(prompt_of(*engine), {}).ok());
+  const uint64_t chosen = counts.reads, before = counts.window_hits;
+  CHECK(before == 0);
+  CHECK(chosen > 30);  // of 40
+  REQUIRE((*session)->clear().ok());
+  REQUIRE((*session)->prefill(prompt_of(*engine), {}).ok());
+  CHECK(counts.window_hits > 8);  // 13 of 33; where what is read pushes out what was used before it, 0
+}
+
+// The comparisons above are awake: slots that do not hold what the host believes change the logits.
+TEST_CASE("expert_cache: a slot that was not loaded from the file shows") {
+  const TemporaryFolder folder;
+  write_toy_model(folder.path(), source_dir() + "/tests/golden/mla_softmax");
+  const EngineOptions options = options_of(test_device().tier());
+  const auto resident = load(folder.path(), options, 0);
+  const auto from_file = load_from_file(folder.path(), options, resident->config().language, 7, 4);
+  for (const bool wrong : {false, true}) {
+    std::vector<float> logits[2];
+    for (Engine* engine : {resident.get(), from_file.get()}) {
+      auto session = Session::create(*engine, PlanChoice::Fused);
+      REQUIRE(session.ok());
+      REQUIRE((*session)->prefill(prompt_of(*engine), {}).ok());
+      REQUIRE((*session)->decode(6, {}).ok());
+      for (const LayerWeights& layer : engine->weights().language.layers)
+        if (layer.file != nullptr && wrong) {
+          const Buffer& slots = *layer.cached.down.buffer;
+          REQUIRE((*session)->recorder().fill(make_view(slots, DType::U32, {static_cast<uint32_t>(slots.bytes() / 4)}), 0).ok());
+        }
+      REQUIRE((*session)->decode(1, {}).ok());
+      REQUIRE((*session)->next_logits(logits[engine == from_file.get() ? 1 : 0]).ok());
+    }
+    CHECK((logits[0] == logits[1]) == !wrong);
+  }
+}
+
+// Decodes until that fails, which it does when something is to be read that is in neither slots nor window.
+Status decode_until_refused(Session& session) {
+  for (uint32_t i = 0; i < 20; ++i)
+    if (const auto token = session.decode(1, {.temperature = 30, .seed = i}); !token.ok())
+      return token.status();
+  return {};
+}
+
+TEST_CASE("expert_cache: a file that is cut short or written to while it is used is an error, and the session says so") {
+  for (const bool cut : {true, false}) {
+    CAPTURE(cut);
+    const TemporaryFolder folder;
+    write_toy_model(folder.path(), source_dir() + "/tests/golden/mla_softmax");
+    const std::string path = folder / "model.safetensors";
+    auto config = load_config(folder / "config.json");
+    REQUIRE(config.ok());
+    const auto engine = load_from_file(folder.path(), options_of(test_device().tier()), config->language, 3, 3);
+    auto made = Session::create(*engine, PlanChoice::Fused);
+    REQUIRE_MESSAGE(made.ok(), made.message());
+    Session& session = **made;
+    REQUIRE(session.prefill(prompt_of(*engine), {}).ok());
+    REQUIRE(session.decode(2, {}).ok());
+    if (cut) {
+      std::filesystem::resize_file(path, std::filesystem::file_size(path) / 8);
+    } else {
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(-1, std::ios::end);
+      file.put('\1');
+    }
+    const uint32_t reached = session.length();
+    const Status refused = decode_until_refused(session);
+    CHECK(refused.code() == Code::IoError);
+    CHECK_MESSAGE(
+        refused.message().starts_with(cut ? "model.safetensors: ends at byte " : "model.safetensors: was changed while"),
+        refused.message());
+    CHECK(session.length() >= reached);
+    CHECK(!session.ready());
+    CHECK(session.decode(1, {}).code() == Code::BadArgument);
+    CHECK(session.prefill(prompt_of(*engine), {}).code() == Code::IoError);
+    CHECK(session.clear().ok());
+    check_silent(*engine);
+  }
+}
+
+TEST_CASE("expert_cache: a window that is too small, and experts that are in no file as they are wanted, are refused by name") {
+  EngineOptions options = options_of(test_device().tier());
+  options.expert_slots = 3;
+  options.host_limit_bytes = 500'000;  // of 245 760 bytes an expert
+  CHECK(Engine::load(kPico, options).message() ==
+        "experts in the file: a window of 500000 bytes of host memory holds 2 experts, wanted at least 737280 bytes, for the 3 "
+        "that "
+        "a token chooses in a layer");
+  options.host_limit_bytes = 1'000'000;
+  options.mix = find_quantize_mix("Q8_0");
+  const auto quantized = Engine::load(kPico, options);
+  CHECK(quantized.code() == Code::Unsupported);
+  CHECK_MESSAGE(quantized.message().find("to Q8_0 whenever they are read; `vl2 quantize` writes") != std::string::npos,
+                quantized.message());
+  options.mix = nullptr;
+  const auto config = load_config(kPico + "/config.json");
+  REQUIRE(config.ok());
+  CHECK(Engine::synthetic("made up", *config, options).code() == Code::Unsupported);
 }
 
 TEST_CASE("expert_cache: pico gives the same bits with every layout of blocks") {

@@ -292,6 +292,57 @@ TEST_CASE("memory_plan: a model that does not fit keeps experts in host memory, 
   CHECK(hopeless.code() == Code::OutOfMemory);
 }
 
+TEST_CASE("memory_plan: where host memory is short, too, experts stay in the file behind a window of what there is") {
+  EngineOptions options = options_of(96, {});
+  options.chunk = 40;
+  auto roomy = Engine::load(kPico, options);
+  REQUIRE(roomy.ok());
+  const MemoryPlan& whole = (*roomy)->plan();
+  const uint64_t experts = whole[MemoryGroup::Experts], expert = experts / (5 * 8);
+  options.device.heap_limit_bytes = whole.needed_bytes() - experts / 8;
+  options.host_limit_bytes = experts / 3;
+  auto engine = Engine::load(kPico, options);
+  REQUIRE_MESSAGE(engine.ok(), engine.message());
+  const MemoryPlan& plan = (*engine)->plan();
+  CHECK(plan.fits());
+  CHECK(plan.file_bytes == experts);
+  CHECK(plan.host_bytes == (*engine)->weights().host_bytes);
+  CHECK(plan.host_bytes <= options.host_limit_bytes);
+  CHECK(plan.host_bytes + expert > options.host_limit_bytes);
+  CHECK(plan.needed_bytes() <= options.device.heap_limit_bytes);
+  CHECK((*engine)->memory_notice() == "experts are cached in " + std::to_string(plan.expert_slots) +
+                                          " slots a layer, of 8 that are in the file (" + memory_size_text(experts) +
+                                          "), behind a window of " + memory_size_text(plan.host_bytes) + " of host memory");
+  check_plan(**engine, {});
+  options.host_limit_bytes = expert;  // not what a token chooses in a layer
+  const auto narrow = Engine::load(kPico, options);
+  CHECK(narrow.code() == Code::BadArgument);
+  CHECK_MESSAGE(narrow.message().starts_with(kPico + ": experts in the file: a window of "), narrow.message());
+
+  // Where it was not to be tried, it is named; and what is named fits.
+  options.host_limit_bytes = experts / 3;
+  options.expert_cache = false;
+  const auto refused = Engine::load(kPico, options);
+  CHECK(refused.code() == Code::OutOfMemory);
+  CHECK_MESSAGE(refused.message().find(" or without --no-expert-cache (") != std::string::npos, refused.message());
+  auto config = load_config(kPico + "/config.json");
+  REQUIRE(config.ok());
+  auto checkpoint = Checkpoint::open(kPico);
+  REQUIRE(checkpoint.ok());
+  const PlannedModel model{*config, checkpoint->get()};
+  const MemoryUse use{96, 40, options.pictures};
+  const Device& device = (*roomy)->device();
+  const uint64_t available = options.device.heap_limit_bytes;
+  const std::vector<WayOut> ways = ways_to_fit(device, model, use, available, options.host_limit_bytes);
+  REQUIRE(!ways.empty());
+  REQUIRE_MESSAGE(ways.back().change.starts_with("--ram "), ways.back().change);
+  const uint64_t named = std::stoull(ways.back().change.substr(6)) << 20;
+  const auto named_plan = plan_with_cached_experts(device, model, use, available, named);
+  REQUIRE(named_plan.ok());
+  CHECK(named_plan->fits());
+  CHECK(named_plan->needed_bytes() == ways.back().needed_bytes);
+}
+
 TEST_CASE("memory_plan: slots that a token's experts do not fit in are refused") {
   for (const uint32_t slots : {2u, 9u}) {
     EngineOptions options = options_of(96, {});

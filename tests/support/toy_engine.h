@@ -2,6 +2,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,8 @@ class ToyEngine {
   ToyEngine& operator=(const ToyEngine&) = delete;
 
   Engine& engine() const { return *engine_; }
+  /// Cuts its file short.
+  void spoil() const { std::filesystem::resize_file(folder_ / "model.safetensors", 4096); }
   uint32_t vocabulary() const { return engine_->config().language.vocab_size; }
   std::unique_ptr<Session> new_session(PlanChoice plan, uint32_t context = 0) const {
     auto session = Session::create(*engine_, plan, context);
