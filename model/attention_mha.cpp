@@ -2,10 +2,10 @@
 
 #include <cmath>
 
+#include "model/matmul_scratch.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/cache_rows.h"
 #include "runtime/ops/copy_rows.h"
-#include "runtime/ops/matmul.h"
 #include "runtime/ops/rope.h"
 
 namespace vl2 {
@@ -48,7 +48,7 @@ Status attention_mha(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
                  head_dim = hidden / heads;
   VL2_ASSIGN(const TensorView qkv, scratch.get("qkv", x.dtype, {token_count, 3 * hidden}));
   VL2_ASSIGN(const TensorView attended, scratch.get("attended", x.dtype, {token_count, hidden}));
-  VL2_TRY(matmul(rec, x, layer.qkv, qkv));
+  VL2_TRY(matmul_in_bytes(rec, scratch, x, layer.qkv, qkv));
 
   const TensorView q = heads_of(qkv, 0, heads, head_dim), k = heads_of(qkv, hidden, heads, head_dim);
   const TensorView v = heads_of(qkv, 2 * hidden, heads, head_dim);
@@ -72,7 +72,7 @@ Status attention_mha(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   VL2_TRY(attention(rec, batch_of_one(q), batch_of_one(heads_of(keys, 0, heads, head_dim)),
                     batch_of_one(heads_of(values, 0, heads, head_dim)), batch_of_one(heads_of(attended, 0, heads, head_dim)),
                     options));
-  return matmul(rec, attended, layer.o, residual, {.residual = residual});
+  return matmul_in_bytes(rec, scratch, attended, layer.o, residual, residual);
 }
 
 }  // namespace vl2

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/matmul_scratch.h"
 #include "model/rope_scaling.h"
 #include "runtime/ops/cache_rows.h"
 #include "runtime/ops/matmul.h"
@@ -76,8 +77,8 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
   VL2_ASSIGN(const TensorView q, scratch.get("q", act, {token_count, heads, nope + rope_dim}));
   VL2_ASSIGN(const TensorView kv_a, scratch.get("kv_a", DType::F32, {token_count, rank + rope_dim}));
   VL2_ASSIGN(const TensorView attended, scratch.get("attended", act, {token_count, heads, v}));
-  VL2_TRY(matmul(rec, x, layer.q, q.reshaped({token_count, heads * (nope + rope_dim)})));
-  VL2_TRY(matmul(rec, x, layer.kv_a, kv_a));
+  VL2_TRY(matmul_in_bytes(rec, scratch, x, layer.q, q.reshaped({token_count, heads * (nope + rope_dim)})));
+  VL2_TRY(matmul_in_bytes(rec, scratch, x, layer.kv_a, kv_a));
 
   const RopeOptions rope_options{.first_position = first_position, .layout = RopeLayout::Interleaved};
   const bool in_8_bits = cache.latent.dtype == DType::U8;
@@ -108,7 +109,7 @@ Status attention_mla(Recorder& rec, Scratch& scratch, const LanguageConfig& conf
     VL2_TRY(
         mla_attention(rec, q, kv, columns(rows, rank, rope_dim), attended, {.scale = scale, .first_position = first_position}));
   }
-  return matmul(rec, attended.reshaped({token_count, heads * v}), layer.o, residual, {.residual = residual});
+  return matmul_in_bytes(rec, scratch, attended.reshaped({token_count, heads * v}), layer.o, residual, residual);
 }
 
 }  // namespace vl2

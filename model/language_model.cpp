@@ -2,9 +2,9 @@
 
 #include "model/attention_mha.h"
 #include "model/attention_mla.h"
+#include "model/matmul_scratch.h"
 #include "model/moe.h"
 #include "runtime/device.h"
-#include "runtime/ops/matmul.h"
 #include "runtime/ops/rms_norm.h"
 
 namespace vl2 {
@@ -36,7 +36,7 @@ Status compute_logits(Recorder& rec, Scratch& scratch, const LanguageConfig& con
                       const TensorView& residual, const TensorView& logits) {
   VL2_ASSIGN(const TensorView x, scratch.get("normed", rec.device().act(), {residual.dim(0), config.hidden_size}));
   VL2_TRY(rms_norm(rec, residual, weights.norm, x, config.rms_norm_eps));
-  return matmul(rec, x, weights.lm_head, logits);
+  return matmul_in_bytes(rec, scratch, x, weights.lm_head, logits);
 }
 
 }  // namespace vl2

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "model/expert_cache.h"
-#include "model/matmul_slices.h"
+#include "model/matmul_scratch.h"
 #include "runtime/device.h"
 #include "runtime/ops/expert_combine.h"
 #include "runtime/ops/expert_matmul.h"
@@ -27,8 +27,9 @@ Status mlp(Recorder& rec, Scratch& scratch, const MlpWeights& weights, const Ten
     VL2_ASSIGN(gate_up, scratch.get("mlp gate_up", x.dtype, {rows, 2 * intermediate}));
   }
   VL2_ASSIGN(const TensorView gated, scratch.get("mlp gated", x.dtype, {rows, intermediate}));
-  VL2_TRY(matmul_swiglu(rec, x, weights.gate_up, gate_up, gated));
-  return matmul(rec, gated, weights.down, y, {.residual = residual});
+  VL2_ASSIGN(const TensorView bytes, bytes_scratch(scratch, matmul_bytes_words(rec, x, weights.gate_up)));
+  VL2_TRY(matmul_swiglu(rec, x, weights.gate_up, gate_up, gated, nullptr, bytes));
+  return matmul_in_bytes(rec, scratch, gated, weights.down, y, residual);
 }
 
 struct Routing {
@@ -96,8 +97,10 @@ Status moe_feed_forward(Recorder& rec, Scratch& scratch, const LanguageConfig& c
   VL2_ASSIGN(const TensorView routed, scratch.get("routed", DType::F32, {slots, hidden}));
   VL2_TRY(rms_norm(rec, residual, layer.post_attention_norm, x, config.rms_norm_eps));
   VL2_ASSIGN(const MlpWeights experts, gather_experts(rec, layer, routing.schedule.offsets));
-  VL2_TRY(expert_swiglu(rec, x, experts.gate_up, routing.schedule, top_k, gate_up, gated));
-  VL2_TRY(expert_matmul(rec, gated, experts.down, routing.schedule, top_k, ExpertRows::Slots, routed));
+  VL2_ASSIGN(const TensorView x_bytes, bytes_scratch(scratch, expert_bytes_words(rec, x, experts.gate_up, slots)));
+  VL2_TRY(expert_swiglu(rec, x, experts.gate_up, routing.schedule, top_k, gate_up, gated, nullptr, x_bytes));
+  VL2_ASSIGN(const TensorView gated_bytes, bytes_scratch(scratch, expert_bytes_words(rec, gated, experts.down, slots)));
+  VL2_TRY(expert_matmul(rec, gated, experts.down, routing.schedule, top_k, ExpertRows::Slots, routed, nullptr, gated_bytes));
 
   TensorView shared;
   if (!layer.shared.down.empty()) {

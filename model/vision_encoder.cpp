@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "model/matmul_slices.h"
+#include "model/matmul_scratch.h"
 #include "runtime/ops/add_rows.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/layer_norm.h"
@@ -40,6 +40,8 @@ Status embed_patches(Recorder& rec, Scratch& scratch, const VisionConfig& config
   return add_rows(rec, x, weights.pos_embed);
 }
 
+// Products of floats in every tier: x rounded to bytes before each moves the features by 7.6e-3 of their length (worked out on the
+// host for 27 random layers of SigLIP's shape; features may be 5e-3 off, and f16 makes 5e-4 of that).
 Status block(Recorder& rec, Scratch& scratch, const VisionConfig& config, const VisionBlockWeights& weights, uint32_t views,
              DType act, const TensorView& x, const std::function<Status()>& ask) {
   const uint32_t rows = x.dim(0), width = config.width;

@@ -163,6 +163,8 @@ Result<std::unique_ptr<Device>> Device::create(const DeviceOptions& options) {
     device->caps_.max_storage_buffer_bytes = std::min(device->caps_.max_storage_buffer_bytes, options.max_binding_bytes);
   VL2_ASSIGN(device->quirks_, find_quirks(device->caps_, options.quirks));
   device->tier_ = choose_tier(device->caps_, device->quirks_, options.tier);
+  if (device->tier_ == 2)
+    device->caps_.integer_dot = true;  // or the tier was asked for by number
   device->tuning_ = known_tuning(device->caps_);
   if (options.tuned && !options.cache_dir.empty()) {
     ReadTuning read = read_tuning(tuning_path(options.cache_dir, device->caps_), device->caps_);

@@ -52,7 +52,8 @@ uint32_t choose_tier(const DeviceCaps& caps, const Quirks& quirks, int forced) {
     return 4;
   if (limit >= 3 && matrix)
     return 3;
-  return limit >= 2 && caps.integer_dot ? 2 : 1;
+  // Asked for by number: slow byte products will do, so that a CPU driver can run this tier's kernels.
+  return limit >= 2 && (caps.integer_dot || (forced == 2 && caps.packed_dot)) ? 2 : 1;
 }
 
 }  // namespace vl2

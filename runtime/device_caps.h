@@ -83,7 +83,7 @@ std::string missing_for_tier0(const DeviceCaps& caps);
 /// products), 3 matrix (subgroup matrices), 4 matrix2 (workgroup matrices). Each needs what those below it need, but for 2: a
 /// device with matrices and without dot products is in tier 3.
 ///
-/// forced  what VL2_TIER asks for, or -1; it can only lower the tier
+/// forced  what VL2_TIER asks for, or -1; it can only lower the tier, but that 2 takes byte products that are slow, too
 uint32_t choose_tier(const DeviceCaps& caps, const Quirks& quirks, int forced);
 
 }  // namespace vl2

@@ -23,6 +23,8 @@ constexpr QuirkRow kQuirks[] = {
     // the kernels'
     // way for GPUs where there is none.
     {"barriers_are_slow", &Quirks::barriers_are_slow, [](const DeviceCaps& caps) { return caps.type == DeviceType::Cpu; }},
+    // Of no device yet. By hand it takes gemm_dot away, for comparisons in one run.
+    {"byte_products_are_slow", &Quirks::byte_products_are_slow, [](const DeviceCaps&) { return false; }},
 };
 
 }  // namespace

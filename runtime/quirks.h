@@ -14,6 +14,7 @@ struct Quirks {
   bool f16_is_slow = false;  ///< f16 storage and conversion cost more than they save: stay in tier 0 unless asked
   bool barriers_are_slow =
       false;  ///< barriers in a workgroup cost more than shared memory saves: one subgroup a workgroup, no tiles in it
+  bool byte_products_are_slow = false;  ///< dot products of bytes are slower than the driver says: prompts go by floats
 };
 
 /// The quirks of a device, then `overrides` ("+name,-name", as in VL2_QUIRKS) applied.

@@ -85,6 +85,30 @@ void slice_tiles(const MatmulProblem& problem, const DeviceTuning& tuning, Matmu
   plan.slices = static_cast<uint32_t>(slices);
 }
 
+// 64 x 64 results by 128 invocations of 32 sums each, so that a load from shared memory serves eight products or more: not measured
+// yet. A CPU driver, which gets here only when it is asked to, takes seconds to compile the larger.
+constexpr GemmTile kDotTile{
+    .threads_along_columns = 16, .threads_along_rows = 8, .rows_per_thread = 8, .columns_per_thread = 4, .k = 64};
+constexpr GemmTile kCpuDotTile{
+    .threads_along_columns = 8, .threads_along_rows = 8, .rows_per_thread = 2, .columns_per_thread = 2, .k = 64};
+
+// As gemm_tile(); `rows` of x share a weight. Columns are no more than rows (shaders/matmul/gemm_dot.glsl).
+GemmTile dot_tile(const Quirks& quirks, const MatmulProblem& problem, uint32_t rows, const DeviceTuning& tuning) {
+  GemmTile tile = tuning.dot_tile.value_or(quirks.barriers_are_slow ? kCpuDotTile : kDotTile);
+  while (tile.rows_per_thread > 1 &&
+         (tiles_of(problem.rows, tile.rows(), problem.columns, tile.columns()) < enough(kEnoughTiles, tuning) ||
+          2 * rows <= tile.rows()))
+    tile.rows_per_thread /= 2;
+  return tile;
+}
+
+// Blocks of 32 elements of x are scaled together.
+bool has_byte_products(const DeviceCaps& caps, const Quirks& quirks, uint32_t tier, const MatmulProblem& problem,
+                       const DeviceTuning& tuning) {
+  return tier >= 2 && caps.integer_dot && !quirks.byte_products_are_slow && tuning.dots && problem.bytes && problem.blocks &&
+         problem.k % 32 == 0;
+}
+
 // A CPU driver compiles every load to a gather, so 8 rows at once take seconds to compile and win nothing.
 GemvGroup gemv_group(const DeviceCaps& caps, const Quirks& quirks, uint32_t rows, const DeviceTuning& tuning) {
   if (quirks.barriers_are_slow)
@@ -299,6 +323,12 @@ uint32_t GemmTile::shared_bytes() const {
   return 4 * (k * (rows() + columns() + 2) + rows());
 }
 
+uint32_t GemmTile::dot_shared_bytes() const {
+  // As shaders/matmul/gemm_dot.glsl lays it out: parts of 16 bytes with a number, and the rows' starts.
+  const uint32_t parts = k / 16;
+  return 20 * parts * (rows() + columns() + 2 * (8 / parts)) + 4 * rows();
+}
+
 uint32_t MatrixTile::shared_bytes() const {
   const uint32_t steps = stages * (rows + columns) * (k / 8 + 1), strips = subgroups() * shape.m * (subgroup_columns / 4 + 1);
   return 16 * std::max(steps, strips);
@@ -379,6 +409,25 @@ std::vector<GemmTile> gemm_tile_candidates(const DeviceCaps& caps) {
   return tiles;
 }
 
+bool dot_tile_fits(const DeviceCaps& caps, const GemmTile& tile) {
+  const bool whole_blocks = tile.k == 32 || tile.k == 64 || tile.k == 128;
+  return whole_blocks &&
+         tile_fits(caps, GemmTile{tile.threads_along_columns, tile.threads_along_rows, tile.rows_per_thread,
+                                  tile.columns_per_thread, 4}) &&
+         tile.dot_shared_bytes() <= caps.max_shared_bytes;
+}
+
+std::vector<GemmTile> dot_tile_candidates(const DeviceCaps& caps) {
+  std::vector<GemmTile> tiles = {kDotTile};
+  for (const uint32_t k : {64u, 32u})
+    for (const auto& [along_columns, along_rows] : {std::pair{16u, 8u}, {16u, 16u}, {8u, 8u}})
+      for (const auto& [rows, columns] : {std::pair{8u, 4u}, {4u, 4u}, {8u, 8u}})
+        if (const GemmTile tile{along_columns, along_rows, rows, columns, k}; tile != kDotTile)
+          tiles.push_back(tile);
+  std::erase_if(tiles, [&](const GemmTile& tile) { return !dot_tile_fits(caps, tile); });
+  return tiles;
+}
+
 std::vector<GemvGroup> gemv_group_candidates(const DeviceCaps& caps) {
   std::vector<GemvGroup> groups = {{.threads = 64, .columns = 4, .rows = 1}};
   for (const uint32_t threads : {32u, 64u, 128u, 256u})
@@ -413,6 +462,9 @@ MatmulPlan plan_matmul(const DeviceCaps& caps, const Quirks& quirks, uint32_t ti
       plan.matrix_tile = matrix_tiles(caps).back();
     else
       choose_matrix_tile(caps, problem, tuning, plan);
+  } else if (has_byte_products(caps, quirks, tier, problem, tuning)) {
+    plan.kernel = MatmulKernel::GemmDot;
+    plan.tile = dot_tile(quirks, problem, problem.rows, tuning);
   } else if (plan.kernel == MatmulKernel::GemmTiled && problem.sliced && !quirks.barriers_are_slow) {
     slice_tiles(problem, tuning, plan);
   }
@@ -429,6 +481,9 @@ MatmulPlan plan_expert_matmul(const DeviceCaps& caps, const Quirks& quirks, uint
     plan.kernel = MatmulKernel::GemmCoopmat;
     plan.matrix_tile =
         quirks.barriers_are_slow ? matrix_tiles(caps).back() : expert_matrix_tile(caps, problem.rows / experts, tuning);
+  } else if (!few && has_byte_products(caps, quirks, tier, problem, tuning)) {
+    plan.kernel = MatmulKernel::GemmDot;
+    plan.tile = dot_tile(quirks, problem, problem.rows / experts, tuning);
   }
   return plan;
 }

@@ -10,19 +10,20 @@
 
 namespace vl2 {
 
-/// How gemm_tiled and gemm_direct (and those of experts) divide the work: a workgroup's invocations, and what each of them
-/// computes.
+/// How gemm_tiled, gemm_direct and gemm_dot (and those of experts) divide the work: a workgroup's invocations, and what each of
+/// them computes.
 struct GemmTile {
   uint32_t threads_along_columns;
   uint32_t threads_along_rows;
   uint32_t rows_per_thread;
   uint32_t columns_per_thread;
-  uint32_t k = 16;  ///< elements of K a step through shared memory: a multiple of 4
+  uint32_t k = 16;  ///< elements of K a step through shared memory: a multiple of 4; gemm_dot: 32, 64 or 128
 
   uint32_t rows() const { return threads_along_rows * rows_per_thread; }
   uint32_t columns() const { return threads_along_columns * columns_per_thread; }
   uint32_t threads() const { return threads_along_columns * threads_along_rows; }
-  uint32_t shared_bytes() const;
+  uint32_t shared_bytes() const;      ///< of gemm_tiled
+  uint32_t dot_shared_bytes() const;  ///< of gemm_dot
   bool operator==(const GemmTile&) const = default;
 };
 
@@ -57,11 +58,11 @@ struct WorkgroupTile {
   bool operator==(const WorkgroupTile&) const = default;
 };
 
-enum class MatmulKernel { GemmTiled, GemmDirect, Gemv, GemmCoopmat, GemmCoopmat2 };
+enum class MatmulKernel { GemmTiled, GemmDirect, Gemv, GemmCoopmat, GemmCoopmat2, GemmDot };
 
 struct MatmulPlan {
   MatmulKernel kernel;
-  GemmTile tile;                   ///< for GemmTiled; for GemmDirect, which has one thread along the rows
+  GemmTile tile;                   ///< for GemmTiled and GemmDot; for GemmDirect, which has one thread along the rows
   GemvGroup group;                 ///< for Gemv
   MatrixTile matrix_tile{};        ///< for GemmCoopmat
   WorkgroupTile workgroup_tile{};  ///< for GemmCoopmat2
@@ -78,6 +79,7 @@ struct MatmulProblem {
   bool gated = false;    ///< the weight's second half multiplies the first (swiglu)
   uint32_t k = 1024;     ///< elements of a row
   bool sliced = false;   ///< there is memory for slices of K
+  bool bytes = false;    ///< there is memory for x in bytes
 };
 
 /// What a device full of a matrix tile does.
@@ -95,6 +97,8 @@ struct DeviceTuning {
   double cache_bytes_per_us = 4e6;        ///< of results on their way to memory and back
   std::vector<TileRate> matrix_tiles{};   ///< measured on this device, right or wrong; empty: tuning.cpp's table
   std::optional<GemmTile> gemm_tile{};    ///< the best for large problems; empty: tuning.cpp's
+  std::optional<GemmTile> dot_tile{};     ///< the same of gemm_dot
+  bool dots = true;                       ///< gemm_dot is right, and faster than gemm_tiled
   std::optional<GemvGroup> gemv_group{};  ///< for one row; empty: tuning.cpp's
   bool operator==(const DeviceTuning&) const = default;
 };
@@ -119,9 +123,11 @@ std::vector<WorkgroupTile> workgroup_tiles(const DeviceCaps& caps);
 /// files.
 bool tile_fits(const DeviceCaps& caps, const MatrixTile& tile);
 bool tile_fits(const DeviceCaps& caps, const GemmTile& tile);
+bool dot_tile_fits(const DeviceCaps& caps, const GemmTile& tile);
 
-/// The GemmTiles worth a measurement, tuning.cpp's default first.
+/// The GemmTiles worth a measurement, tuning.cpp's default first; of gemm_dot likewise.
 std::vector<GemmTile> gemm_tile_candidates(const DeviceCaps& caps);
+std::vector<GemmTile> dot_tile_candidates(const DeviceCaps& caps);
 
 /// The GemvGroups likewise, of one row.
 std::vector<GemvGroup> gemv_group_candidates(const DeviceCaps& caps);

@@ -25,7 +25,8 @@ uint64_t kernels_hash() {
   uint64_t hash = fnv1a64(nullptr, 0);
   for (uint32_t id = 0; id < kShaderCount; ++id) {
     const ShaderCode& code = shader_code(static_cast<ShaderId>(id));
-    if (std::string_view(code.name).starts_with("gem"))  // gemm_*, gemv_*
+    if (std::string_view(code.name).starts_with("gem") ||
+        std::string_view(code.name).starts_with("quantize_rows"))  // gemm_*, gemv_*
       hash = fnv1a64(code.words.data(), code.words.size_bytes(), hash);
   }
   return hash;
@@ -118,6 +119,15 @@ bool read_line(std::string_view line, const DeviceCaps& caps, DeviceTuning& tuni
     tuning.gemm_tile = GemmTile{c[0], c[1], c[2], c[3], c[4]};
     return tile_fits(caps, *tuning.gemm_tile);
   }
+  if (words[0] == "dot_tile" && counts && counts->size() == 5) {
+    const auto& c = *counts;
+    tuning.dot_tile = GemmTile{c[0], c[1], c[2], c[3], c[4]};
+    return dot_tile_fits(caps, *tuning.dot_tile);
+  }
+  if (words[0] == "dots" && counts && counts->size() == 1) {
+    tuning.dots = (*counts)[0] != 0;
+    return (*counts)[0] <= 1;
+  }
   if (words[0] == "gemv_group" && counts && counts->size() == 2) {
     const auto& c = *counts;
     tuning.gemv_group = GemvGroup{c[0], c[1], 1};
@@ -155,8 +165,12 @@ std::string format_tuning(const DeviceCaps& caps, const DeviceTuning& tuning) {
   line("cores", number(tuning.cores));
   line("dispatch_us", number(tuning.dispatch_us));
   line("cache_bytes_per_us", number(tuning.cache_bytes_per_us));
-  if (const auto& t = tuning.gemm_tile)
-    line("gemm_tile", counts({t->threads_along_columns, t->threads_along_rows, t->rows_per_thread, t->columns_per_thread, t->k}));
+  for (const auto& [name, t] : {std::pair{"gemm_tile", &tuning.gemm_tile}, {"dot_tile", &tuning.dot_tile}})
+    if (*t)
+      line(name, counts({(*t)->threads_along_columns, (*t)->threads_along_rows, (*t)->rows_per_thread, (*t)->columns_per_thread,
+                         (*t)->k}));
+  if (!tuning.dots)
+    line("dots", counts({0}));
   if (const auto& g = tuning.gemv_group)
     line("gemv_group", counts({g->threads, g->columns}));
   for (const TileRate& rate : tuning.matrix_tiles) {

@@ -49,6 +49,7 @@ std::string plan_name(const MatmulPlan& plan) {
       name = std::to_string(plan.group.threads) + " threads, " + std::to_string(plan.group.columns) + " columns";
       break;
     case MatmulKernel::GemmTiled:
+    case MatmulKernel::GemmDot:
     case MatmulKernel::GemmDirect:
       name = by(plan.tile.rows(), plan.tile.columns()) + " by " + by(plan.tile.rows_per_thread, plan.tile.columns_per_thread) +
              ", k " + std::to_string(plan.tile.k);

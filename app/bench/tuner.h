@@ -7,15 +7,16 @@
 #include <vector>
 
 #include "runtime/device.h"
+#include "runtime/ops/matmul.h"
 #include "runtime/recorder.h"
 #include "runtime/status.h"
 #include "runtime/tuning.h"
 
 namespace vl2 {
 
-/// y = x W^T by a plan.
+/// y = x W^T by options.plan.
 using Multiply = std::function<Status(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& y,
-                                      const MatmulPlan& plan)>;
+                                      const MatmulOptions& options)>;
 
 struct TuneOptions {
   double seconds = 20;  ///< in all; a pipeline whose compilation has begun is waited for

@@ -15,6 +15,8 @@ namespace {
 bool is_chosen(const TuneRow& row, const std::vector<PlanRow>& plans, const DeviceTuning& tuning) {
   if (row.plan.kernel == MatmulKernel::Gemv)
     return tuning.gemv_group == row.plan.group;
+  if (row.plan.kernel == MatmulKernel::GemmDot)
+    return tuning.dots && tuning.dot_tile == row.plan.tile;
   if (row.plan.kernel == MatmulKernel::GemmTiled)
     return tuning.gemm_tile == row.plan.tile;
   for (const PlanRow& plan : plans)

@@ -40,21 +40,20 @@ Status check_shapes(const TensorView& x, const TensorView& weight, uint32_t colu
   return {};
 }
 
-constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32,
-                                 ShaderId::expert_gemm_tiled_f32_f32,
-                                 ShaderId::expert_gemm_direct_f32_f32,
-                                 ShaderId::expert_gemm_coopmat_f16,
-                                 {}};
+constexpr MatmulShaders kShaders{ShaderId::expert_gemv_f32_f32,        ShaderId::expert_gemm_tiled_f32_f32,
+                                 ShaderId::expert_gemm_direct_f32_f32, ShaderId::expert_gemm_coopmat_f16,
+                                 ShaderId::expert_gemm_dot_q8_0,       {}};
 
-MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated) {
+MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated, bool bytes) {
   const Device& device = rec.device();
-  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), matmul_problem(x, weight, slots, gated), weight.dim(0),
-                            device.tuning());
+  MatmulProblem problem = matmul_problem(x, weight, slots, gated);
+  problem.bytes = bytes;
+  return plan_expert_matmul(device.caps(), device.quirks(), device.tier(), problem, weight.dim(0), device.tuning());
 }
 
 // Gated: an expert's weight holds gate's rows, then up's, and y = silu(gate) * up.
 Status record(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-              ExpertRows rows, const TensorView& y, const MatmulPlan& plan, bool gated) {
+              ExpertRows rows, const TensorView& y, const MatmulPlan& plan, bool gated, const TensorView& bytes) {
   const uint32_t slots = y.dim(0), experts = weight.dim(0), columns = y.dim(1), k = x.dim(1);
   const DeviceCaps& caps = rec.device().caps();
   const auto [group_columns, group_rows] = matmul_group(plan, gated);
@@ -69,15 +68,16 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   if (groups_x > caps.max_groups[0] || groups_y > caps.max_groups[1])
     return fail(Code::BadShape, "expert_matmul: y ", y, " is more than one dispatch takes here");
 
-  const AlignedView x_bound = rec.aligned(x), y_bound = rec.aligned(y);
+  VL2_ASSIGN(const MatmulInput input, matmul_input(rec, plan, x, weight, bytes));
+  const AlignedView y_bound = rec.aligned(y);
   const AlignedView slot_pair = rec.aligned(schedule.slot_pair), offsets = rec.aligned(schedule.offsets);
   ExpertMatmulParams params{.first_expert = 0,
                             .end_expert = 0,
                             .columns = columns,
                             .k = k,
                             .row_divisor = rows == ExpertRows::Tokens ? top_k : 0,
-                            .x_row_stride = x.stride(0),
-                            .x_offset = x_bound.remainder,
+                            .x_row_stride = input.row_stride,
+                            .x_offset = input.offset,
                             .weight_row_stride = weight.stride(1),
                             .weight_expert_stride = weight.stride(0),
                             .y_row_stride = y.stride(0),
@@ -90,7 +90,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                             .x = x.dtype,
                             .weight = weight.dtype,
                             .activation = 0,
-                            .x_alignment = row_alignment(x, x_bound.remainder),
+                            .x_alignment = row_alignment(x, input.offset),
                             .y_quads = starts_quads(y, y_bound.remainder),
                             .gated = gated,
                             .whole_steps = has_whole_steps(plan, k, k)};
@@ -108,7 +108,8 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                     .flops = 2 * results * k * (gated ? 2 : 1)};
     const WeightPiece piece = weight_piece(weight, first, count);
     VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
-                            {x_bound.view, piece.codes, slot_pair.view, offsets.view, y_bound.view, piece.scales}, groups, cost));
+                            {input.x, piece.codes, slot_pair.view, offsets.view, y_bound.view, piece.scales, input.numbers},
+                            groups, cost));
   }
   return {};
 }
@@ -116,18 +117,19 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
 }  // namespace
 
 Status expert_matmul(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-                     ExpertRows rows, const TensorView& y, const MatmulPlan* plan) {
+                     ExpertRows rows, const TensorView& y, const MatmulPlan* plan, const TensorView& bytes) {
   VL2_TRY(check_weight("expert_matmul", weight, 3, Blocks::Yes));
   VL2_TRY(check_shapes(x, weight, weight.dim(1), schedule, top_k, rows, y));
   if (y.dim(0) == 0)
     return {};
-  return record(rec, x, weight, schedule, top_k, rows, y, plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), false),
-                false);
+  const MatmulPlan chosen = plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), false, holds_bytes(rec, bytes, x));
+  return record(rec, x, weight, schedule, top_k, rows, y, chosen, false, bytes);
 }
 
 ExpertTiles expert_tiles(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots, bool gated,
                          const MatmulPlan* plan) {
-  const MatmulPlan chosen = plan != nullptr ? *plan : choose_plan(rec, x, weight, slots, gated);
+  const bool bytes = bytes_words(rec, x) > 0;
+  const MatmulPlan chosen = plan != nullptr ? *plan : choose_plan(rec, x, weight, slots, gated, bytes);
   const bool fused = gated && chosen.kernel == MatmulKernel::GemmCoopmat;  // else gate's columns and up's, one product
   const auto [columns, rows] = matmul_group(chosen, fused);
   if (chosen.kernel == MatmulKernel::Gemv)
@@ -135,12 +137,16 @@ ExpertTiles expert_tiles(Recorder& rec, const TensorView& x, const TensorView& w
   return {rows, groups_of(fused ? weight.dim(1) / 2 : weight.dim(1), columns)};
 }
 
+uint32_t expert_bytes_words(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots) {
+  return choose_plan(rec, x, weight, slots, false, true).kernel == MatmulKernel::GemmDot ? bytes_words(rec, x) : 0;
+}
+
 bool expert_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight, uint32_t slots) {
-  return choose_plan(rec, x, weight, slots, true).kernel != MatmulKernel::GemmCoopmat;
+  return choose_plan(rec, x, weight, slots, true, false).kernel != MatmulKernel::GemmCoopmat;
 }
 
 Status expert_swiglu(Recorder& rec, const TensorView& x, const TensorView& weight, const ExpertSchedule& schedule, uint32_t top_k,
-                     const TensorView& gate_up, const TensorView& y, const MatmulPlan* plan) {
+                     const TensorView& gate_up, const TensorView& y, const MatmulPlan* plan, const TensorView& bytes) {
   VL2_TRY(check_weight("expert_swiglu", weight, 3, Blocks::Yes));
   if (weight.dim(1) % 2 != 0)
     return fail(Code::BadShape, "expert_swiglu: weight ", weight, " must be [E, 2 I, K], gate's rows, then up's");
@@ -148,11 +154,11 @@ Status expert_swiglu(Recorder& rec, const TensorView& x, const TensorView& weigh
   if (y.dim(0) == 0)
     return {};
   if (plan == nullptr && expert_swiglu_needs_gate_up(rec, x, weight, y.dim(0))) {
-    VL2_TRY(expert_matmul(rec, x, weight, schedule, top_k, ExpertRows::Tokens, gate_up));
+    VL2_TRY(expert_matmul(rec, x, weight, schedule, top_k, ExpertRows::Tokens, gate_up, nullptr, bytes));
     return swiglu(rec, gate_up, y);
   }
   return record(rec, x, weight, schedule, top_k, ExpertRows::Tokens, y,
-                plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), true), true);
+                plan != nullptr ? *plan : choose_plan(rec, x, weight, y.dim(0), true, false), true, {});
 }
 
 }  // namespace vl2

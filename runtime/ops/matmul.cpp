@@ -41,13 +41,19 @@ Status check_shapes(const TensorView& x, const TensorView& weight, const TensorV
   return {};
 }
 
-constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32, ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_direct_f32_f32,
-                                 ShaderId::gemm_coopmat_f16, ShaderId::gemm_coopmat2};
+constexpr MatmulShaders kShaders{ShaderId::gemv_f32_f32,     ShaderId::gemm_tiled_f32_f32, ShaderId::gemm_direct_f32_f32,
+                                 ShaderId::gemm_coopmat_f16, ShaderId::gemm_dot_q8_0,      ShaderId::gemm_coopmat2};
 
-MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated, bool sliced = false) {
+// What there is scratch for.
+struct Room {
+  bool slices = false, bytes = false;
+};
+
+MatmulPlan choose_plan(Recorder& rec, const TensorView& x, const TensorView& weight, bool gated, Room room = {}) {
   const Device& device = rec.device();
   MatmulProblem problem = matmul_problem(x, weight, x.dim(0), gated);
-  problem.sliced = sliced;
+  problem.sliced = room.slices;
+  problem.bytes = room.bytes;
   return plan_matmul(device.caps(), device.quirks(), device.tier(), problem, device.tuning());
 }
 
@@ -78,15 +84,16 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
     return fail(Code::BadShape, "matmul: weight ", weight, ": one binding takes ", rec.max_binding_bytes(),
                 " bytes, too few for its rows");
 
-  const AlignedView x_bound = rec.aligned(x), y_bound = rec.aligned(y);
+  const AlignedView y_bound = rec.aligned(y);
   const AlignedView bias = options.bias.empty() ? AlignedView{} : rec.aligned(options.bias);
   const AlignedView residual = options.residual.empty() ? AlignedView{} : rec.aligned(options.residual);
+  VL2_ASSIGN(const MatmulInput input, matmul_input(rec, plan, x, weight, options.bytes));
   MatmulParams params{.rows = rows,
                       .columns = 0,
                       .k = k,
                       .first_column = 0,
-                      .x_row_stride = x.stride(0),
-                      .x_offset = x_bound.remainder,
+                      .x_row_stride = input.row_stride,
+                      .x_offset = input.offset,
                       .weight_row_stride = weight.stride(0),
                       .y_row_stride = y.stride(0),
                       .y_offset = y_bound.remainder,
@@ -102,7 +109,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                             .x = x.dtype,
                             .weight = weight.dtype,
                             .activation = static_cast<uint32_t>(options.activation),
-                            .x_alignment = row_alignment(x, x_bound.remainder),
+                            .x_alignment = row_alignment(x, input.offset),
                             .y_quads = (piece_columns == columns || piece_columns % 4 == 0) &&
                                        starts_quads(y, y_bound.remainder) &&
                                        (options.residual.empty() || starts_quads(options.residual, residual.remainder)),
@@ -119,7 +126,7 @@ Status record(Recorder& rec, const TensorView& x, const TensorView& weight, cons
                     .flops = 2 * uint64_t{rows} * weight_rows * k};
     const WeightPiece piece = weight_piece(weight, first, weight_rows);
     VL2_TRY(dispatch_matmul(rec, kShaders, launch, params,
-                            {x_bound.view, piece.codes, bias.view, residual.view, y_bound.view, piece.scales},
+                            {input.x, piece.codes, bias.view, residual.view, y_bound.view, piece.scales, input.numbers},
                             Groups{.x = groups_of(count, group_columns), .y = groups_y, .z = slices}, cost));
   }
   return {};
@@ -167,7 +174,10 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
   if (x.dim(0) == 0)
     return {};
   const uint64_t room = options.slices.empty() ? 0 : options.slices.element_count();
-  const MatmulPlan plan = options.plan != nullptr ? *options.plan : choose_plan(rec, x, weight, false, room > 0);
+  const MatmulPlan plan =
+      options.plan != nullptr
+          ? *options.plan
+          : choose_plan(rec, x, weight, false, {.slices = room > 0, .bytes = holds_bytes(rec, options.bytes, x)});
   const uint64_t elements = slices_elements(plan, x, weight);
   if (elements > room || (room > 0 && (options.slices.dtype != DType::F32 || options.slices.offset % 4 != 0)))
     return fail(Code::BadShape, "matmul: slices ", options.slices, " must be ", elements, " f32 from a 16-byte boundary");
@@ -186,7 +196,13 @@ Status matmul(Recorder& rec, const TensorView& x, const TensorView& weight, cons
 uint32_t matmul_slices_elements(Recorder& rec, const TensorView& x, const TensorView& weight) {
   if (x.dim(0) == 0)
     return 0;
-  return static_cast<uint32_t>(slices_elements(choose_plan(rec, x, weight, false, true), x, weight));
+  return static_cast<uint32_t>(slices_elements(choose_plan(rec, x, weight, false, {.slices = true}), x, weight));
+}
+
+uint32_t matmul_bytes_words(Recorder& rec, const TensorView& x, const TensorView& weight) {
+  if (x.dim(0) == 0 || choose_plan(rec, x, weight, false, {.bytes = true}).kernel != MatmulKernel::GemmDot)
+    return 0;
+  return bytes_words(rec, x);
 }
 
 bool matmul_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const TensorView& weight) {
@@ -198,7 +214,7 @@ bool matmul_swiglu_needs_gate_up(Recorder& rec, const TensorView& x, const Tenso
 }
 
 Status matmul_swiglu(Recorder& rec, const TensorView& x, const TensorView& weight, const TensorView& gate_up, const TensorView& y,
-                     const MatmulPlan* plan) {
+                     const MatmulPlan* plan, const TensorView& bytes) {
   VL2_TRY(check_weight("matmul_swiglu", weight, 2, Blocks::Yes));
   if (weight.dim(0) % 2 != 0)
     return fail(Code::BadShape, "matmul_swiglu: weight ", weight, " must be [2 I, K], gate's rows, then up's");
@@ -208,7 +224,7 @@ Status matmul_swiglu(Recorder& rec, const TensorView& x, const TensorView& weigh
   if (x.dim(0) == 0)
     return {};
   if (plan == nullptr && matmul_swiglu_needs_gate_up(rec, x, weight)) {
-    VL2_TRY(matmul(rec, x, weight, gate_up));
+    VL2_TRY(matmul(rec, x, weight, gate_up, {.bytes = bytes}));
     return swiglu(rec, gate_up, y);
   }
   return record(rec, x, weight, y, {}, plan != nullptr ? *plan : choose_plan(rec, x, weight, true), true, x.dim(1));

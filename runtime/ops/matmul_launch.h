@@ -8,9 +8,9 @@
 
 namespace vl2 {
 
-/// The first variants of the kernels (of gemm_coopmat the f16 one), of matmul or of its sibling for experts.
+/// The first variants of the kernels (of gemm_coopmat the f16 one, of gemm_dot the q8_0 one), of matmul or of its sibling for experts.
 struct MatmulShaders {
-  ShaderId gemv, gemm_tiled, gemm_direct, gemm_coopmat;
+  ShaderId gemv, gemm_tiled, gemm_direct, gemm_coopmat, gemm_dot;
   std::optional<ShaderId> gemm_coopmat2;
 };
 
@@ -45,6 +45,26 @@ inline bool has_whole_steps(const MatmulPlan& plan, uint32_t k, uint32_t k_slice
   const uint32_t step = plan.matrix_tile.k;
   return step != 0 && k % step == 0 && k_slice % step == 0;
 }
+
+/// Words of memory for x in bytes: 0 where K is no multiple of 32, or where one binding cannot hold them.
+uint32_t bytes_words(const Recorder& rec, const TensorView& x);
+
+/// Whether `words` hold x in bytes; empty ones do not.
+bool holds_bytes(const Recorder& rec, const TensorView& words, const TensorView& x);
+
+/// x as a plan's kernel reads it.
+struct MatmulInput {
+  TensorView x;     ///< or its codes, from a bindable offset
+  uint32_t offset;  ///< elements from its start to the first row
+  uint32_t row_stride;
+  TensorView numbers;  ///< GemmDot: of the codes; else empty
+};
+
+/// Records quantize_rows for GemmDot, into `words`.
+///
+/// Errors  GemmDot: BadShape, K is no multiple of 32 or `words` are too few; BadDType, a weight that is not in blocks
+Result<MatmulInput> matmul_input(Recorder& rec, const MatmulPlan& plan, const TensorView& x, const TensorView& weight,
+                                 const TensorView& words);
 
 /// The problem of x [M, K] and a weight [N, K] or [E, N, K].
 MatmulProblem matmul_problem(const TensorView& x, const TensorView& weight, uint32_t rows, bool gated);
@@ -83,6 +103,12 @@ Status dispatch_matmul(Recorder& rec, const MatmulShaders& shaders, const Matmul
           matrix_weight_variant(shaders.gemm_coopmat, launch.weight), tensors, params, groups, cost,
           {m.threads(), m.rows, m.columns, m.subgroup_rows, m.subgroup_columns, m.k, launch.activation, m.stages, m.shape.m,
            m.shape.n, m.shape.k, launch.x_alignment, launch.y_quads, launch.gated, launch.whole_steps, launch.plan.fetch_parts});
+    }
+    case MatmulKernel::GemmDot: {
+      const GemmTile& t = launch.plan.tile;
+      return rec.dispatch(
+          block_variant(shaders.gemm_dot, launch.weight), tensors, params, groups, cost,
+          {t.threads_along_columns, t.threads_along_rows, t.rows_per_thread, t.columns_per_thread, 0, 0, launch.activation, t.k});
     }
     case MatmulKernel::GemmCoopmat2: {
       if (!shaders.gemm_coopmat2)

@@ -19,6 +19,13 @@
 // and with VL2_WEIGHT_CODE_DOTS
 //   float weight_code_dot(WeightChunk chunk, XChunk x)           of the chunk with bytes of x; precise, so that every variant of a kernel gives the same
 // (plain formats: void unpack_weights(WeightChunk chunk, out vec4 low, out vec4 high), too).
+// With VL2_WEIGHT_PARTS, block formats alone, for what is bound at WEIGHT_BINDING, 16 elements from a multiple of 16 on, in two steps; a block of two
+// such parts is multiplied by one of x (matmul/quantize_rows.comp) in integers:
+//   WeightPart fetch_weight_part(uint index)                     the loads
+//   uvec4 part_bytes(WeightPart part)                            the codes as signed bytes
+//   float part_number(WeightPart part, uint index)               what scales it: see scaled_sum()
+//   const bool PARTS_ARE_APART                                   whether the sums of both parts are scaled apart
+//   float scaled_sum(int first, int second, vec2 numbers, vec2 x_numbers)    of a block; where they are not, `second` is the sum of both
 // Block formats want SCALES_BINDING, where their plane of scales is bound (runtime/weight_format.h has the layouts).
 // Rows are padded to a multiple of 8 elements (zeros) or of a block, so vector loads never straddle rows.
 #ifndef VL2_WEIGHT_GLSL

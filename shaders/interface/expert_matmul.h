@@ -1,11 +1,11 @@
-// What expert_gemm_tiled.comp, expert_gemm_coopmat.comp, expert_gemv.comp and expert_matmul.cpp agree on.
+// What expert_gemm_tiled.comp, expert_gemm_dot.comp, expert_gemm_coopmat.comp, expert_gemv.comp and expert_matmul.cpp agree on.
 #ifndef VL2_INTERFACE_EXPERT_MATMUL_H
 #define VL2_INTERFACE_EXPERT_MATMUL_H
 #include "interface/gemm.h"
 VL2_SHARED_BEGIN
 
 VL2_CONST uint EXPERT_MATMUL_X = 0u, EXPERT_MATMUL_WEIGHT = 1u, EXPERT_MATMUL_SLOT_PAIR = 2u, EXPERT_MATMUL_OFFSETS = 3u,
-               EXPERT_MATMUL_Y = 4u, EXPERT_MATMUL_SCALES = 5u;  // bindings
+               EXPERT_MATMUL_Y = 4u, EXPERT_MATMUL_SCALES = 5u, EXPERT_MATMUL_X_NUMBERS = 6u;  // bindings
 
 struct ExpertMatmulParams {
   uint first_expert;  // of this dispatch: the weight binding begins with it

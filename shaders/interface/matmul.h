@@ -1,12 +1,12 @@
-// What gemm_tiled.comp, gemm_coopmat.comp, gemv.comp, add_slices.comp and matmul.cpp agree on.
+// What gemm_tiled.comp, gemm_dot.comp, gemm_coopmat.comp, gemv.comp, add_slices.comp and matmul.cpp agree on.
 #ifndef VL2_INTERFACE_MATMUL_H
 #define VL2_INTERFACE_MATMUL_H
 #include "interface/gemm.h"
 VL2_SHARED_BEGIN
 
-VL2_CONST uint MATMUL_X = 0u, MATMUL_WEIGHT = 1u, MATMUL_BIAS = 2u, MATMUL_RESIDUAL = 3u, MATMUL_Y = 4u,
-               MATMUL_SCALES = 5u;  // bindings
-VL2_CONST uint MATMUL_GELU_TANH = 1u, MATMUL_GELU_ERF = 2u;                                               // enum class Activation
+VL2_CONST uint MATMUL_X = 0u, MATMUL_WEIGHT = 1u, MATMUL_BIAS = 2u, MATMUL_RESIDUAL = 3u, MATMUL_Y = 4u, MATMUL_SCALES = 5u,
+               MATMUL_X_NUMBERS = 6u;                        // bindings
+VL2_CONST uint MATMUL_GELU_TANH = 1u, MATMUL_GELU_ERF = 2u;  // enum class Activation
 
 VL2_CONST uint ADD_SLICES_THREADS = 256u;  // per workgroup; a thread makes four columns of a row
 

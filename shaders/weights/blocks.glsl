@@ -20,6 +20,22 @@ uvec4 packed_halves(vec4 low, vec4 high) {
 }
 #endif
 
+#ifdef VL2_WEIGHT_PARTS
+#extension GL_EXT_integer_dot_product : require
+layout(binding = WEIGHT_BINDING) readonly buffer WeightPairs { uvec2 weight_pairs[]; };
+layout(binding = WEIGHT_BINDING) readonly buffer WeightQuads { uvec4 weight_quads[]; };
+int quad_dot_add(uvec4 a, uvec4 b, int sum) {
+  const ivec4 p = ivec4(a), q = ivec4(b);
+  sum += dotPacked4x8EXT(p.x, q.x);
+  sum += dotPacked4x8EXT(p.y, q.y);
+  sum += dotPacked4x8EXT(p.z, q.z);
+  return sum + dotPacked4x8EXT(p.w, q.w);
+}
+uvec4 nibble_quad(uvec2 words) { return uvec4(nibble_bytes(words.x), nibble_bytes(words.y)); }
+// Bytes of 0..63 less `zero`, which is at most 64, as signed ones; the high bit keeps what is borrowed in its byte.
+uvec4 signed_bytes(uvec4 codes, uint zero) { return ((codes | 0x80808080u) - zero * 0x01010101u) ^ 0x80808080u; }
+#endif
+
 #ifdef VL2_WEIGHT_CODE_DOTS
 #extension GL_EXT_integer_dot_product : require
 // The elements of x that a chunk multiplies, as signed bytes in the order of the weights, 16 a quad; what they are multiplied by, and that times

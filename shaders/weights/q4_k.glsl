@@ -32,6 +32,19 @@ float weight_code_dot(WeightChunk chunk, XChunk x) {
   return result;
 }
 #endif
+#elif defined(VL2_WEIGHT_PARTS)
+struct WeightPart {
+  uvec2 codes;
+  uvec4 header;
+};
+WeightPart fetch_weight_part(uint index) { return WeightPart(weight_pairs[index >> 4], scale_quads[index >> 8]); }
+uvec4 part_bytes(WeightPart part) { return nibble_quad(part.codes); }
+// Of a block's first half the scale, of its second the minimum.
+float part_number(WeightPart part, uint index) { return part_line(part.header, (index >> 5) & 7u)[(index >> 4) & 1u]; }
+const bool PARTS_ARE_APART = false;
+float scaled_sum(int first, int both, vec2 numbers, vec2 x_numbers) {
+  return numbers.x * x_numbers.x * float(both) - numbers.y * x_numbers.y;
+}
 #else
 void part_values8(uint codes, vec2 line, out vec4 low, out vec4 high) {
   unsigned_values(nibble_bytes(codes), low, high);

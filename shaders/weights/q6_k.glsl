@@ -43,6 +43,23 @@ float weight_code_dot(WeightChunk chunk, XChunk x) {
   return result;
 }
 #endif
+#elif defined(VL2_WEIGHT_PARTS)
+struct WeightPart {
+  uvec2 codes, scale;
+  uint high;
+};
+WeightPart fetch_weight_part(uint index) {
+  const uint block = index >> 8, part = (index >> 4) & 15u;
+  return WeightPart(weight_pairs[index >> 4], fetch_part_scale(block, part), scale_words[block * BLOCK_WORDS + part]);
+}
+uvec4 part_bytes(WeightPart part) {
+  return signed_bytes(uvec4(code_bytes(part.codes.x, part.high), code_bytes(part.codes.y, part.high >> 4)), 32u);
+}
+float part_number(WeightPart part, uint index) { return fetched_part_scale(part.scale, (index >> 4) & 15u); }
+const bool PARTS_ARE_APART = true;
+float scaled_sum(int first, int second, vec2 numbers, vec2 x_numbers) {
+  return x_numbers.x * (numbers.x * float(first) + numbers.y * float(second));
+}
 #else
 void part_values8(uint codes, uint high_bits, float scale, out vec4 low, out vec4 high) {
   unsigned_values(code_bytes(codes, high_bits), low, high);

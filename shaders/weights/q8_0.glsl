@@ -20,6 +20,16 @@ float weight_code_dot(WeightChunk chunk, XChunk x) {
   return result;
 }
 #endif
+#elif defined(VL2_WEIGHT_PARTS)
+struct WeightPart {
+  uvec4 codes;
+  uint scale;
+};
+WeightPart fetch_weight_part(uint index) { return WeightPart(weight_quads[index >> 4], fetch_half_scale(index >> 5)); }
+uvec4 part_bytes(WeightPart part) { return part.codes; }
+float part_number(WeightPart part, uint index) { return fetched_half_scale(part.scale, index >> 5); }
+const bool PARTS_ARE_APART = false;
+float scaled_sum(int first, int both, vec2 numbers, vec2 x_numbers) { return numbers.x * x_numbers.x * float(both); }
 #else
 void block_values8(uint index, out vec4 low, out vec4 high) {
   signed_values(uvec2(weight_words[index >> 2], weight_words[(index >> 2) + 1u]), low, high);

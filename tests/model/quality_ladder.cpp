@@ -78,12 +78,12 @@ class Ladder {
  public:
   explicit Ladder(std::string folder) : folder_(std::move(folder)) {}
 
-  std::unique_ptr<Engine> load(const QuantizeMix& mix, CacheType cache_type = CacheType::F16) const {
+  std::unique_ptr<Engine> load(const QuantizeMix& mix, CacheType cache_type = CacheType::F16, int tier = 0) const {
     auto device = device_options_from_environment();
     REQUIRE(device.ok());
     EngineOptions options;
     options.device = device.take();
-    options.device.tier = 0;
+    options.device.tier = tier;
     options.context = 2048;
     options.mix = &mix;
     options.cache_type = cache_type;
@@ -231,7 +231,39 @@ void print_ladder(const std::string& name, const std::string& folder, bool quest
   }
 }
 
+// What the rounding of activations to bytes costs: probabilities of tier 2 against those of tier 1, and of both against f32 weights.
+void print_byte_products() {
+  const std::string folder = source_dir() + "/app/demo/pico";
+  Ladder ladder(folder);
+  Rows wanted;
+  {
+    const auto engine = ladder.load(*find_quantize_mix("F32"));
+    ladder.add_questions(*engine);
+    wanted = ladder.rows(*engine);
+  }
+  const auto mean_of = [](const Rows& from, const Rows& to) {
+    const std::vector<double> kl = divergences(from, to);
+    return std::accumulate(kl.begin(), kl.end(), 0.0) / static_cast<double>(kl.size());
+  };
+  std::printf("\npico: %zu positions\n| type | tier 1 from F32 | tier 2 from F32 | tier 2 from tier 1 | same likeliest token |\n",
+              wanted.size());
+  const char* const only = std::getenv("VL2_LADDER_TYPE");  // a type takes minutes
+  for (const std::string type : {"F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_K_S", "Q4_0"}) {
+    if (only != nullptr && type != only)
+      continue;
+    const auto rows = [&](int tier) { return ladder.rows(*ladder.load(*find_quantize_mix(type), CacheType::F16, tier)); };
+    const Rows floats = rows(1), bytes = rows(2);
+    std::printf("| %s | %.2e | %.2e | %.2e | %.1f %% |\n", type.c_str(), mean_of(wanted, floats), mean_of(wanted, bytes),
+                mean_of(floats, bytes), 100 * same_argmax(floats, bytes));
+    std::fflush(stdout);
+  }
+}
+
 }  // namespace
+
+TEST_CASE_FIXTURE(GpuTest, "measure: what products of bytes cost the demo model" * doctest::skip()) {
+  print_byte_products();
+}
 
 TEST_CASE_FIXTURE(GpuTest, "measure: the cache alone in the quality ladder of the demo model" * doctest::skip()) {
   print_ladder("pico", source_dir() + "/app/demo/pico", true, true);

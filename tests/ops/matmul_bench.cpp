@@ -1,6 +1,9 @@
 // Times the matmul kernels at the models' shapes, a table a shape with the best tile first: what runtime/tuning.cpp is tuned by.
 //
 //   VL2_VALIDATION=0 vl2_tests --no-skip --test-case="bench: matmul tiles"
+//   VL2_VALIDATION=0 vl2_tests --no-skip --test-case="bench: matmul by bytes"
+//
+// The second: weights in blocks at Small's shapes, by floats (gemm_tiled) and by bytes (gemm_dot, the rounding of x included), in any tier.
 //
 // VL2_BENCH_SHAPE=TEXT leaves out shapes whose name has no TEXT in it, VL2_BENCH_TILE=TEXT likewise candidates; workgroup matrices, which
 // subgroup matrices have always beaten, only with VL2_BENCH_TILE=coopmat2. Times are the device's own, medians;
@@ -21,7 +24,10 @@
 #include "runtime/half.h"
 #include "runtime/ops/expert_matmul.h"
 #include "runtime/ops/matmul.h"
+#include "runtime/ops/matmul_launch.h"
+#include "runtime/ops/quantize_rows.h"
 #include "runtime/upload.h"
+#include "runtime/weight_format.h"
 #include "tests/support/gemm_tiles.h"
 #include "tests/support/random.h"
 
@@ -120,6 +126,15 @@ std::vector<Candidate> tiled_candidates(const Device& device) {
   return list;
 }
 
+// What tier 2 may choose between for weights in blocks: products of floats as it has them without bytes, and all tiles of bytes.
+std::vector<Candidate> byte_candidates(const MatmulPlan& floats, const DeviceCaps& caps) {
+  std::vector<Candidate> list = {{gemm_tile_name(floats.tile), floats}};
+  for (const GemmTile& tile : dot_tile_candidates(caps))
+    list.push_back({gemm_tile_name(tile, "bytes"), {.kernel = MatmulKernel::GemmDot, .tile = tile, .group = {}}});
+  std::erase_if(list, [](const Candidate& c) { return !wanted(c.name, "VL2_BENCH_TILE"); });
+  return list;
+}
+
 class Bench {
  public:
   Bench(Device& target, bool statistics) : device(target), has_statistics(statistics), rec(target) {
@@ -148,6 +163,17 @@ class Bench {
       }
     else if (fill)
       REQUIRE(rec.fill(make_view(*view.buffer, DType::U32, {static_cast<uint32_t>(bytes / 4)}), 0).ok());
+    return view;
+  }
+
+  // Random codes and scales.
+  TensorView blocks(std::initializer_list<uint32_t> dims, DType format) {
+    uint64_t count = 1;
+    for (const uint32_t dim : dims)
+      count *= dim;
+    const TensorView noise = tensor({static_cast<uint32_t>(device_bytes(format, count) / 2)}, DType::F16);
+    TensorView view = make_view(*noise.buffer, format, dims);
+    view.scales = device_scales_offset(format, count);
     return view;
   }
 
@@ -272,23 +298,27 @@ class Bench {
     drop_tensors();
   }
 
+  ExpertSchedule schedule_of(uint32_t slots, uint32_t count) {
+    std::vector<uint32_t> ids(slots), slot_pair(slots), offsets(count + 1);
+    const auto random = random_floats(slots, 5);
+    for (uint32_t pair = 0; pair < slots; ++pair)  // the lower ones more often, as routers have it
+      ids[pair] = std::min(count - 1, static_cast<uint32_t>(std::abs(random[pair]) * (0.6f + 0.4f * std::abs(random[pair])) *
+                                                            static_cast<float>(count)));
+    std::iota(slot_pair.begin(), slot_pair.end(), 0u);
+    std::stable_sort(slot_pair.begin(), slot_pair.end(), [&](uint32_t a, uint32_t b) { return ids[a] < ids[b]; });
+    for (const uint32_t id : ids)
+      ++offsets[id + 1];
+    std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+    return {upload(slot_pair), {}, upload(offsets)};
+  }
+
   void experts(uint32_t tokens) {
     const uint32_t count = 64, top_k = 6, hidden = 2048, width = 1408, slots = tokens * top_k;
     const std::string up_name = shape("expert swiglu", tokens, width, hidden),
                       down_name = shape("expert down", tokens, hidden, width);
     if (!selected(up_name) && !selected(down_name))
       return;
-    std::vector<uint32_t> ids(slots), slot_pair(slots), offsets(count + 1);
-    const auto random = random_floats(slots, 5);
-    for (uint32_t pair = 0; pair < slots; ++pair)  // the lower ones more often, as routers have it
-      ids[pair] =
-          std::min(count - 1, static_cast<uint32_t>(std::abs(random[pair]) * (0.6f + 0.4f * std::abs(random[pair])) * count));
-    std::iota(slot_pair.begin(), slot_pair.end(), 0u);
-    std::stable_sort(slot_pair.begin(), slot_pair.end(), [&](uint32_t a, uint32_t b) { return ids[a] < ids[b]; });
-    for (const uint32_t id : ids)
-      ++offsets[id + 1];
-    std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
-    const ExpertSchedule schedule{upload(slot_pair), {}, upload(offsets)};
+    const ExpertSchedule schedule = schedule_of(slots, count);
     const TensorView x = tensor({tokens, hidden}, DType::F16), gated = tensor({slots, width}, DType::F16),
                      routed = tensor({slots, hidden}, DType::F32), gate_up = tensor({count, 2 * width, hidden}, DType::F16),
                      down = tensor({count, hidden, width}, DType::F16);
@@ -297,6 +327,34 @@ class Bench {
     });
     run(down_name, candidates(device, true), [&](Recorder& recorder, const MatmulPlan* plan) {
       return expert_matmul(recorder, gated, down, schedule, top_k, ExpertRows::Slots, routed, plan);
+    });
+    drop_tensors();
+  }
+
+  void dense_bytes(DType format, uint32_t m, uint32_t n, uint32_t k) {
+    const std::string name = std::string(dtype_name(format)) + " " + shape("dense", m, n, k);
+    if (!selected(name) || k % dtype_block(format) != 0)
+      return;
+    const TensorView x = tensor({m, k}, DType::F16), w = blocks({n, k}, format), y = tensor({m, n}, DType::F16),
+                     bytes = tensor({static_cast<uint32_t>(byte_rows_words(m, k))}, DType::U32, false);
+    const MatmulPlan floats = plan_matmul(device.caps(), device.quirks(), 1, matmul_problem(x, w, m, false), device.tuning());
+    run(name, byte_candidates(floats, device.caps()),
+        [&](Recorder& recorder, const MatmulPlan* plan) { return matmul(recorder, x, w, y, {.bytes = bytes, .plan = plan}); });
+    drop_tensors();
+  }
+
+  void expert_bytes(DType format, uint32_t tokens, uint32_t n, uint32_t k, ExpertRows rows) {
+    const uint32_t count = 64, top_k = 6, slots = tokens * top_k, x_rows = rows == ExpertRows::Tokens ? tokens : slots;
+    const std::string name = std::string(dtype_name(format)) + " " + shape("experts", tokens, n, k);
+    if (!selected(name) || k % dtype_block(format) != 0)
+      return;
+    const ExpertSchedule schedule = schedule_of(slots, count);
+    const TensorView x = tensor({x_rows, k}, DType::F16), w = blocks({count, n, k}, format), y = tensor({slots, n}, DType::F16),
+                     bytes = tensor({static_cast<uint32_t>(byte_rows_words(x_rows, k))}, DType::U32, false);
+    const MatmulPlan floats =
+        plan_expert_matmul(device.caps(), device.quirks(), 1, matmul_problem(x, w, slots, false), count, device.tuning());
+    run(name, byte_candidates(floats, device.caps()), [&](Recorder& recorder, const MatmulPlan* plan) {
+      return expert_matmul(recorder, x, w, schedule, top_k, rows, y, plan, bytes);
     });
     drop_tensors();
   }
@@ -394,6 +452,29 @@ TEST_CASE("bench: matmul tiles" * doctest::skip()) {
   bench.dense(2048, 2048, 10944, DType::F16);
   bench.dense(4096, 4096, 4096, DType::F32);
   bench.dense(4096, 512, 14336, DType::F32);
+}
+
+TEST_CASE("bench: matmul by bytes" * doctest::skip()) {
+  bool statistics = false;
+  const auto device = bench_device(statistics);
+  if (!device->caps().packed_dot || !device->caps().float16 || !device->caps().storage16) {
+    std::printf("this device has no dot products of bytes, or no f16\n");
+    return;
+  }
+  Bench bench(*device, statistics);
+  const bool small = std::getenv("VL2_BENCH_SMALL") != nullptr;  // does it run at all: for a CPU driver
+  const uint32_t tokens = small ? 32 : 2048;
+  for (const DType format : {DType::Q4_K, DType::Q8_0, DType::Q4_0, DType::Q6_K}) {
+    bench.dense_bytes(format, tokens, small ? 64 : 2048, small ? 256 : 2048);
+    if (small)
+      continue;
+    bench.expert_bytes(format, tokens, 2816, 2048, ExpertRows::Tokens);
+    bench.expert_bytes(format, tokens, 2048, 1408, ExpertRows::Slots);
+    bench.dense_bytes(format, tokens, 3072, 2048);
+    bench.dense_bytes(format, tokens, 576, 2048);
+    bench.dense_bytes(format, tokens, 21888, 2048);
+    bench.dense_bytes(format, tokens, 2048, 10944);
+  }
 }
 
 TEST_CASE("bench: vision matmul" * doctest::skip()) {

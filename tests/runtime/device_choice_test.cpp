@@ -85,6 +85,8 @@ TEST_SUITE("cpu") {
     CHECK(choose_tier(caps, {}, -1) == 1);
     CHECK(choose_tier(caps, {}, 0) == 0);
     CHECK(choose_tier(caps, {}, 4) == 1);
+    caps.packed_dot = true;
+    CHECK(choose_tier(caps, {}, -1) == 1);
     caps.type = DeviceType::Cpu;
     const Quirks quirks = find_quirks(caps, "").value();
     CHECK(quirks.f16_is_slow);
@@ -99,6 +101,9 @@ TEST_SUITE("cpu") {
     caps.float16 = caps.storage16 = true;
     CHECK(choose_tier(caps, {}, -1) == 3);
     CHECK(choose_tier(caps, {}, 2) == 1);
+    caps.packed_dot = true;  // slow byte products: for whoever asks for them
+    CHECK(choose_tier(caps, {}, 2) == 2);
+    CHECK(choose_tier(caps, {}, -1) == 3);
     CHECK(*matrix_shape(caps) == MatrixShape{16, 8, 16, true});
     caps.integer_dot = true;
     CHECK(choose_tier(caps, {}, 2) == 2);

@@ -29,6 +29,8 @@ DeviceTuning some_tuning(const DeviceCaps& caps) {
                       .dispatch_us = 1.0 / 3,
                       .cache_bytes_per_us = 1e5 / 7,
                       .gemm_tile = GemmTile{8, 8, 8, 4, 32},
+                      .dot_tile = GemmTile{16, 8, 4, 4, 128},
+                      .dots = false,
                       .gemv_group = GemvGroup{128, 8, 1}};
   double rate = 100;
   for (const MatrixShape& shape : gemm_shapes(caps))

@@ -1,5 +1,6 @@
 #include "runtime/tuning.h"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <utility>
 
@@ -291,6 +292,78 @@ TEST_CASE("tuning: measured tiles and groups are taken where there are no matrix
   CHECK(gemm_tile_candidates(caps).size() >= 6);
   CHECK(gemm_tile_candidates(caps)[0] == plan_matmul(caps, Quirks{}, 1, {.rows = 4096, .columns = 4096}).tile);
   CHECK(gemv_group_candidates(caps)[0] == plan_matmul(caps, Quirks{}, 1, {.rows = 1, .columns = 4096}).group);
+}
+
+TEST_CASE("tuning: products of bytes are for weights in blocks in tier 2, where there is memory for x in bytes") {
+  DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
+  caps.max_workgroup_invocations = 256;
+  caps.max_shared_bytes = 32768;
+  caps.integer_dot = true;
+  const MatmulProblem fits{.rows = 2048, .columns = 2048, .f16 = true, .blocks = true, .k = 1408, .bytes = true};
+  const auto kernel = [&](const MatmulProblem& problem, uint32_t tier = 2, const DeviceTuning& tuning = {}, Quirks quirks = {}) {
+    const MatmulKernel dense = plan_matmul(caps, quirks, tier, problem, tuning).kernel;
+    CHECK((plan_expert_matmul(caps, quirks, tier, problem, 8, tuning).kernel == MatmulKernel::GemmDot) ==
+          (dense == MatmulKernel::GemmDot));
+    return dense;
+  };
+  CHECK(kernel(fits) == MatmulKernel::GemmDot);
+  CHECK(kernel(fits, 1) == MatmulKernel::GemmTiled);
+  CHECK(kernel(fits, 2, {.dots = false}) == MatmulKernel::GemmTiled);
+  CHECK(kernel(fits, 2, {}, {.byte_products_are_slow = true}) == MatmulKernel::GemmTiled);
+  MatmulProblem other = fits;
+  other.blocks = false;
+  CHECK(kernel(other) == MatmulKernel::GemmTiled);
+  other = fits;
+  other.bytes = false;
+  CHECK(kernel(other) == MatmulKernel::GemmTiled);
+  other = fits;
+  other.k = 1416;
+  CHECK(kernel(other) == MatmulKernel::GemmTiled);
+  other = fits;
+  other.rows = 8;
+  CHECK(kernel(other) == MatmulKernel::Gemv);
+  other.rows = 9;
+  CHECK(plan_matmul(caps, Quirks{}, 2, other).kernel == MatmulKernel::GemmDot);
+  CHECK(plan_expert_matmul(caps, Quirks{}, 2, other, 8).kernel == MatmulKernel::Gemv);  // about one an expert
+  caps.integer_dot = false;
+  CHECK(kernel(fits) == MatmulKernel::GemmTiled);
+  caps.integer_dot = true;
+  DeviceCaps matrix = matrix_caps({16, 16, 16}, 32, 32);
+  matrix.integer_dot = true;
+  CHECK(plan_matmul(matrix, Quirks{}, 3, fits).kernel == MatmulKernel::GemmCoopmat);
+}
+
+TEST_CASE("tuning: tiles of bytes fit 32 KiB, shrink with the problem and with an expert's rows, and are taken from a file") {
+  DeviceCaps caps = caps_of(DeviceType::Discrete, 32);
+  caps.max_workgroup_invocations = 256;
+  caps.max_shared_bytes = 32768;
+  caps.integer_dot = true;
+  const auto candidates = dot_tile_candidates(caps);
+  CHECK(candidates.size() >= 12);
+  for (const GemmTile& tile : candidates) {
+    CHECK(tile.dot_shared_bytes() <= 32768);
+    CHECK(tile.threads() <= 256);
+    CHECK(tile.columns_per_thread <= tile.rows_per_thread);
+    CHECK(std::count(candidates.begin(), candidates.end(), tile) == 1);
+  }
+  MatmulProblem problem{.rows = 2048, .columns = 2048, .f16 = true, .blocks = true, .k = 2048, .bytes = true};
+  const auto tile = [&](const DeviceTuning& tuning = {}) { return plan_matmul(caps, Quirks{}, 2, problem, tuning).tile; };
+  CHECK(tile() == candidates[0]);
+  CHECK(tile({.dot_tile = candidates[3]}) == candidates[3]);
+  problem.columns = 64;
+  CHECK(tile().rows() == 8);
+  const auto expert_rows = [&](uint32_t tokens) {
+    problem.rows = 6 * tokens;
+    problem.columns = 2816;
+    return plan_expert_matmul(caps, Quirks{}, 2, problem, 64).tile.rows();
+  };
+  CHECK(expert_rows(2048) == 64);  // 192 each
+  CHECK(expert_rows(256) == 32);   // 24
+  GemmTile odd = candidates[0];
+  for (const uint32_t k : {16u, 48u, 256u}) {
+    odd.k = k;
+    CHECK_FALSE(dot_tile_fits(caps, odd));
+  }
 }
 
 TEST_CASE("tuning: a rate is the one by which the estimate is what was measured") {
