@@ -104,7 +104,7 @@ void add_answer_options(CLI::App& command, AnswerOptions& options, uint32_t most
       ->default_str(std::to_string(most_tokens));
   add("--temp", "FLOAT", "temperature", "Temperature; 0: always the likeliest token");
   add("--top-k", "UINT", "top_k", "Draw from the k likeliest; 0: from all");
-  add("--top-p", "FLOAT", "top_p", "Draw from the likeliest that sum to p; 0 or 1: from all");
+  add("--top-p", "FLOAT", "top_p", "Draw from the likeliest that sum to p; 1: from all");
   add("--min-p", "FLOAT", "min_p", "Draw from those at least p times as likely as the likeliest; 0: from all");
   add("--repeat-penalty", "FLOAT", "repeat_penalty", "Divide the logits of tokens that occurred; 0 or 1: off");
   add("--seed", "INT", "seed", "Seed of the draws");

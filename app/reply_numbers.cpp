@@ -33,6 +33,8 @@ constexpr std::array kRealFields = {
     RealField{"min_p", &vl2_reply_options::min_p, 0, 1, false, "a number from 0 to 1"},
     RealField{"repeat_penalty", &vl2_reply_options::repeat_penalty, 0.01, 100, true, "0 or a number from 0.01 to 100"}};
 
+constexpr float kLeastShare = 1e-30f;
+
 std::string refusal(const std::string& shown, const std::string& wanted) {
   return "got " + shown + ", wanted " + wanted;
 }
@@ -78,7 +80,8 @@ std::string set_reply_number(vl2_reply_options& options, std::string_view field,
       const auto value = static_cast<float>(given.value.value_or(NAN));
       if (!is_in_range(known, value))
         return refusal(given.shown, known.wanted);
-      options.*known.place = value;
+      // Whoever says "the likeliest that sum to 0" wants the likeliest alone. In the struct, 0 is a field that nobody set.
+      options.*known.place = value == 0 && field == "top_p" ? kLeastShare : value;
       return "";
     }
   assert(false);  // names are ours

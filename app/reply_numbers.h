@@ -23,6 +23,7 @@ GivenNumber number_of_text(const std::string& text);
 
 /// Sets one field by its name: "max_tokens", "top_k", "seed", "temperature", "top_p", "min_p" or "repeat_penalty".
 ///
+/// top_p 0 is set as next to nothing, which leaves the likeliest token: the struct's 0 is "off".
 /// Returns what is wrong, "got 2, wanted a number from 0 to 1", and nothing is set then; "" when all is well
 std::string set_reply_number(vl2_reply_options& options, std::string_view field, const GivenNumber& given);
 

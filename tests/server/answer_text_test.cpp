@@ -219,6 +219,17 @@ TEST_SUITE("cpu") {
       CHECK((error ? error->message : "") == (one.wanted == nullptr ? "" : refusal_of(one, one.field)));
       CHECK((error ? error->param : "") == (one.wanted == nullptr ? "" : one.field));
     }
+    // Zero is "off" in the struct; who says it here wants the likeliest token alone, as every other engine understands it.
+    for (const bool in_request : {true, false}) {
+      ChatRequest request;
+      vl2_reply_options& reply = request.options.reply;
+      if (in_request)
+        CHECK(!read(with(R"("top_p":0)"), request).has_value());
+      else
+        CHECK(set_reply_number(reply, "top_p", number_of_text("0")).empty());
+      CHECK(reply.top_p > 0);
+      CHECK(reply.top_p < 1e-20f);
+    }
     for (const char* good : {R"("max_completion_tokens":1)", R"("top_logprobs":20,"logprobs":true)",
                              R"("stop":["a","b","c","d"])", R"("stop":null)"}) {
       ChatRequest request;
