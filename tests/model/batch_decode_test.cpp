@@ -180,7 +180,7 @@ TEST_CASE_FIXTURE(
       CHECK(logits_of(*singly[i]) == wanted);
     }
     const uint32_t bindings = (config.use_mla ? 1 : 2) * (c.type == CacheType::Q8_0 ? 2 : 1);
-    const uint64_t parts = !config.use_mla ? 1 : *c.tuning != 0 ? 4 : 3;  // dispatches
+    const uint64_t parts = !config.use_mla ? 1 : attention->shape(kContext).matrix ? 4 : 3;  // dispatches
     const uint32_t groups = attention->shape(kShort) == attention->shape(kContext) ? 2 : 3;
     const uint64_t saved = batch->recording().dispatches < each->recording().dispatches
                                ? each->recording().dispatches - batch->recording().dispatches
