@@ -111,7 +111,7 @@ Status BatchDecode::create_buffers() {
   };
   VL2_TRY(allocate_bytes(hidden, x_bytes_));
   VL2_TRY(allocate_bytes(attended_.dim(1), attended_bytes_));
-  VL2_TRY(allocate_bytes(c.intermediate_size, gated_bytes_));
+  VL2_TRY(allocate_bytes(std::max(c.intermediate_size, c.n_shared_experts * c.moe_intermediate_size), gated_bytes_));
   if (c.n_routed_experts == 0)
     return {};
   VL2_TRY(allocate_bytes(c.num_experts_per_tok * c.moe_intermediate_size, experts_bytes_));
@@ -298,7 +298,8 @@ Status BatchDecode::dense(const LayerWeights& layer, uint32_t tokens) {
 }
 
 // Between two barriers lie what need not wait for each other: the bytes of x; the shared experts' first product and the router; the
-// chosen experts' first product and the shared experts' second, which makes its bytes itself; the bytes for the last product; that one.
+// chosen experts' first product, and the bytes for the shared experts' second; that one, and the other bytes; the last product. (With
+// the shared experts' second beside the chosen ones' first, making its bytes itself: H200, 8 conversations of Small in Q4_0, -4 %.)
 Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
   const LanguageConfig& config = engine_.config().language;
   const bool shared = !layer.shared.down.empty(), cached = !layer.cache_state.empty(), in_file = layer.file != nullptr;
@@ -337,9 +338,16 @@ Status BatchDecode::moe(const LayerWeights& layer, uint32_t tokens) {
                tokens, x));
   if (cached)
     VL2_TRY(expert_cache_load(rec_, layer.experts.down, experts.down, ids, loads));
-  else if (shared && !in_file)
-    VL2_TRY(gemv(shared_down, tokens));
+  const bool late = shared && !cached && !in_file;
+  DecodeBytes shared_gated;
+  if (late) {
+    VL2_ASSIGN(shared_gated, bytes_of(shared_gated_, {}, gated_bytes_, tokens, {&layer.shared.down}));
+    if (shared_gated.empty())  // it need not wait for any
+      VL2_TRY(gemv(shared_down, tokens));
+  }
   VL2_ASSIGN(const DecodeBytes gated, bytes_of(experts_gated_, {}, experts_bytes_, tokens, {&experts.down}));
+  if (late && !shared_gated.empty())
+    VL2_TRY(gemv(shared_down, tokens, shared_gated));
   return gemv({.x = experts_gated_,
                .weight = experts.down,
                .ids = ids,
