@@ -19,10 +19,10 @@ Status decode_bytes(Recorder& rec, const TensorView& x, const TensorView& norm, 
   if (bytes.scales.dtype != DType::F32 || !bytes.scales.contiguous() ||
       bytes.scales.element_count() < uint64_t{tokens} * 2 * (blocks + 1))
     return fail(Code::BadShape, "decode_bytes: scales ", bytes.scales, " must be [", tokens, ", ", blocks + 1, ", 2] f32");
-  const DecodeBytesParams params{.blocks = blocks, .x_token_eights = x.stride(0) / 8, .eps = eps};
+  const DecodeBytesParams params{.x_token_eights = x.stride(0) / 8, .eps = eps};
   const uint32_t groups = norm.empty() ? (4 * blocks + threads - 1) / threads : 1;
   return rec.dispatch(ShaderId::decode_bytes, {x, norm, bytes.codes, bytes.scales}, params, {.x = groups, .y = tokens},
-                      {.bytes = uint64_t{tokens} * k * 4}, {threads, !norm.empty()});
+                      {.bytes = uint64_t{tokens} * k * 4}, {threads, !norm.empty(), blocks});
 }
 
 }  // namespace vl2

@@ -16,6 +16,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool NORM = false;
+layout(constant_id = 2) const uint BLOCKS = 1u;  // of 32 elements, of a token
 layout(push_constant) uniform Push { DecodeBytesParams p; };
 layout(binding = DECODE_BYTES_X) readonly buffer X { vec4 x_quads[]; };
 layout(binding = DECODE_BYTES_NORM) readonly buffer Norm { vec4 norm_quads[]; };
@@ -26,23 +27,23 @@ const uint MAX_SUBGROUPS = 64u;
 shared float subgroup_squares[MAX_SUBGROUPS];
 
 void main() {
-  const uint token = gl_WorkGroupID.y, eights = 4u * p.blocks, step = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
+  const uint token = gl_WorkGroupID.y, eights = 4u * BLOCKS, step = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
   float square = 0.0;
   for (uint first = gl_WorkGroupID.x * gl_WorkGroupSize.x; first < eights; first += step) {
     const uint e = first + gl_LocalInvocationIndex, block = e / 4u, part = e % 4u;
     const uint at = token * p.x_token_eights + min(e, eights - 1u);
     vec4 low = x_quads[2u * at], high = x_quads[2u * at + 1u];
     if (NORM) {
-      square += e < eights ? dot(low, low) + dot(high, high) : 0.0;
+      square += e < eights ? square_of(low, high) : 0.0;
       low *= norm_quads[2u * min(e, eights - 1u)];
       high *= norm_quads[2u * min(e, eights - 1u) + 1u];
     }
     const XBytes bytes = x_bytes(low, high);
     if (e >= eights)
       continue;
-    codes[2u * ((2u * token + part / 2u) * p.blocks + block) + part % 2u] = bytes.words;
+    codes[2u * ((2u * token + part / 2u) * BLOCKS + block) + part % 2u] = bytes.words;
     if (part == 0u)
-      scales[token * (p.blocks + 1u) + block] = bytes.scales;
+      scales[token * (BLOCKS + 1u) + block] = bytes.scales;
   }
   float scale = 1.0;
   if (NORM) {
@@ -53,8 +54,8 @@ void main() {
     square = 0.0;
     for (uint i = 0u; i < gl_NumSubgroups; ++i)
       square += subgroup_squares[i];
-    scale = inversesqrt(square / float(32u * p.blocks) + p.eps);
+    scale = rms_scale(square, 32u * BLOCKS, p.eps);
   }
   if (gl_WorkGroupID.x == 0u && gl_LocalInvocationIndex == 0u)
-    scales[token * (p.blocks + 1u) + p.blocks] = vec2(scale, 0.0);
+    scales[token * (BLOCKS + 1u) + BLOCKS] = vec2(scale, 0.0);
 }

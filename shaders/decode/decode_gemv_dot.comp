@@ -51,7 +51,7 @@ void stage_token(uint t) {
     if (NORM) {
       vec4 norm_low, norm_high;
       load_norm8(min(e, 4u * BLOCKS - 1u), norm_low, norm_high);
-      square += e < 4u * BLOCKS ? dot(low, low) + dot(high, high) : 0.0;
+      square += e < 4u * BLOCKS ? square_of(low, high) : 0.0;
       low *= norm_low;
       high *= norm_high;
     }
@@ -101,7 +101,7 @@ float x_scale(uint t) {
   float square = 0.0;
   for (uint i = 0u; i < gl_NumSubgroups; ++i)
     square += subgroup_squares[t * MAX_SUBGROUPS + i];
-  return inversesqrt(square / float(CHUNKS * WEIGHT_CHUNK) + p.eps);
+  return rms_scale(square, 32u * BLOCKS, p.eps);
 }
 
 WeightChunk chunks[UNROLL * ROWS];

@@ -10,6 +10,20 @@ struct XBytes {
 
 uint pack_bytes(ivec4 codes) { return uint(codes.x & 255) | uint(codes.y & 255) << 8 | uint(codes.z & 255) << 16 | uint(codes.w) << 24; }
 
+// What eight elements add to the sum of squares. Precise, like the next one: what one kernel fuses another would not.
+float square_of(vec4 low, vec4 high) {
+  precise const vec4 squares = low * low + high * high;
+  precise const float sum = (squares.x + squares.y) + (squares.z + squares.w);
+  return sum;
+}
+
+// 1 / rms. k is a specialisation constant wherever this is used: a quotient that the compiler works out is not the device's to the last bit.
+float rms_scale(float square, const uint k, float eps) {
+  precise const float mean = square * (1.0 / float(k));
+  precise const float shifted = mean + eps;
+  return inversesqrt(shifted);
+}
+
 // All four invocations of a block call it together.
 XBytes x_bytes(vec4 low, vec4 high) {
   const vec4 sizes = max(abs(low), abs(high));

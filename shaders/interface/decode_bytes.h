@@ -7,7 +7,6 @@ VL2_SHARED_BEGIN
 VL2_CONST uint DECODE_BYTES_X = 0u, DECODE_BYTES_NORM = 1u, DECODE_BYTES_CODES = 2u, DECODE_BYTES_SCALES = 3u;  // bindings
 
 struct DecodeBytesParams {
-  uint blocks;          // of 32 elements, of a token
   uint x_token_eights;  // 8 elements each, from a token's x to the next's
   float eps;
 };

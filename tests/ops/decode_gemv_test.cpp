@@ -455,3 +455,24 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: bytes of x made beforehand give what a 
       CHECK(sums < 4e-3);   // seen: 9e-4; another block's: 0.1
     }
 }
+
+TEST_CASE_FIXTURE(GpuTest, "decode_bytes: refuses what does not fit together, and so do the products that are given them") {
+  const TensorView x = tensor({2, 64}), norm = tensor({64});
+  const DecodeBytes good{tensor({2, 16}, DType::U32), tensor({2, 3, 2})};
+  CHECK(decode_bytes(rec, tensor({2, 40}), {}, kEps, 64, good).message() ==
+        "decode_bytes: x [2, 40] f32 must be [tokens, K] f32, K a multiple of 32, rows a multiple of 8 apart");
+  CHECK(decode_bytes(rec, x, tensor({32}), kEps, 64, good).message() == "decode_bytes: norm [32] f32 must be [64] f32");
+  CHECK(decode_bytes(rec, x, norm, kEps, 64, {tensor({31}, DType::U32), good.scales}).code() == Code::BadShape);
+  CHECK(decode_bytes(rec, x, norm, kEps, 64, {good.codes, tensor({2, 2, 2})}).code() == Code::BadShape);
+  if (device.caps().packed_dot) {
+    const TensorView weight = upload_weight({4, 64}, random_floats(4 * 64, 1), DType::Q8_0);
+    const DecodeGemvGroup group{
+        .threads = device.caps().subgroup_size, .rows = 1, .unroll = 1, .one_subgroup = false, .sets = 1, .tokens = 2};
+    DecodeGemv op{.x = x, .weight = weight, .y = tensor({2, 4}), .tokens = 2};
+    op.bytes = {tensor({2, 15}, DType::U32), good.scales};
+    CHECK(decode_gemv(rec, op, group).code() == Code::BadShape);
+    op.bytes = {good.codes, tensor({2, 2, 2})};
+    CHECK(decode_gemv(rec, op, group).code() == Code::BadShape);
+  }
+  CHECK(rec.dispatch_count() == 0);
+}
