@@ -95,9 +95,9 @@ Status decode_head_values(Recorder& rec, const TensorView& u, const TensorView& 
   return rec.dispatch(
       weight_variant(ShaderId::decode_gemv_f32, kv_b.dtype),
       {u, TensorView{}, weight_piece(kv_b, 0, kv_b.dim(0)).codes, TensorView{}, TensorView{}, TensorView{}, y}, params,
-      {.y = heads, .z = (values + group.rows - 1) / group.rows},
+      {.x = (values + group.rows - 1) / group.rows, .y = heads},
       {.bytes = weights * dtype_bytes(kv_b.dtype), .flops = 2 * weights},
-      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS, 1u});
+      {group.threads, group.rows, group.unroll, group.one_subgroup, latent / 8, 0u, 0u, DECODE_GEMV_HEAD_ROWS, 1u, 0u, 1u});
 }
 
 Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& group) {
@@ -153,18 +153,19 @@ Status decode_gemv(Recorder& rec, const DecodeGemv& op, const DecodeGemvGroup& g
     params.rows = std::min(piece_rows, results - first);
     const bool whole = params.rows == results;
     const WeightPiece piece = whole ? weight_piece(weight, 0, weight.dim(0)) : weight_piece(weight, first, params.rows);
-    const uint32_t token_groups = (op.tokens + group.tokens - 1) / group.tokens;
+    const bool one = op.tokens == 1;
+    const uint32_t token_groups = (op.tokens + group.tokens - 1) / group.tokens,
+                   row_groups = (params.rows + group_results - 1) / group_results;
     const uint64_t weights = uint64_t{params.rows} * (op.pairs ? 2 : 1) * k * chosen;
-    VL2_TRY(rec.dispatch(shader,
-                         {given ? TensorView{} : op.x, given ? TensorView{} : op.norm, piece.codes, op.ids, op.expert_weights,
-                          op.addend, op.y, piece.scales, op.bytes.codes, op.bytes.scales},
-                         params,
-                         {.x = token_groups,
-                          .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1,
-                          .z = (params.rows + group_results - 1) / group_results},
-                         {.bytes = weight_cost_bytes(weight, weights) * token_groups, .flops = 2 * weights * op.tokens},
-                         {group.threads, group.rows, group.unroll, constant_3, all_chunks, !op.norm.empty() && !given, op.pairs,
-                          mode, group.tokens, given}));
+    VL2_TRY(rec.dispatch(
+        shader,
+        {given ? TensorView{} : op.x, given ? TensorView{} : op.norm, piece.codes, op.ids, op.expert_weights, op.addend, op.y,
+         piece.scales, op.bytes.codes, op.bytes.scales},
+        params,
+        {.x = one ? row_groups : token_groups, .y = mode == DECODE_GEMV_EXPERT_ROWS ? chosen : 1, .z = one ? 1 : row_groups},
+        {.bytes = weight_cost_bytes(weight, weights) * token_groups, .flops = 2 * weights * op.tokens},
+        {group.threads, group.rows, group.unroll, constant_3, all_chunks, !op.norm.empty() && !given, op.pairs, mode,
+         group.tokens, given, one}));
   }
   return {};
 }

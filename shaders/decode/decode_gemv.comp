@@ -4,8 +4,8 @@
 //
 // Shapes    x [k] or [heads, k] f32    norm [k] f32    weight [rows or 2 rows, k] or [experts, ...] WEIGHT    ids [top_k] u32    expert_weights [top_k] f32
 //           addend, y [rows] f32, or y [top_k, rows]
-// Work      one workgroup, along z, ROWS rows of the weight, which share K out among all invocations; along y the chosen experts, along x TOKENS
-//           tokens each; see gemv_core.glsl
+// Work      one workgroup ROWS rows of the weight, which share K out among all invocations; along y the chosen experts, TOKENS tokens
+//           each; see gemv_rows.glsl and gemv_core.glsl
 // Numbers   products and sums in f32, in an order fixed by the sizes
 // Needs     subgroup arithmetic, any subgroup size
 // Variants  WEIGHT, BLOCKS
@@ -19,7 +19,7 @@
 const uint ALL_RESULTS = TOKENS * RESULTS;
 
 void main() {
-  start_rows(gl_WorkGroupID.z * RESULTS);
+  start_rows(ROW_GROUP * RESULTS);
   const uint own = min(gl_LocalInvocationIndex, ALL_RESULTS - 1u);
   const float gain = ONE_SUBGROUP ? 0.0 : gain_of(own / RESULTS, own % RESULTS);
   gemv();

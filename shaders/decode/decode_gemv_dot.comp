@@ -117,7 +117,7 @@ void main() {
   const uint lane = subgroupExclusiveAdd(1u), lanes = subgroupAdd(1u);  // counted: see matmul/gemv_dot.glsl
   const uint results = (p.rows + RESULTS - 1u) / RESULTS;               // sets
   uint set = gl_SubgroupID;
-  start_rows((gl_WorkGroupID.z * SETS + set) * RESULTS);
+  start_rows((ROW_GROUP * SETS + set) * RESULTS);
   fetch_chunks(0u, lane, lanes);
   if (X_BYTES) {
     [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
@@ -128,9 +128,9 @@ void main() {
   float scales[TOKENS];
   [[unroll]] for (uint t = 0u; t < TOKENS; ++t)
     scales[t] = x_scale(t);
-  for (; set < SETS && gl_WorkGroupID.z * SETS + set < results; set += gl_NumSubgroups) {
+  for (; set < SETS && ROW_GROUP * SETS + set < results; set += gl_NumSubgroups) {
     if (set >= gl_NumSubgroups)
-      start_rows((gl_WorkGroupID.z * SETS + set) * RESULTS);
+      start_rows((ROW_GROUP * SETS + set) * RESULTS);
     const float gain = gain_of(min(lane, ALL_RESULTS - 1u) / RESULTS, min(lane, ALL_RESULTS - 1u) % RESULTS);
     float sums[TOKENS * ROWS];
     [[unroll]] for (uint i = 0u; i < TOKENS * ROWS; ++i)

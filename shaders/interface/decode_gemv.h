@@ -27,7 +27,7 @@ struct DecodeGemvParams {
   uint has_addend;     // y gains it
   uint accumulate;     // y gains the result
   float eps;
-  uint tokens;            // each with its own x, ids and y; TOKENS of them a workgroup, the groups of them along x
+  uint tokens;            // each with its own x, ids and y; TOKENS of them a workgroup
   uint x_token_eights;    // 8 elements each, from a token's x to the next's
   uint y_token_stride;    // elements
   uint addend_token_stride;
