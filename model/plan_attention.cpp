@@ -42,6 +42,9 @@ PlanAttention::PlanAttention(Device& device, const LanguageConfig& config, uint3
   // lavapipe 25.0.7, the demo model at depth 450: 25 ms a token with one group, 44 with what fills 256 invocations.
   if (device.quirks().barriers_are_slow && tuning_.groups == 0)
     tuning_.groups = 1;
+  // Nothing to gain on a CPU, and more to compile: SwiftShader takes gigabytes for decode_mla_query of several.
+  if (device.quirks().barriers_are_slow && tuning_.conversations == 0)
+    tuning_.conversations = 1;
 }
 
 Result<PlanAttention> PlanAttention::create(Device& device, const LanguageConfig& config, CacheType type, uint32_t capacity,

@@ -60,6 +60,24 @@ void rotate(uint conversation, uint q_head, uint y_head) {
   }
 }
 
+// Adds up what the slices found for a conversation.
+void finish(uint conversation, uint q_head, uint y_head, vec4 low_sum, vec4 high_sum) {
+  const uint thread = gl_LocalInvocationIndex, pair = gl_WorkGroupID.x * SIDE * 4u + thread;
+  parts[thread * 2u] = low_sum;
+  parts[thread * 2u + 1u] = high_sum;
+  barrier();
+  if (thread < SIDE * 4u && pair * 2u < p.latent) {
+    vec2 sum = vec2(0.0);
+    [[unroll]] for (uint slice = 0u; slice < SLICES; ++slice) {
+      const vec4 quad = parts[slice * SIDE * 2u + thread / 2u];
+      sum += thread % 2u == 0u ? quad.xy : quad.zw;
+    }
+    store_pair(y_head / 2u + pair, sum);
+  }
+  if (gl_WorkGroupID.x == 0u)
+    rotate(conversation, q_head, y_head);
+}
+
 void main() {
   const uint thread = gl_LocalInvocationIndex, head = gl_WorkGroupID.y;
   const uint chunk = min(gl_WorkGroupID.x * SIDE + thread % SIDE, p.latent / 8u - 1u);
@@ -88,22 +106,13 @@ void main() {
     }
   }
 
-  const uint pair = gl_WorkGroupID.x * SIDE * 4u + thread;
+#ifdef BATCHED
   [[unroll]] for (uint t = 0u; t < TOKENS; ++t) {
     if (t > 0u)
       barrier();
-    parts[thread * 2u] = low_sums[t];
-    parts[thread * 2u + 1u] = high_sums[t];
-    barrier();
-    if (thread < SIDE * 4u && pair * 2u < p.latent) {
-      vec2 sum = vec2(0.0);
-      [[unroll]] for (uint slice = 0u; slice < SLICES; ++slice) {
-        const vec4 quad = parts[slice * SIDE * 2u + thread / 2u];
-        sum += thread % 2u == 0u ? quad.xy : quad.zw;
-      }
-      store_pair(y_heads[t] / 2u + pair, sum);
-    }
-    if (gl_WorkGroupID.x == 0u)
-      rotate(conversation_of(t), q_heads[t], y_heads[t]);
+    finish(conversation_of(t), q_heads[t], y_heads[t], low_sums[t], high_sums[t]);
   }
+#else
+  finish(0u, q_heads[0], y_heads[0], low_sums[0], high_sums[0]);  // no loop: with a barrier in one SwiftShader takes gigabytes and minutes
+#endif
 }
