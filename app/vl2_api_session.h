@@ -34,6 +34,20 @@ struct vl2_session {
 
 namespace vl2::api {
 
+// What work(session) says, an exception included; a failure becomes the session's last error.
+template <typename Session, typename Work>
+Outcome outcome_kept(Session& session, const Work& work) {
+  Outcome outcome;
+  try {
+    outcome = work(session);
+  } catch (...) {
+    outcome = outcome_of_exception();
+  }
+  if (outcome.status < 0)
+    session.error = outcome.message;
+  return outcome;
+}
+
 // Runs `work` on a session; the last error of the handle is set by what goes wrong. What was shown before is gone.
 template <typename Work>
 vl2_status with_session(vl2_session* session, const char* where, const Work& work) {
@@ -47,15 +61,7 @@ vl2_status with_session(vl2_session* session, const char* where, const Work& wor
       ~Release() { flag = false; }
     } const release{session->in_use};
     session->shown.reset();
-    Outcome outcome;
-    try {
-      outcome = work(*session);
-    } catch (...) {
-      outcome = outcome_of_exception();
-    }
-    if (outcome.status < 0)
-      session->error = outcome.message;
-    return outcome;
+    return outcome_kept(*session, work);
   });
 }
 
@@ -65,15 +71,7 @@ vl2_status with_const_session(const vl2_session* session, const char* where, con
   return guarded([&]() -> Outcome {
     if (session == nullptr)
       return refuse(VL2_ERROR_ARGUMENT, where, ": session is NULL");
-    Outcome outcome;
-    try {
-      outcome = work(*session);
-    } catch (...) {
-      outcome = outcome_of_exception();
-    }
-    if (outcome.status < 0)
-      session->error = outcome.message;
-    return outcome;
+    return outcome_kept(*session, work);
   });
 }
 

@@ -105,7 +105,7 @@ Status BatchDecode::create_buffers() {
   VL2_TRY(allocate(DType::F32, c.use_mla ? c.kv_lora_rank + c.qk_rope_head_dim : 0, true, "batch kv_a", kv_a_));
   VL2_TRY(allocate(DType::F32, heads * (c.use_mla ? c.v_head_dim : rope_width(c)), true, "batch attended", attended_));
   VL2_TRY(allocate(DType::F32, c.intermediate_size, true, "batch gated", gated_));
-  const auto allocate_bytes = [&](uint32_t width, BytesRoom& room) -> Status {
+  const auto allocate_bytes = [&](uint32_t width, DecodeBytes& room) -> Status {
     VL2_TRY(allocate(DType::U32, width / 4, false, "batch bytes", room.codes));
     return allocate(DType::F32, 2 * (width / 32 + 1), false, "batch bytes' scales", room.scales);
   };
@@ -235,7 +235,7 @@ Status BatchDecode::gemv(DecodeGemv op, uint32_t tokens, const DecodeBytes& byte
   return tuned_decode_gemv(rec_, op, config.num_experts_per_tok, tuning_);
 }
 
-Result<DecodeBytes> BatchDecode::bytes_of(const TensorView& x, const TensorView& norm, const BytesRoom& room, uint32_t tokens,
+Result<DecodeBytes> BatchDecode::bytes_of(const TensorView& x, const TensorView& norm, const DecodeBytes& room, uint32_t tokens,
                                           std::initializer_list<const TensorView*> weights) {
   const uint32_t top_k = engine_.config().language.num_experts_per_tok;
   uint32_t threads = 0;

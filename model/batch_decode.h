@@ -92,10 +92,7 @@ class BatchDecode {
   // `bytes`: those of op.x, where the weight wants them.
   Status gemv(DecodeGemv op, uint32_t tokens, const DecodeBytes& bytes = {});
   // The bytes of x for the products with any of the weights, which may be empty; none where no product wants them.
-  struct BytesRoom {
-    TensorView codes, scales;  // u32 [rows, width / 4]; f32 [rows, width / 32 + 1, 2]
-  };
-  Result<DecodeBytes> bytes_of(const TensorView& x, const TensorView& norm, const BytesRoom& room, uint32_t tokens,
+  Result<DecodeBytes> bytes_of(const TensorView& x, const TensorView& norm, const DecodeBytes& room, uint32_t tokens,
                                std::initializer_list<const TensorView*> weights);
   void forget(Session& session);
   Status give_back(Session& session);
@@ -116,8 +113,8 @@ class BatchDecode {
   TensorView experts_gated_;                                          // likewise: [rows, top_k * moe intermediate]
   TensorView router_logits_, router_counter_, ids_, expert_weights_;  // adjacent
   TensorView slots_, loads_;                                          // adjacent; with a cache of experts, as DecodePlan has them
-  BytesRoom x_bytes_, attended_bytes_, gated_bytes_, experts_bytes_;
-  std::vector<Recorded> recorded_;  // what was used last at the end
+  DecodeBytes x_bytes_, attended_bytes_, gated_bytes_, experts_bytes_;  // room for those of all rows
+  std::vector<Recorded> recorded_;                                      // what was used last at the end
   Recording recording_;
   Recorder rec_;  // gone before what it uses
 };
