@@ -145,16 +145,9 @@ Status tuned_decode_gemv(Recorder& rec, const DecodeGemv& op, uint32_t top_k, co
   const uint32_t rows = weight.dim(rank - 2) * (sum ? 1 : chosen), k = weight.dim(rank - 1) * (sum ? chosen : 1);
   const auto dot = decode_dot_group_of(rec, weight, op.pairs, top_k, tuning);
   DecodeGemvGroup group = dot ? *dot : decode_gemv_group(device.caps(), device.quirks(), rows, k, weight.dtype, op.pairs, tuning);
-  const bool given = !op.bytes.empty();
-  if (rank == 2 && op.tokens > 1)
-    group = with_tokens(device.caps(), group, rows, k, op.tokens, op.pairs, given);
-  // Each token has experts of its own: more workgroups, of which each makes the bytes of its x for more of the weight (H200, driver
-  // 580.159, 8 conversations of Small in Q4_0: 1 288 tok/s, with four times the sets 1 378).
-  if (rank == 3 && !given)
-    group.sets *= std::min(op.tokens, 4u);
-  // Several tokens fill the card with one chunk in flight (H200, 8 conversations of Small in Q4_0: 1 877 tok/s, so 1 981).
-  if (rank == 3 && given)
-    group.unroll = 1;
+  if (op.tokens > 1)
+    group = with_tokens(device.caps(), group, rows, k, op.pairs,
+                        {.count = op.tokens, .given = !op.bytes.empty(), .experts = rank == 3});
   return decode_gemv(rec, op, group);
 }
 

@@ -23,7 +23,7 @@ constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536
 // one 5.7) and one where they are many (experts gate_up 11.6, with two 13.1); 2048 x 8448 takes 9.9 us, with 8 chunks 17.2. Where there
 // are very many, each makes the bytes of x for up to four sets a subgroup (lm_head 48 us, with one set 56).
 constexpr uint32_t kDotThreads = 256, kDotGroups = 528, kManyDotGroups = 8 * kDotGroups;
-constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
+constexpr uint32_t kSplitKeys = 64;                               // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kOtherBuffers =
@@ -147,20 +147,50 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
   return group;
 }
 
-DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
-                            bool pairs, bool given) {
+namespace {
+
+// Workgroups of the bytes of x that are given: small ones, since nothing is made or kept for all of one, and one chunk in flight, since
+// several tokens fill the card. H200, 580.159, 8 conversations of Small in Q4_0, of 256 threads and, but for experts, eight tokens before:
+//   - experts have more rows a load of x, while there are subgroups enough: gate_up 33.2 us (38.9 with two rows), down 19.1 (26.8 with one)
+//   - else up to four tokens share a load of the weight, while there are subgroups enough, as each token's sums take their time: o 7.0 us
+//     (9.1), q 8.0 (9.3), shared down 8.4 (15.3), kv_a in Q8_0 5.9 (9.9); of pairs eight, as x serves two rows: shared gate_up 11.0 (11.7)
+//   - where subgroups are very many, eight tokens, and two rows a load of x
+DecodeGemvGroup with_given_bytes(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, bool pairs,
+                                 const GemvTokens& tokens) {
+  constexpr uint32_t kThreads = 128, kFewestSubgroups = 2500, kFewestOfExperts = 4096, kMostRows = 4;
+  const uint32_t subgroup = std::max(caps.subgroup_size, 4u), many = kManyDotGroups * std::max(group.threads / subgroup, 1u);
+  DecodeGemvGroup result = group;
+  result.unroll = 1;
+  if (tokens.experts) {
+    while (result.rows < kMostRows && ceil_div(rows, 2 * result.rows) * tokens.count >= kFewestOfExperts)
+      result.rows *= 2;
+  } else if (ceil_div(rows, group.rows) >= many) {
+    result.rows = std::max(group.rows, 2u);
+  } else {
+    result.tokens = std::min(result.tokens, pairs ? 8u : 4u);
+    while (result.tokens > 1 && ceil_div(rows, group.rows) * ceil_div(tokens.count, result.tokens) < kFewestSubgroups)
+      result.tokens /= 2;
+  }
+  result.threads = std::min(group.threads, ceil_div(kThreads, subgroup) * subgroup);
+  result.sets = result.threads / subgroup;
+  return result;
+}
+
+}  // namespace
+
+DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, bool pairs,
+                            const GemvTokens& tokens) {
   constexpr uint32_t kMostTokens = 8, kMostSums = 32, kMaxSubgroups = 64;  // gemv_core.glsl's room a sum
   constexpr uint32_t kMostRows = 8;  // 16 of Q6_K spill on AMD's GCN (RADV, Mesa 25.0.7), 8 fit in 256 registers
   DecodeGemvGroup result = group;
-  result.tokens = std::min(std::bit_ceil(std::max(tokens, 1u)), kMostTokens);
-  if (group.sets > 0 && given) {
-    result.unroll = 1;
-    // Each row of x comes through the L1 cache again for each `rows` rows of the weight: two where workgroups are very many.
-    const uint32_t subgroups = std::max(group.threads / std::max(caps.subgroup_size, 4u), 1u);
-    if (!pairs && group.rows == 1 && rows / subgroups >= kManyDotGroups) {
-      result.rows = 2;
-      result.sets = std::max(group.sets / 2, subgroups);
-    }
+  if (!tokens.experts)
+    result.tokens = std::min(std::bit_ceil(std::max(tokens.count, 1u)), kMostTokens);
+  if (group.sets > 0 && tokens.given)
+    return with_given_bytes(caps, result, rows, pairs, tokens);
+  if (tokens.experts) {
+    // More workgroups, of which each makes the bytes of its x for more of the weight (H200, driver 580.159, 8 conversations of Small in
+    // Q4_0: 1 288 tok/s, with four times the sets 1 378).
+    result.sets *= std::min(tokens.count, 4u);
     return result;
   }
   if (group.sets > 0) {

@@ -88,12 +88,17 @@ std::vector<DecodeGemvGroup> decode_gemv_candidates(const DeviceCaps& caps, uint
 std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t tier, uint32_t rows, uint32_t k, DType weight,
                                                 bool pairs, const DecodeTuning& tuning = {});
 
-/// The same group for `tokens` rows of x at a time: as many for each load of a weight, 8 at most, as memory and registers hold; a
-/// power of two, so that few pipelines serve any number. Each row's sums stay those of the group for one. Not for experts.
-///
-/// given  the bytes of x are: no workgroup makes them
-DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, uint32_t tokens,
-                            bool pairs, bool given = false);
+/// Several tokens that decode_gemv() is given together.
+struct GemvTokens {
+  uint32_t count;
+  bool given = false;    ///< the bytes of their x: no workgroup makes them
+  bool experts = false;  ///< each has its own: no load of a weight serves two
+};
+
+/// The same group for several tokens: as many for each load of a weight, 8 at most, as memory and registers hold; a power of two, so
+/// that few pipelines serve any number. Each token's sums stay those of the group for one.
+DecodeGemvGroup with_tokens(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, uint32_t k, bool pairs,
+                            const GemvTokens& tokens);
 
 /// Bytes of shared memory that decode_gemv_dot takes for `k` elements of x.
 uint32_t decode_dot_shared_bytes(uint32_t k);

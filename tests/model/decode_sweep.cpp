@@ -3,7 +3,8 @@
 // VL2_BENCH_MODEL may also be tiny, small or base: random weights of those shapes.
 // VL2_BENCH_DEPTHS (default "0") and VL2_BENCH_TUNINGS (candidates as in VL2_DECODE_TUNING or "plain", split by ';') choose what
 // is tried; VL2_BENCH_TYPE (a type of `vl2 quantize`, for random weights) and VL2_BENCH_FORMAT (default F16, of the second case) what the
-// weights are; VL2_BENCH_SECONDS (default 1.5) is what a shape of the second case may take, VL2_BENCH_SHAPE a part of its name.
+// weights are; VL2_BENCH_SECONDS (default 1.5) is what a shape of the second case may take, VL2_BENCH_SHAPE a part of its name,
+// VL2_BENCH_TOKENS (default 1) the conversations, of which with weights in blocks the bytes are made once, outside of what is timed.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -101,7 +102,9 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     const char* what;
     uint32_t rows, k;
     bool norm, pairs;
+    uint32_t experts = 0;  // 6 are chosen of so many
   };
+  constexpr uint32_t kChosen = 6;
   constexpr Shape kShapes[] = {{"small q", 3072, 2048, true, false},
                                {"small kv_a", 576, 2048, true, false},
                                {"small o", 2048, 2048, false, false},
@@ -110,6 +113,8 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
                                {"small experts down", 2048, 8448, false, false},
                                {"small shared down", 2048, 2816, false, false},
                                {"small lm_head", 102400, 2048, true, false},
+                               {"small 64 experts, gate_up", 2816, 2048, true, true, 64},
+                               {"small 64 experts, down", 2048, 1408, false, false, 64},
                                {"tiny qkv", 3840, 1280, true, false},
                                {"tiny o", 1280, 1280, false, false},
                                {"tiny experts gate_up", 10752, 1280, true, true},
@@ -122,38 +127,66 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
   REQUIRE(rec.fill(everything, 0x1c001c00u).ok());  // f16 0.0039
   const WeightFormat* format = find_weight_format(setting("VL2_BENCH_FORMAT", "F16"));
   REQUIRE_MESSAGE(format != nullptr, "VL2_BENCH_FORMAT: no such format");
+  const auto tokens = static_cast<uint32_t>(std::max(1, std::atoi(setting("VL2_BENCH_TOKENS", "1").c_str())));
   const double seconds = std::atof(setting("VL2_BENCH_SECONDS", "1.5").c_str());
   const std::string only = setting("VL2_BENCH_SHAPE", "");
   for (const Shape& shape : kShapes) {
     if (std::string(shape.what).find(only) == std::string::npos)
       continue;
-    const uint64_t count = uint64_t{shape.rows} * shape.k, bytes = device_bytes(format->dtype, count);
+    // What a product of all chosen experts has: gate_up their rows below each other, down their columns side by side.
+    const uint32_t chosen_experts = shape.experts == 0 ? 1 : kChosen, all_experts = std::max(shape.experts, 1u);
+    const uint32_t all_rows = shape.rows * (shape.pairs ? chosen_experts : 1);
+    const uint32_t all_k = shape.k * (shape.pairs ? 1 : chosen_experts);
+    const uint64_t count = uint64_t{all_experts} * shape.rows * shape.k, bytes = device_bytes(format->dtype, count);
     const uint64_t copies = std::min<uint64_t>(pool_bytes / bytes, 64);
     REQUIRE(copies > 0);
-    const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows;
-    const TensorView x = upload({shape.k}, random_floats(shape.k, 1)), norm = upload({shape.k}, random_floats(shape.k, 2));
-    const TensorView y = upload({results}, std::vector<float>(results, 0.0f)), sink = tensor({1});
-    auto groups = decode_gemv_candidates(device.caps(), shape.rows, shape.k, format->dtype, shape.pairs);
-    if (const auto dot = decode_dot_group(device.caps(), device.tier(), shape.rows, shape.k, format->dtype, shape.pairs)) {
+    const uint32_t results = shape.pairs ? shape.rows / 2 : shape.rows, all_results = shape.pairs ? all_rows / 2 : results;
+    const TensorView x = upload({tokens, all_k}, random_floats(size_t{tokens} * all_k, 1));
+    const TensorView norm = upload({shape.k}, random_floats(shape.k, 2));
+    const TensorView y = upload({tokens, all_results}, std::vector<float>(size_t{tokens} * all_results, 0.0f)),
+                     sink = tensor({1});
+    TensorView ids, expert_weights;
+    if (shape.experts != 0) {
+      std::vector<uint32_t> chosen;
+      for (uint32_t i = 0; i < tokens * kChosen; ++i)
+        chosen.push_back((i * 2654435761u >> 16) % shape.experts);
+      ids = upload_u32({tokens, kChosen}, chosen);
+      if (shape.pairs)
+        expert_weights = upload({tokens, kChosen}, std::vector<float>(size_t{tokens} * kChosen, 0.5f));
+    }
+    auto groups = decode_gemv_candidates(device.caps(), all_rows, all_k, format->dtype, shape.pairs);
+    DecodeBytes given;
+    if (const auto dot = decode_dot_group(device.caps(), device.tier(), all_rows, all_k, format->dtype, shape.pairs)) {
+      if (tokens > 1) {
+        given = {tensor({tokens, all_k / 4}, DType::U32), tensor({tokens, all_k / 32 + 1, 2})};
+        REQUIRE(decode_bytes(rec, x, shape.norm ? norm : TensorView{}, 1e-6f, dot->threads, given).ok());
+      }
       groups = {*dot};
+      if (tokens > 1)
+        groups[0] = with_tokens(device.caps(), *dot, all_rows, all_k, shape.pairs,
+                                {.count = tokens, .given = true, .experts = shape.experts != 0});
       for (const uint32_t group_rows : {1u, 2u, 4u})
         for (const uint32_t unroll : {1u, 2u, 3u, 4u})
           for (const uint32_t threads : {64u, 128u, 256u, 512u})
             for (const uint32_t turns : {1u, 2u, 4u, 8u})
-              if (group_rows >= (shape.pairs ? 2u : 1u) && group_rows * unroll <= 8 &&
-                  group_rows * turns * threads * 8 <= shape.rows * 32 &&
-                  (unroll - 1) * 32 < shape.k / weight_chunk(format->dtype))
-                groups.push_back({.threads = threads,
-                                  .rows = group_rows,
-                                  .unroll = unroll,
-                                  .one_subgroup = false,
-                                  .sets = threads / 32 * turns});
+              for (uint32_t together = 1; together <= (shape.experts == 0 ? std::min(tokens, 8u) : 1); together *= 2)
+                if ((tokens == 1 || (unroll <= 2 && turns <= 2 && threads <= 256)) && group_rows >= (shape.pairs ? 2u : 1u) &&
+                    group_rows * unroll <= 8 && group_rows * together <= 32 &&
+                    group_rows * turns * threads * 8 <= all_rows * 32 && (unroll - 1) * 32 < all_k / weight_chunk(format->dtype))
+                  groups.push_back({.threads = threads,
+                                    .rows = group_rows,
+                                    .unroll = unroll,
+                                    .one_subgroup = false,
+                                    .sets = threads / 32 * turns,
+                                    .tokens = together});
     }
     // us a dispatch of a chain in which each waits for the one before; `product` records the one with a weight.
     const auto us_each = [&](const std::function<Status(const TensorView&)>& product, bool one_weight) {
       REQUIRE(rec.begin_capture().ok());
       for (uint64_t i = 0; i < copies; ++i) {
-        TensorView weight = make_view(**pool, format->dtype, {shape.rows, shape.k}, one_weight ? 0 : i * count);
+        const uint64_t offset = one_weight ? 0 : i * count;
+        TensorView weight = shape.experts == 0 ? make_view(**pool, format->dtype, {shape.rows, shape.k}, offset)
+                                               : make_view(**pool, format->dtype, {shape.experts, shape.rows, shape.k}, offset);
         weight.scales = device_scales_offset(format->dtype, copies * count);
         REQUIRE(product(weight).ok());
       }
@@ -179,10 +212,14 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
                                {.x = x,
                                 .norm = shape.norm && !bare ? norm : TensorView{},
                                 .weight = weight,
+                                .ids = ids,
+                                .expert_weights = expert_weights,
                                 .y = y,
                                 .pairs = shape.pairs,
-                                .accumulate = !bare,
-                                .eps = 1e-6f},
+                                .accumulate = !bare && !shape.norm,
+                                .eps = 1e-6f,
+                                .tokens = tokens,
+                                .bytes = given},
                                group);
           },
           one_weight);
@@ -201,13 +238,13 @@ TEST_CASE_FIXTURE(GpuTest, "measure: decode_gemv at the shapes of the models" * 
     const DecodeGemvGroup chosen = groups[0];
     const double of_chosen = table[0].us, hot = time_of(chosen, true), bare = time_of(chosen, false, true);
     std::sort(table.begin(), table.end(), [](const Row& a, const Row& b) { return a.us < b.us; });
-    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll %u sets: %.2f us, %.0f GB/s, of %zu\n",
+    std::printf("%-22s %6u x %5u, %6.2f MB: chosen %u threads %u rows %u unroll %u sets %u tokens: %.2f us, %.0f GB/s, of %zu\n",
                 shape.what, shape.rows, shape.k, static_cast<double>(bytes) * 1e-6, chosen.threads, chosen.rows, chosen.unroll,
-                chosen.sets, of_chosen, static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
+                chosen.sets, chosen.tokens, of_chosen, static_cast<double>(bytes) * 1e-3 / of_chosen, table.size());
     std::printf("    without norm and accumulation %.2f us; the same weight again and again %.2f us\n", bare, hot);
     for (size_t i = 0; i < std::min<size_t>(table.size(), 6); ++i)
-      std::printf("    %3u threads %u rows %u unroll %3u sets: %8.2f us %7.0f GB/s\n", table[i].group.threads,
-                  table[i].group.rows, table[i].group.unroll, table[i].group.sets, table[i].us,
+      std::printf("    %3u threads %u rows %u unroll %3u sets %u tokens: %8.2f us %7.0f GB/s\n", table[i].group.threads,
+                  table[i].group.rows, table[i].group.unroll, table[i].group.sets, table[i].group.tokens, table[i].us,
                   static_cast<double>(bytes) * 1e-3 / table[i].us);
     std::fflush(stdout);
   }
