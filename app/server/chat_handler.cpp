@@ -241,14 +241,18 @@ HttpResponse ChatHandler::handle(const HttpRequest& http) {
   if (!request.model.empty() && request.model != facts.name)
     return refuse({404, "invalid_request_error", "model: got " + request.model.substr(0, 200) + ", this server has " + facts.name,
                    "model", "model_not_found"});
-  const auto answer = std::make_shared<Answer>(*this, std::move(request), http.gone);
+  auto answer = std::make_shared<Answer>(*this, std::move(request), http.gone);
   if (const auto error = answer->start())
     return refuse(*error);
   if (!answer->request.stream)
     return whole_answer(*answer);
   HttpResponse response;
   response.type = "text/event-stream";
-  response.stream = [answer](const HttpSend& send) { stream_answer(*answer, send); };
+  response.stream = [answer = std::move(answer)](const HttpSend& send) mutable {
+    stream_answer(*answer, send);
+    answer
+        .reset();  // with the end of the stream, as that of an answer in one piece, its slot is free and its numbers are counted
+  };
   return response;
 }
 
