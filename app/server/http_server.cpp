@@ -289,10 +289,11 @@ class HttpServer::Impl : public httplib::Server {
     exchange.streams = true;
     response.set_chunked_content_provider(result.type, [this, stream = std::move(result.stream), status = result.status,
                                                         &exchange](size_t, httplib::DataSink& sink) {
-      stream([&](std::string_view bytes) {
+      const bool whole = stream([&](std::string_view bytes) {
         exchange.left = exchange.left || exchange.connection->gone() || !sink.write(bytes.data(), bytes.size());
         return !exchange.left;
       });
+      exchange.left = exchange.left || !whole;
       count(status);
       if (!exchange.left)
         sink.done();

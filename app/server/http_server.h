@@ -27,7 +27,7 @@ struct HttpResponse {
   std::string type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::function<void(const HttpSend&)> stream;  ///< instead of the body; called once
+  std::function<bool(const HttpSend&)> stream;  ///< instead of the body; called once. False: given up, as the client has left
 };
 
 struct HttpRoute {

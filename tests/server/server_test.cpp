@@ -358,29 +358,36 @@ TEST_SUITE("cpu") {
   }
 
   TEST_CASE("server: who has an answer finds it counted, whole, in a stream or refused, however long counting takes") {
-    std::atomic<int> counted{0};
-    const auto stream = [](const HttpRequest&) {
-      HttpResponse response;
-      response.stream = [](const HttpSend& send) { send("a part"); };
-      return response;
+    std::atomic<int> counted{0}, counted_status{0};
+    const auto whole = [](const HttpRequest&) { return HttpResponse{.body = "all"}; };
+    const auto streams = [](bool to_its_end) {
+      return [to_its_end](const HttpRequest&) {
+        HttpResponse response;
+        response.stream = [to_its_end](const HttpSend& send) { return send("a part") && to_its_end; };
+        return response;
+      };
     };
     std::string error;
     const auto server = HttpServer::open(
         {.port = 0},
-        {{"GET", "/whole", true, [](const HttpRequest&) { return HttpResponse{.body = "all"}; }},
-         {"GET", "/stream", true, stream}},
-        [&](std::string_view, int) {
+        {{"GET", "/whole", true, whole}, {"GET", "/stream", true, streams(true)}, {"GET", "/left", true, streams(false)}},
+        [&](std::string_view, int status) {
           std::this_thread::sleep_for(milliseconds(50));
+          counted_status = status;
           ++counted;
         },
         error);
     REQUIRE_MESSAGE(server != nullptr, error);
     server->run();
     int asked = 0;
-    for (const auto& [path, status] : {std::pair{"/whole", 200}, {"/stream", 200}, {"/other", 404}, {"/whole", 200}}) {
-      CAPTURE(path);
-      CHECK(ask(server->port(), "GET", path).status == status);
+    for (const auto& [path, status] :
+         {std::pair{"/whole", 200}, {"/stream", 200}, {"/other", 404}, {"/left", 499}, {"/whole", 200}}) {
+      const std::string tried = path;
+      CAPTURE(tried);
+      CHECK(ask(server->port(), "GET", path).status ==
+            (status == 499 ? 0 : status));  // no end comes to who is thought to have left
       CHECK(counted.load() == ++asked);
+      CHECK(counted_status.load() == status);
     }
   }
 }
