@@ -49,7 +49,7 @@ ALTERNATIVES = 20  # of each token, the most that the API gives
 END = '<｜end▁of▁sentence｜>'.encode()  # the alternative to a token that one plan chose and the other ended before
 # Where the plans' first differing token is chosen (temperature 0), each's is less likely in the other by this much at most; up to and with
 # that token, and in a drawn answer instead of it, the plans' logprobs of the same alternatives differ by no more. In f16 (lavapipe,
-# VL2_TIER=1 VL2_QUIRKS=-f16_is_slow) they differ by 0.034 at most, in f32 by 2e-5; with a scale of attention 2 % too large in the fused
+# VL2_TIER=1 VL2_QUIRKS=-f16_is_slow) they differ by 0.027 at most, in f32 by 2e-5; with a scale of attention 2 % too large in the fused
 # plan by 0.84, with its queries' rope a position late by 14, and greedy answers are 1.8 and 11.6 less likely.
 MARGIN = 0.1
 MOST_TIES = 1 / 14  # of the questions, that may be beside one. Seen in f16: none of 42; a wrong seed makes 10 differ
