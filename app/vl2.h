@@ -556,7 +556,8 @@ enum {
   VL2_REPLY_PROBABILITIES = 2, /* pieces, reply and boxes have probabilities. Costs a copy of all logits a token */
   VL2_REPLY_CONTINUE = 4,      /* go on with the last message, an answer that was cut short or given by the caller */
   VL2_REPLY_LOOP_GUARD = 8,     /* end an answer that repeats itself: the same up to 200 tokens at least 10 times in a row, 384 tokens
-                                  or more of that: VL2_STOP_LOOP. What was given of it stays given */
+                                  or more of that; or the same words at least 64 times, 1024 tokens or more, with nothing but numbers
+                                  between them, each counting by a step that stays the same: VL2_STOP_LOOP. What was given stays given */
   VL2_REPLY_SHARE_BEGINNING = 16 /* go on from where another session of the model, asked with this flag, had read the same up to its
                                    first pictures, rather than read it again. Not to the bit what reading it again gives */
 };

@@ -400,7 +400,7 @@ Result<std::optional<Piece>> Conversation::next() {
     reply.logprobs.push_back(piece.logprob);
   }
   reply.ids.push_back(piece.id);
-  answer.loops = answer.options.loop_guard && answer.loop_guard.push(piece.id);
+  answer.loops = answer.options.loop_guard && answer.loop_guard.push(piece.id, tokenizer_.token_bytes(piece.id));
   return std::optional<Piece>(std::move(piece));
 }
 

@@ -26,7 +26,7 @@ _PIECE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 OK, END, BUSY = 0, 1, 2
 _ERRORS = ("argument", "state", "not_found", "file", "unsupported", "out_of_memory", "context_full", "buffer_too_small",
            "no_device", "device_lost", "device", "io", "cancelled", "internal")  # -1, -2, ...
-_LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES, _LOAD_NO_PICTURE_CACHE = 1, 2, 16
+_LOAD_NO_WEIGHTS, _LOAD_NEEDS_EYES, _LOAD_TEXT_ONLY, _LOAD_ALL_ON_DEVICE, _LOAD_NO_PICTURE_CACHE = 1, 2, 4, 8, 16
 _CACHE_TYPES = ("f16", "q8_0")  # in the order of vl2_cache_type
 _TOKENS_CONTROL = 1
 _REPLY_TAGS, _REPLY_PROBABILITIES, _REPLY_CONTINUE, _REPLY_LOOP_GUARD, _REPLY_SHARE_BEGINNING = 1, 2, 4, 8, 16
@@ -62,7 +62,7 @@ class vl2_load_options(_Struct):
     _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("device", c_char_p), ("quantize", c_char_p),
                 ("cache_folder", c_char_p), ("context_tokens", c_uint32), ("max_tiles", c_uint32), ("memory_bytes", c_uint64),
                 ("prefill_tokens", c_uint32), ("reserved", c_uint32), ("progress", _PROGRESS),
-                 ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32), ("picture_cache_bytes", c_uint64),
+                ("progress_user", c_void_p), ("cache_type", c_uint32), ("reserved2", c_uint32), ("picture_cache_bytes", c_uint64),
                 ("host_memory_bytes", c_uint64)]
 
 
@@ -274,7 +274,8 @@ class _Callback:
 # ---- What one uses -------------------------------------------------------------------------------------------------------------
 
 Device = namedtuple("Device", "index name driver uuid type tier memory_bytes is_chosen unusable")
-Plan = namedtuple("Plan", "context_tokens weight_bytes cache_bytes working_bytes needed_bytes available_bytes fits has_eyes device_name")
+Plan = namedtuple("Plan", "context_tokens weight_bytes cache_bytes working_bytes needed_bytes available_bytes fits has_eyes device_name "
+                          "host_weight_bytes expert_slots picture_cache_bytes file_weight_bytes")
 PicturePlan = namedtuple("PicturePlan", "tiles_wide tiles_high canvas_width canvas_height resized_width resized_height tokens")
 Piece = namedtuple("Piece", "text token_id token_index logprob alternatives")  # ids and numbers None where there are none
 Box = namedtuple("Box", "label left top right bottom thousandths picture probability first_token token_count")
@@ -309,23 +310,26 @@ def devices():
         _lib.vl2_device_list_free(handle)
 
 
-def _load_options(device, quantize, cache_folder, context_tokens, flags, callback, cache_type, picture_cache=None):
+def _load_options(callback, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, cache_type="f16",
+                  picture_cache=None, memory_bytes=0, host_memory_bytes=0, max_tiles=0, prefill_tokens=0, text_only=False,
+                  all_on_device=False, needs_eyes=False):
     if cache_type not in _CACHE_TYPES:
         raise ValueError("cache_type: got %r, wanted one of %s" % (cache_type, ", ".join(_CACHE_TYPES)))
-    if picture_cache == 0:
-        flags |= _LOAD_NO_PICTURE_CACHE
+    flags = ((0 if weights else _LOAD_NO_WEIGHTS) | (_LOAD_NEEDS_EYES if needs_eyes else 0) | (_LOAD_TEXT_ONLY if text_only else 0)
+             | (_LOAD_ALL_ON_DEVICE if all_on_device else 0) | (_LOAD_NO_PICTURE_CACHE if picture_cache == 0 else 0))
     return vl2_load_options(flags=flags, device=_bytes(device), quantize=_bytes(quantize), cache_folder=_bytes(cache_folder),
-                            context_tokens=context_tokens, progress=callback.pointer, cache_type=_CACHE_TYPES.index(cache_type),
-                            picture_cache_bytes=picture_cache or 0)
+                            context_tokens=context_tokens, max_tiles=max_tiles, memory_bytes=memory_bytes,
+                            prefill_tokens=prefill_tokens, progress=callback.pointer, cache_type=_CACHE_TYPES.index(cache_type),
+                            picture_cache_bytes=picture_cache or 0, host_memory_bytes=host_memory_bytes)
 
 
-def plan_load(path, device=None, quantize=None, context_tokens=0, cache_type="f16"):
-    """What the model would need on the device, and what is there: a Plan."""
+def plan_load(path, device=None, quantize=None, context_tokens=0, cache_type="f16", **options):
+    """What the model would need on the device, and what is there: a Plan. Options as for Model()."""
     plan = vl2_plan()
-    options = _load_options(device, quantize, None, context_tokens, 0, _Callback(None), cache_type)
+    options = _load_options(_Callback(None), device, quantize, context_tokens=context_tokens, cache_type=cache_type, **options)
     _check(_lib.vl2_plan_load(_bytes(path), byref(options), byref(plan)))
-    return Plan(plan.context_tokens, plan.weight_bytes, plan.cache_bytes, plan.working_bytes, plan.needed_bytes,
-                plan.available_bytes, bool(plan.fits), bool(plan.has_eyes), plan.device_name.decode())
+    values = Plan(*(getattr(plan, name) for name in Plan._fields))
+    return values._replace(fits=bool(plan.fits), has_eyes=bool(plan.has_eyes), device_name=plan.device_name.decode())
 
 
 class Model:
@@ -334,14 +338,15 @@ class Model:
     progress(phase, done, total) returns something true to cancel; weights=False loads what counts tokens and plans pictures.
     cache_type "q8_0" keeps keys and values in 8 bits.
     picture_cache is the bytes of device memory to keep pictures in for the next question about them: 0 none, None what is left over.
+    Further options have the names that they have in vl2_load_options: memory_bytes, host_memory_bytes, max_tiles, prefill_tokens;
+    and in its flags: text_only, all_on_device, needs_eyes.
     """
 
     def __init__(self, path, device=None, quantize=None, cache_folder=None, context_tokens=0, weights=True, progress=None,
-                 cache_type="f16", picture_cache=None):
+                 cache_type="f16", picture_cache=None, **options):
         self._handle = c_void_p()
         callback = _Callback(progress)
-        flags = 0 if weights else _LOAD_NO_WEIGHTS
-        options = _load_options(device, quantize, cache_folder, context_tokens, flags, callback, cache_type, picture_cache)
+        options = _load_options(callback, device, quantize, cache_folder, context_tokens, weights, cache_type, picture_cache, **options)
         if isinstance(path, int):
             status = _lib.vl2_model_load_descriptor(path, None, byref(options), byref(self._handle))
         else:

@@ -86,13 +86,17 @@ class ChatHandler::Answer {
   Answer(ChatHandler& owner, ChatRequest asked, std::function<bool()> gone)
       : request(std::move(asked)), owner_(owner), gone_(std::move(gone)), text_(request.stop, request.tagged) {}
 
-  ~Answer() {
-    if (lease_ == nullptr)
+  ~Answer() { leave(); }
+
+  // Counts what it took and frees its slot; what is known of it stays.
+  void leave() {
+    const auto lease = std::move(lease_);
+    if (lease == nullptr)
       return;
-    lease_->slot().end();
+    lease->slot().end();
     if (!started_)
       return;
-    const ChatSummary sum = lease_->slot().summary();
+    const ChatSummary sum = lease->slot().summary();
     Metrics& metrics = owner_.metrics_;
     if (sum.encode_ms > 0) {
       metrics.add_seconds(Phase::Resize, sum.resize_ms * 1e-3);
@@ -248,7 +252,11 @@ HttpResponse ChatHandler::handle(const HttpRequest& http) {
     return whole_answer(*answer);
   HttpResponse response;
   response.type = "text/event-stream";
-  response.stream = [answer](const HttpSend& send) { stream_answer(*answer, send); };
+  response.stream = [answer](const HttpSend& send) {
+    const bool whole = stream_answer(*answer, send);
+    answer->leave();  // before the client can know that it has the whole stream
+    return whole;
+  };
   return response;
 }
 
@@ -278,7 +286,7 @@ HttpResponse ChatHandler::whole_answer(Answer& answer) {
   return response;
 }
 
-void ChatHandler::stream_answer(Answer& answer, const HttpSend& send) {
+bool ChatHandler::stream_answer(Answer& answer, const HttpSend& send) {
   const auto send_json = [&](const json& value) { return send("data: " + text_of(value) + "\n\n"); };
   const auto chunk = [&](json delta, json logprobs, json reason) {
     json out = answer.head("chat.completion.chunk");
@@ -289,7 +297,7 @@ void ChatHandler::stream_answer(Answer& answer, const HttpSend& send) {
     return out;
   };
   if (!send_json(chunk({{"role", "assistant"}, {"content", ""}}, nullptr, nullptr)))
-    return;
+    return false;
   for (bool more = true; more;) {
     Answer::Part part;
     more = answer.next(part);
@@ -300,27 +308,25 @@ void ChatHandler::stream_answer(Answer& answer, const HttpSend& send) {
     if (part.has_new_boxes)
       out["vl2"]["boxes"] = answer.boxes();
     if (!send_json(out))
-      return;
+      return false;
   }
-  if (answer.error()) {
-    send("data: " + answer.error()->json() + "\n\n");
-    return;
-  }
+  if (answer.error())
+    return send("data: " + answer.error()->json() + "\n\n");
   if (answer.client_is_gone())
-    return;
+    return false;
   answer.finish();
   json last = chunk(json::object(), nullptr, answer.reason());
   last["vl2"] = answer.extension();
   if (!send_json(last))
-    return;
+    return false;
   if (answer.request.include_usage) {
     json usage = answer.head("chat.completion.chunk");
     usage["choices"] = json::array();
     usage["usage"] = answer.usage();
     if (!send_json(usage))
-      return;
+      return false;
   }
-  send("data: [DONE]\n\n");
+  return send("data: [DONE]\n\n");
 }
 
 }  // namespace vl2::server

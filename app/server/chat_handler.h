@@ -35,7 +35,7 @@ class ChatHandler {
   class Answer;
   ApiError queue_full() const;
   HttpResponse whole_answer(Answer& answer);
-  static void stream_answer(Answer& answer, const HttpSend& send);
+  static bool stream_answer(Answer& answer, const HttpSend& send);
 
   ChatBackend& backend_;
   SlotQueue& queue_;

@@ -70,6 +70,8 @@ struct Exchange {
   const HttpRoute* route = nullptr;
   uint64_t head_bytes = 0, body_bytes = 0;
   bool left = false;         // the client, before the end
+  bool streams = false;      // its end is not known before its last part
+  bool counted = false;      // the observer was told
   bool unread_body = false;  // refused before it was read
 };
 thread_local Exchange* current = nullptr;
@@ -103,10 +105,12 @@ class HttpServer::Impl : public httplib::Server {
     set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
       refuse(response, ApiError::internal("the server failed to answer this request"));
     });
-    set_logger([this](const httplib::Request&, const httplib::Response& response) {
-      observer_(current->route != nullptr ? std::string_view(current->route->path) : "other",
-                current->left ? 499 : response.status);
+    // Before the client can know that it has the whole answer: what it asks next must find this one counted.
+    set_post_routing_handler([this](const httplib::Request&, httplib::Response& response) {
+      if (!current->streams)
+        count(response.status);
     });
+    set_logger([this](const httplib::Request&, const httplib::Response& response) { count(response.status); });
   }
 
   bool listen(std::string& error) {
@@ -264,6 +268,12 @@ class HttpServer::Impl : public httplib::Server {
     return std::nullopt;
   }
 
+  // Tells the observer of the request under way, once.
+  void count(int status) {
+    if (!std::exchange(current->counted, true))
+      observer_(current->route != nullptr ? std::string_view(current->route->path) : "other", current->left ? 499 : status);
+  }
+
   void answer(const httplib::Request& request, httplib::Response& response) {
     Exchange& exchange = *current;
     HttpRequest ours{request.body, [connection = exchange.connection] { return connection->gone(); }};
@@ -276,16 +286,19 @@ class HttpServer::Impl : public httplib::Server {
       response.set_content(std::move(result.body), result.type);
       return;
     }
-    response.set_chunked_content_provider(
-        result.type, [stream = std::move(result.stream), &exchange](size_t, httplib::DataSink& sink) {
-          stream([&](std::string_view bytes) {
-            exchange.left = exchange.left || exchange.connection->gone() || !sink.write(bytes.data(), bytes.size());
-            return !exchange.left;
-          });
-          if (!exchange.left)
-            sink.done();
-          return !exchange.left;
-        });
+    exchange.streams = true;
+    response.set_chunked_content_provider(result.type, [this, stream = std::move(result.stream), status = result.status,
+                                                        &exchange](size_t, httplib::DataSink& sink) {
+      const bool whole = stream([&](std::string_view bytes) {
+        exchange.left = exchange.left || exchange.connection->gone() || !sink.write(bytes.data(), bytes.size());
+        return !exchange.left;
+      });
+      exchange.left = exchange.left || !whole;
+      count(status);
+      if (!exchange.left)
+        sink.done();
+      return !exchange.left;
+    });
   }
 
   const HttpOptions options_;

@@ -27,7 +27,7 @@ struct HttpResponse {
   std::string type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::function<void(const HttpSend&)> stream;  ///< instead of the body; called once
+  std::function<bool(const HttpSend&)> stream;  ///< instead of the body; called once. False: given up, as the client has left
 };
 
 struct HttpRoute {
@@ -52,7 +52,8 @@ bool is_loopback(std::string_view host);
 
 class HttpServer {
  public:
-  /// Told of each request at its end: a path of the routes or "other", and its status; 499: the client left before the end.
+  /// Told of each request, before the last of its answer is sent: a path of the routes or "other", and its status; 499: the client
+  /// left before the end.
   using Observer = std::function<void(std::string_view path, int status)>;
 
   /// Binds, but answers nobody before run(). error gets why not, when the result is null.

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import unittest
+from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "app", "python"))
@@ -35,6 +36,35 @@ def header_fields(name):
     return fields
 
 
+def session_with(**arguments):
+    return vl2.Session(mock.Mock(), **arguments)
+
+
+def answer_with(**arguments):
+    return session_with().answer(**arguments)
+
+
+# Each struct of options: who makes one, and for each field and flag the arguments that set it; None for the callback in whose
+# stead there is an iterator.
+GIVEN = {
+    "vl2_load_options": (lambda **arguments: vl2.Model("model", **arguments), {
+        "device": {"device": "a"}, "quantize": {"quantize": "a"}, "cache_folder": {"cache_folder": "a"},
+        "context_tokens": {"context_tokens": 1}, "max_tiles": {"max_tiles": 1}, "memory_bytes": {"memory_bytes": 1},
+        "prefill_tokens": {"prefill_tokens": 1}, "progress": {"progress": print}, "cache_type": {"cache_type": "q8_0"},
+        "picture_cache_bytes": {"picture_cache": 1}, "host_memory_bytes": {"host_memory_bytes": 1},
+        "VL2_LOAD_NO_WEIGHTS": {"weights": False}, "VL2_LOAD_NEEDS_EYES": {"needs_eyes": True},
+        "VL2_LOAD_TEXT_ONLY": {"text_only": True}, "VL2_LOAD_ALL_ON_DEVICE": {"all_on_device": True},
+        "VL2_LOAD_NO_PICTURE_CACHE": {"picture_cache": 0}}),
+    "vl2_session_options": (session_with, {"context_tokens": {"context_tokens": 1}}),
+    "vl2_reply_options": (answer_with, {
+        "max_tokens": {"max_tokens": 1}, "top_k": {"top_k": 1}, "seed": {"seed": 1}, "temperature": {"temperature": 1},
+        "top_p": {"top_p": 1}, "min_p": {"min_p": 1}, "repeat_penalty": {"repeat_penalty": 1},
+        "alternative_count": {"alternatives": 1}, "progress": {"progress": print}, "piece": None, "schema": {"schema": {}},
+        "schema_bytes": {"schema": {}}, "VL2_REPLY_TAGS": {"tags": True}, "VL2_REPLY_PROBABILITIES": {"probabilities": True},
+        "VL2_REPLY_CONTINUE": {"go_on": True}, "VL2_REPLY_LOOP_GUARD": {"loop_guard": True},
+        "VL2_REPLY_SHARE_BEGINNING": {"share_beginning": True}})}
+
+
 class Binding(unittest.TestCase):
     def test_every_struct_is_the_headers_field_by_field(self):
         structs = [name for name in re.findall(r"typedef struct (\w+) \{", HEADER)]
@@ -56,6 +86,42 @@ class Binding(unittest.TestCase):
         for name, arguments in found.items():
             count = 0 if arguments.strip() == "void" else arguments.count(",") + 1
             self.assertEqual(len(vl2._FUNCTIONS[name][1]), count, name)
+
+    def test_every_option_can_be_given(self):
+        structs = [name for name in re.findall(r"typedef struct (vl2_\w+_options) \{", HEADER)]
+        self.assertEqual(structs, list(GIVEN))
+        flags = dict.fromkeys(re.findall(r"VL2_(?:LOAD|REPLY)_\w+(?= = )", HEADER))
+        for struct, (call, given) in GIVEN.items():
+            fields = [name for name, _, _ in header_fields(struct) if not re.match(r"struct_size|reserved|\w+_user$", name)]
+            self.assertEqual(set(given) - set(flags) | {"flags"}, set(fields) | {"flags"}, struct)
+            default = self.options_of(call, {})
+            for field, arguments in given.items():
+                options = self.options_of(call, arguments)
+                if field in flags:
+                    value = re.search(field + r" = (\d+)", HEADER).group(1)
+                    self.assertEqual(options.flags, int(value), field)
+                    flags.pop(field)
+                elif arguments is not None:
+                    self.assertNotEqual(self.value_of(options, field), self.value_of(default, field), field)
+        self.assertEqual(list(flags), [])
+
+    @staticmethod
+    def value_of(options, field):
+        value = getattr(options, field)
+        return bool(value) if callable(value) else value
+
+    @staticmethod
+    def options_of(call, arguments):
+        """What the library is given, but for what it does with it."""
+        taken = []
+
+        def take(*passed):
+            taken.extend(one._obj for one in passed if type(getattr(one, "_obj", None)).__name__.endswith("_options"))
+            return 0
+        with mock.patch.object(vl2, "_lib", **{name + ".side_effect": take for name in
+                                               ("vl2_model_load", "vl2_session_create", "vl2_session_start")}):
+            call(**(arguments or {}))
+        return taken[-1]
 
     def test_every_status_has_its_number(self):
         for name, value in re.findall(r"VL2_ERROR_(\w+) = (-\d+)", HEADER):
@@ -103,6 +169,36 @@ class Talk(unittest.TestCase):
         self.assertEqual(self.model.check(), "ok")
         self.assertEqual(self.steps[-1][0], "load")
         self.assertEqual(self.steps[-1][1], self.steps[-1][2])
+
+    def test_every_struct_has_the_size_that_the_library_says(self):
+        lib, said = vl2._lib, {}
+        with self.model.session(context_tokens=512) as session:
+            session.ask("<|ref|>the blue circle<|/ref|>.", [os.path.join(PICTURES, "scene.png")])
+            devices, out = ctypes.c_void_p(), ctypes.c_void_p()
+            lib.vl2_device_list_create(ctypes.byref(devices))
+            model, talk, pixel = self.model._handle, session._handle, bytes(3)
+            for name, call in {
+                    "vl2_device_info": lambda struct: lib.vl2_device_list_get(devices, 0, struct),
+                    "vl2_load_options": lambda struct: lib.vl2_model_load(PICO.encode(), struct, ctypes.byref(out)),
+                    "vl2_picture_cache": lambda struct: lib.vl2_model_get_picture_cache(model, struct),
+                    "vl2_model_info": lambda struct: lib.vl2_model_get_info(model, struct),
+                    "vl2_plan": lambda struct: lib.vl2_plan_load(PICO.encode(), None, struct),
+                    "vl2_picture_plan": lambda struct: lib.vl2_model_plan_picture(model, 1, 1, 1, struct),
+                    "vl2_small_text": lambda struct: lib.vl2_model_find_small_text(model, pixel, 1, 1, 1, struct),
+                    "vl2_session_options": lambda struct: lib.vl2_session_create(model, struct, ctypes.byref(out)),
+                    "vl2_message": lambda struct: lib.vl2_session_get_message(talk, 0, struct),
+                    "vl2_picture": lambda struct: lib.vl2_session_get_picture(talk, 0, struct),
+                    "vl2_piece": lambda struct: lib.vl2_session_next(talk, struct),
+                    "vl2_reply_options": lambda struct: lib.vl2_session_start(talk, struct),
+                    "vl2_reply": lambda struct: lib.vl2_session_get_reply(talk, struct),
+                    "vl2_box": lambda struct: lib.vl2_session_get_box(talk, 0, struct)}.items():
+                struct = getattr(vl2, name)()
+                struct.struct_size = 0
+                self.assertLess(call(ctypes.byref(struct)), 0, name)
+                said[name] = re.search(r"wanted sizeof\((\w+)\), (\d+)$", lib.vl2_last_error().decode()).groups()
+            lib.vl2_device_list_free(devices)
+        self.assertEqual(said, {name: (name, str(ctypes.sizeof(getattr(vl2, name)))) for name in said})
+        self.assertEqual(set(re.findall(r"typedef struct (\w+) \{", HEADER)) - set(said), {"vl2_alternative"})  # which never grows
 
     def test_a_picture_is_kept_for_the_next_question(self):
         picture = os.path.join(PICTURES, "form.png")

@@ -316,16 +316,23 @@ TEST_CASE_FIXTURE(ApiTest, "vl2_api: while a picture is encoded others have thei
   CHECK(watch.reading >= 2);
   if (device.caps().type == DeviceType::Cpu)
     CHECK(all > 3);  // pico's takes a second and more here, a submission 50 ms
-  for (const uint32_t stop_at : {2u, all / 2}) {
-    if (stop_at < 2 || stop_at > all)
-      continue;
+  // How often it is asked depends on how long it takes this time: on a device that others use, less than before.
+  for (const uint32_t stop_at : {2u, std::max(2u, all / 2)}) {
     REQUIRE(vl2_session_clear(session.get()) == VL2_OK);
     watch = {other.get(), 0, 0, 0, stop_at};
     show();
-    CHECK(vl2_session_start(session.get(), &options) == VL2_ERROR_CANCELLED);
-    CHECK(watch.encoding == stop_at);
-    CHECK(watch.reading == 0);
+    const vl2_status told = vl2_session_start(session.get(), &options);
+    CHECK(watch.encoding <= stop_at);
+    const bool asked = watch.encoding == stop_at;
+    CHECK(told == (asked ? VL2_ERROR_CANCELLED : VL2_OK));
+    CHECK((watch.reading == 0) == asked);
+    if (device.caps().type == DeviceType::Cpu && stop_at == 2)
+      CHECK(asked);
     watch.stop_at = UINT32_MAX;
+    if (!asked) {
+      REQUIRE(vl2_session_end(session.get()) == VL2_OK);
+      REQUIRE(vl2_session_truncate(session.get(), 1) == VL2_OK);
+    }
     CHECK(pulled(session, options) == "$641.56");  // the same session, the same message
   }
 }

@@ -143,7 +143,7 @@ TEST_CASE_FIXTURE(PicoTest,
   CHECK(whole.stop == StopReason::MaxTokens);
   LoopGuard guard;
   size_t expected = 0;
-  while (expected < 600 && !guard.push(whole.ids[expected]))
+  while (expected < 600 && !guard.push(whole.ids[expected], tokenizer->token_bytes(whole.ids[expected])))
     ++expected;
   REQUIRE(++expected < 500);
   for (const auto& [talk, at_a_time] : {std::pair{guarded.get(), 1u}, {ahead.get(), 7u}}) {
