@@ -41,6 +41,6 @@ step() {
 # does one that was configured before what the tests need was there.
 if [ ! -e $folder/build.ninja ] || { [ -n "$configure_arguments" ] && ! grep -q '^VL2_TESTS:[A-Z]*=ON$' $folder/CMakeCache.txt; }; then
   # shellcheck disable=SC2086  # no argument when empty
-  step "configuring $folder" cmake --preset release $configure_arguments
+  step "configuring $folder" cmake --preset release -DVL2_PRECOMPILE=ON $configure_arguments
 fi
 step "building $target with $cores jobs" cmake --build --preset release -j "$cores" --target "$target"

@@ -15,6 +15,11 @@ namespace {
 
 constexpr double kTheta = 10000;
 
+// CPU drivers compile a kernel of attention for seconds. There a case is done with a cache of f32 and with one of `other` type.
+bool left_out(const GpuTest& test, DType act, DType other) {
+  return test.device.quirks().barriers_are_slow && act != DType::F32 && act != other;
+}
+
 }  // namespace
 
 TEST_CASE_FIXTURE(GpuTest, "decode_mla_query: absorbs and rotates as the reference does") {
@@ -88,16 +93,19 @@ TEST_CASE_FIXTURE(DecodeAttentionTest,
                   "decode_mla_attention: agrees with the reference at any position, number of splits and heads a workgroup") {
   struct Case {
     uint32_t heads, latent, rope, value, capacity;
+    DType other;
     DecodeTuning tuning;
   };
-  const Case kCases[] = {{4, 32, 8, 16, 70, {}},
-                         {4, 32, 8, 16, 70, {.groups = 1}},  // five lanes, fewer than share a row of W_UV
-                         {3, 72, 16, 5, 90, {.heads = 2, .keys = 2, .splits = 3, .groups = 2}},
-                         {5, 128, 32, 64, 300, {.heads = 4, .keys = 3, .splits = 5}},
-                         {3, 64, 16, 16, 300, {.heads = 2, .keys = 1, .splits = 64, .groups = 3, .tiles = 1}},
-                         {2, 512, 64, 128, 600, {.heads = 1, .splits = 7}}};
+  const Case kCases[] = {{4, 32, 8, 16, 70, DType::U8, {}},
+                         {4, 32, 8, 16, 70, DType::F16, {.groups = 1}},  // five lanes, fewer than share a row of W_UV
+                         {3, 72, 16, 5, 90, DType::U8, {.heads = 2, .keys = 2, .splits = 3, .groups = 2}},
+                         {5, 128, 32, 64, 300, DType::F16, {.heads = 4, .keys = 3, .splits = 5}},
+                         {3, 64, 16, 16, 300, DType::U8, {.heads = 2, .keys = 1, .splits = 64, .groups = 3, .tiles = 1}},
+                         {2, 512, 64, 128, 600, DType::F16, {.heads = 1, .splits = 7}}};
   for (const DType act : cache_types())
     for (const Case& c : kCases) {
+      if (left_out(*this, act, c.other))
+        continue;
       const uint32_t width = c.latent + c.rope, nope = 3, rows = c.heads * (nope + c.value);
       const float scale = 1 / std::sqrt(static_cast<float>(width));
       const DecodeAttentionShape shape =
@@ -122,6 +130,9 @@ TEST_CASE_FIXTURE(DecodeAttentionTest,
             reference::mla_expand_value({u.begin(), u.end()}, kv_b, {1, 1, c.heads, nope, c.rope, c.value, c.latent});
         // Seen: 7.4e-6, before W_UV 3.8e-7 (lavapipe). Planted fault: the newest key left out, 6e-2 and 4.3e-3 at the least.
         CHECK(max_abs_diff(download(y), wanted) < 3e-5);
+        CHECK(download_u32(scratch.counter) == std::vector<uint32_t>(c.heads, 0));
+        if (device.quirks().barriers_are_slow && act == c.other)
+          continue;  // another kernel
         const TensorView latents = tensor({c.heads, c.latent}), y_apart = tensor({c.heads, c.value});
         REQUIRE(decode_mla_attention(rec, q_view, cache_view, kv_b_view, upload_u32({2}, {position, 0}), scratch, latents, scale,
                                      shape, true)
@@ -227,15 +238,18 @@ TEST_CASE_FIXTURE(DecodeAttentionTest,
                   "decode_mha_attention: rotates, caches and attends as the reference does, token after token") {
   struct Case {
     uint32_t heads, width, capacity;
+    DType other;
     DecodeTuning tuning;
   };
-  const Case kCases[] = {{1, 8, 10, {}},
-                         {4, 16, 150, {.keys = 2, .splits = 4, .groups = 3, .tiles = 1}},
-                         {2, 128, 200, {.keys = 2, .groups = 4}},
-                         {2, 32, 600, {.keys = 2, .splits = 64, .groups = 4, .tiles = 1}},
-                         {3, 96, 40, {}}};  // an odd number of blocks
+  const Case kCases[] = {{1, 8, 10, DType::F16, {}},
+                         {4, 16, 150, DType::U8, {.keys = 2, .splits = 4, .groups = 3, .tiles = 1}},
+                         {2, 128, 200, DType::U8, {.keys = 2, .groups = 4}},
+                         {2, 32, 600, DType::F16, {.keys = 2, .splits = 64, .groups = 4, .tiles = 1}},
+                         {3, 96, 40, DType::U8, {}}};  // an odd number of blocks
   for (const DType act : cache_types())
     for (const Case& c : kCases) {
+      if (left_out(*this, act, c.other))
+        continue;
       const uint32_t all = c.heads * c.width;
       const float scale = 1 / std::sqrt(static_cast<float>(c.width));
       const DecodeAttentionShape shape =

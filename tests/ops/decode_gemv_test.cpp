@@ -49,7 +49,9 @@ TEST_CASE_FIXTURE(GpuTest, "decode_gemv: agrees with the reference with and with
       const DType format = kWeightFormats[f];
       Case c = kCases[i];
       c.k = whole_blocks(c.k, format);
-      const DecodeGemvGroup& group = groups[(i + f) % groups.size()];  // a pipeline each: software drivers compile for seconds
+      if (device.quirks().barriers_are_slow && (i + f) % 2 == 1)
+        continue;  // a pipeline each: CPU drivers compile for seconds
+      const DecodeGemvGroup& group = groups[(i + f) / 2 % groups.size()];
       CAPTURE(dtype_name(format));
       CAPTURE(group.threads);
       CAPTURE(group.rows);
