@@ -23,7 +23,7 @@ constexpr uint32_t kCoreGroups = 32, kCoreThreads = 1536, kCoreRegisters = 65536
 // one 5.7) and one where they are many (experts gate_up 11.6, with two 13.1); 2048 x 8448 takes 9.9 us, with 8 chunks 17.2. Where there
 // are very many, each makes the bytes of x for up to four sets a subgroup (lm_head 48 us, with one set 56).
 constexpr uint32_t kDotThreads = 256, kDotGroups = 528, kManyDotGroups = 8 * kDotGroups;
-constexpr uint32_t kSplitKeys = 64;                               // before another workgroup is worth merging its result
+constexpr uint32_t kSplitKeys = 64;  // before another workgroup is worth merging its result
 constexpr uint32_t kAttentionThreads = 256;
 constexpr uint32_t kAttentionSharedBytes = 31 * 1024;
 constexpr uint32_t kOtherBuffers =
@@ -149,15 +149,18 @@ std::optional<DecodeGemvGroup> decode_dot_group(const DeviceCaps& caps, uint32_t
 
 namespace {
 
-// Workgroups of the bytes of x that are given: small ones, since nothing is made or kept for all of one, and one chunk in flight, since
-// several tokens fill the card. H200, 580.159, 8 conversations of Small in Q4_0, of 256 threads and, but for experts, eight tokens before:
-//   - experts have more rows a load of x, while there are subgroups enough: gate_up 33.2 us (38.9 with two rows), down 19.1 (26.8 with one)
-//   - else up to four tokens share a load of the weight, while there are subgroups enough, as each token's sums take their time: o 7.0 us
-//     (9.1), q 8.0 (9.3), shared down 8.4 (15.3), kv_a in Q8_0 5.9 (9.9); of pairs eight, as x serves two rows: shared gate_up 11.0 (11.7)
+// Workgroups of the bytes of x that are given: small ones, since nothing is made or kept for all of one, and one chunk in flight,
+// since several tokens fill the card. H200, 580.159, 8 conversations of Small in Q4_0; in brackets as it was with 256 threads and,
+// but for experts, eight tokens a load:
+//   - experts have more rows a load of x, while there are subgroups enough: gate_up 33.2 us (38.9, two rows), down 19.0 (26.8, one);
+//     of four conversations 14.8 (two rows 16.5)
+//   - else up to four tokens share a load of the weight, while there are subgroups enough, as each token's sums take their time: o
+//     7.0 us (9.1), q 8.0 (9.3), shared down 8.4 (15.3), kv_a in Q8_0 5.9 (9.9); of pairs eight, as x serves two rows: shared
+//     gate_up 11.0 (11.6; of four 11.7)
 //   - where subgroups are very many, eight tokens, and two rows a load of x
 DecodeGemvGroup with_given_bytes(const DeviceCaps& caps, const DecodeGemvGroup& group, uint32_t rows, bool pairs,
                                  const GemvTokens& tokens) {
-  constexpr uint32_t kThreads = 128, kFewestSubgroups = 2500, kFewestOfExperts = 4096, kMostRows = 4;
+  constexpr uint32_t kThreads = 128, kFewestSubgroups = 2500, kFewestOfExperts = 2048, kMostRows = 4;
   const uint32_t subgroup = std::max(caps.subgroup_size, 4u), many = kManyDotGroups * std::max(group.threads / subgroup, 1u);
   DecodeGemvGroup result = group;
   result.unroll = 1;

@@ -11,7 +11,7 @@ VL2_SOURCE_DIR=$PWD
 export VL2_SOURCE_DIR
 failed=0
 table=
-for tier in 4 3 1 0; do
+for tier in 4 3 2 1 0; do
   if ! VL2_TIER=$tier "$folder/vl2" devices | grep -A 1 '^\*' | grep -q ", tier $tier,"; then
     table="$table
 tier $tier: this device has none"
