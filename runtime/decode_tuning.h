@@ -60,7 +60,7 @@ struct DecodeMatrixShape {
 
 /// Numbers that take the place of the chosen ones, for measuring; 0: as chosen.
 struct DecodeTuning {
-  uint32_t threads = 0, rows = 0, unroll = 0, sets = 0;  ///< of DecodeGemvGroup
+  uint32_t threads = 0, rows = 0, unroll = 0, sets = 0;  ///< of DecodeGemvGroup, for one token
   uint32_t dot = 0;                                      ///< 2: no dot products of bytes
   uint32_t bytes = 0;                                    ///< of several tokens together; 2: each workgroup makes those of x
   uint32_t heads = 0, keys = 0, splits = 0, groups = 0;  ///< of DecodeAttentionShape
